@@ -1,0 +1,244 @@
+"""What can be chosen: frozen dataclasses that check themselves.
+
+A field's meaning stands on the line below it: editors show it, and the command line prints it as the option's
+help. No two fields of a run have the same name, so one name is enough to override any of them.
+"""
+
+import dataclasses
+import difflib
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any, Literal, get_args
+
+
+def _require(condition: bool, name: str, value: object, wanted: str) -> None:
+    if not condition:
+        raise ValueError(f"{name} must be {wanted}, not {value!r}")
+
+
+def _require_whole(config: object, least: int, *names: str) -> None:
+    for name in names:
+        value = getattr(config, name)
+        whole = isinstance(value, int) and not isinstance(value, bool)
+        _require(whole and value >= least, name, value, f"a whole number, {least} or more")
+
+
+def _require_number(config: object, least: float, most: float, *names: str) -> None:
+    for name in names:
+        value = getattr(config, name)
+        number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+        above = f"between {least} and {most}" if most < math.inf else f"{least} or more"
+        _require(number and least <= value <= most, name, value, f"a number {above}")
+
+
+def _require_choice(config: object, name: str, choices: Iterable[object]) -> None:
+    value = getattr(config, name)
+    _require(value in tuple(choices), name, value, "one of " + ", ".join(map(repr, choices)))
+
+
+Activation = Literal["gelu", "gelu_tanh"]
+Precision = Literal["auto", "float32", "bfloat16", "float16"]
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """The shape of a `GPT`. The defaults are the reference model: 51,213,824 parameters."""
+
+    vocab_size: int = 50_257
+    """Number of different tokens (V); for a tokenizer trained on the run's text, how many to learn."""
+    context_length: int = 512
+    """Most tokens the model sees at once (T)."""
+    embedding_dim: int = 512
+    """Width of the residual stream (C)."""
+    num_layers: int = 8
+    """Number of transformer blocks (L)."""
+    num_heads: int = 8
+    """Attention heads per block (H); must divide embedding_dim."""
+    feedforward_dim: int = 2048
+    """Width inside the feed-forward layer."""
+    dropout: float = 0.1
+    """Share of activations set to zero in training."""
+    activation: Activation = "gelu"
+    """The feed-forward layer's non-linearity: exact GELU, or GPT-2's tanh approximation of it."""
+
+    def __post_init__(self) -> None:
+        _require_whole(
+            self, 1, "vocab_size", "context_length", "embedding_dim", "num_layers", "num_heads", "feedforward_dim"
+        )
+        divides = self.embedding_dim % self.num_heads == 0
+        _require(divides, "num_heads", self.num_heads, f"a divisor of embedding_dim ({self.embedding_dim})")
+        _require_number(self, 0, 0.99, "dropout")
+        _require_choice(self, "activation", get_args(Activation))
+
+    @property
+    def head_dim(self) -> int:
+        """Width of one attention head (D)."""
+        return self.embedding_dim // self.num_heads
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Which text, and how it is cut into tokens."""
+
+    data: str = "wikitext-103-raw-v1"
+    """TinyWiki ("tinywiki", "tinywiki-full"), a WikiText on the Hub, or your own file or folder."""
+    tokenizer: Literal["gpt2", "bpe"] = "gpt2"
+    """GPT-2's vocabulary, or byte-pair encoding learned from this text."""
+    validation_fraction: float = 0.01
+    """Share of the training articles held out to watch the training (at least one)."""
+    split_seed: int = 0
+    """Which articles are held out."""
+
+    def __post_init__(self) -> None:
+        _require(isinstance(self.data, str) and self.data != "", "data", self.data, "a corpus name or a path")
+        _require_choice(self, "tokenizer", ("gpt2", "bpe"))
+        _require_number(self, 0, 0.5, "validation_fraction")
+        _require_whole(self, 0, "split_seed")
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """How the model learns. The defaults are those of the full WikiText-103 run."""
+
+    max_iterations: int = 100_000
+    """Number of optimizer steps."""
+    batch_size: int = 8
+    """Blocks per forward pass."""
+    gradient_accumulation_steps: int = 4
+    """Forward passes per optimizer step; shared out when several GPUs train together."""
+    max_learning_rate: float = 6e-4
+    """Learning rate at the end of warm-up."""
+    min_learning_rate: float = 6e-5
+    """Learning rate at the end of the run."""
+    warmup_iterations: int | None = None
+    """Steps of linear warm-up; by default min(2000, max_iterations // 50)."""
+    weight_decay: float = 0.1
+    """AdamW's decoupled weight decay, on matrices only."""
+    betas: tuple[float, float] = (0.9, 0.95)
+    """AdamW's averaging rates for the gradient and its square."""
+    max_gradient_norm: float = 1.0
+    """Gradients are scaled down to this norm where theirs is larger."""
+    evaluation_interval: int = 1000
+    """Steps between two measurements on held-out blocks."""
+    evaluation_blocks: int = 64
+    """Held-out blocks measured each time, always the same ones."""
+    checkpoint_interval: int = 5000
+    """Steps between two checkpoints (one is also written every 15 minutes)."""
+    precision: Precision = "auto"
+    """Number format of the matrix products; "auto": bfloat16 on a GPU that has it, float16 on an older one, else float32."""
+    device: str = "auto"
+    """"cuda", "mps", "cpu", or "auto": the first of them that is there."""
+    compile: bool | None = None
+    """Whether to run through torch.compile; by default on CUDA where a compiler is found."""
+    seed: int = 0
+    """Fixes the initial weights, the order of the blocks and the dropout."""
+
+    def __post_init__(self) -> None:
+        _require_whole(
+            self, 1, "max_iterations", "batch_size", "gradient_accumulation_steps", "evaluation_interval",
+            "evaluation_blocks", "checkpoint_interval",
+        )  # fmt: skip
+        _require_number(self, 0, math.inf, "max_learning_rate", "min_learning_rate", "weight_decay")
+        ordered = self.min_learning_rate <= self.max_learning_rate
+        _require(ordered, "min_learning_rate", self.min_learning_rate, f"at most max_learning_rate ({self.max_learning_rate})")
+        _require(self.max_learning_rate > 0, "max_learning_rate", self.max_learning_rate, "above 0")
+        _require_number(self, 0, math.inf, "max_gradient_norm")
+        _require(self.max_gradient_norm > 0, "max_gradient_norm", self.max_gradient_norm, "above 0")
+        if self.warmup_iterations is None:
+            object.__setattr__(self, "warmup_iterations", min(2000, self.max_iterations // 50))
+        _require_whole(self, 0, "warmup_iterations", "seed")
+        fits = self.warmup_iterations < self.max_iterations
+        _require(fits, "warmup_iterations", self.warmup_iterations, f"below max_iterations ({self.max_iterations})")
+        pair = isinstance(self.betas, tuple | list) and len(self.betas) == 2
+        _require(pair and all(isinstance(b, float | int) and 0 <= b < 1 for b in self.betas), "betas", self.betas, "two numbers from 0 up to below 1")
+        object.__setattr__(self, "betas", tuple(self.betas))
+        _require_choice(self, "precision", get_args(Precision))
+        _require(isinstance(self.device, str), "device", self.device, "a string such as 'cuda' or 'cpu'")
+        _require_choice(self, "compile", (None, True, False))
+        _require(self.compile is None or isinstance(self.compile, bool), "compile", self.compile, "True, False or None")
+
+
+@dataclass(frozen=True)
+class GenerationConfig:
+    """How text is sampled."""
+
+    maximum_length: int = 200
+    """Most new tokens."""
+    temperature: float = 1.0
+    """Divides the logits: below 1 is bolder, above 1 wilder, 0 always takes the likeliest token."""
+    top_k: int | None = None
+    """Draw only from the k likeliest tokens."""
+    top_p: float | None = None
+    """Draw only from the likeliest tokens that together reach this probability (nucleus sampling)."""
+    stop_tokens: tuple[int, ...] | None = None
+    """Ids that end the text; by default the document separator, and () for none."""
+    seed: int | None = None
+    """The same seed draws the same text; by default each call draws anew."""
+
+    def __post_init__(self) -> None:
+        _require_whole(self, 0, "maximum_length")
+        _require_number(self, 0, math.inf, "temperature")
+        if self.top_k is not None:
+            _require_whole(self, 1, "top_k")
+        if self.top_p is not None:
+            _require_number(self, 0, 1, "top_p")
+            _require(self.top_p > 0, "top_p", self.top_p, "above 0")
+        if self.stop_tokens is not None:
+            _require(not isinstance(self.stop_tokens, str | int), "stop_tokens", self.stop_tokens, "a tuple of ids")
+            object.__setattr__(self, "stop_tokens", tuple(self.stop_tokens))
+        if self.seed is not None:
+            _require_whole(self, 0, "seed")
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """Everything that makes a run: the same `RunConfig` gives the same run."""
+
+    model: ModelConfig = field(default_factory=ModelConfig)
+    dataset: DataConfig = field(default_factory=DataConfig)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    run_folder: str = "models/tiny"
+    """Where checkpoints and the history go; a folder belongs to one run."""
+
+    def __post_init__(self) -> None:
+        _require(isinstance(self.run_folder, str) and self.run_folder != "", "run_folder", self.run_folder, "a path")
+
+    def replace(self, **overrides: Any) -> "RunConfig":
+        """A copy with fields of any part changed by name. Raises ValueError, with near names, for an unknown one."""
+        parts = {"model": self.model, "dataset": self.dataset, "training": self.training}
+        owners = {f.name: part for part, config in parts.items() for f in dataclasses.fields(config)}
+        changes: dict[str, dict[str, Any]] = {part: {} for part in parts}
+        top: dict[str, Any] = {}
+        for name, value in overrides.items():
+            if name == "run_folder":
+                top[name] = str(value)
+            elif name in owners:
+                changes[owners[name]][name] = str(value) if name == "data" else value
+            else:
+                raise ValueError(f"unknown setting {name!r}{near_names(name, [*owners, 'run_folder'])}")
+        if "max_iterations" in overrides and "warmup_iterations" not in overrides:
+            changes["training"]["warmup_iterations"] = None  # follows the length of the run
+        top.update({part: dataclasses.replace(parts[part], **changed) for part, changed in changes.items() if changed})
+        return dataclasses.replace(self, **top)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain nested dictionaries, as written to `config.json`."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, content: dict[str, Any]) -> "RunConfig":
+        """The inverse of `to_dict`. Raises ValueError for unknown or missing keys and bad values."""
+        parts = {"model": ModelConfig, "dataset": DataConfig, "training": TrainingConfig}
+        try:
+            built = {part: kind(**content[part]) for part, kind in parts.items()}
+            return cls(run_folder=content["run_folder"], **built)
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"not a run's configuration: {error}") from None
+
+
+def near_names(name: str, known: Iterable[str]) -> str:
+    """': did you mean ...?' for an error message, or the whole list where nothing is near."""
+    known = sorted(known)
+    near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+    return f": did you mean {' or '.join(near)}?" if near else f"; known are {', '.join(known)}"
