@@ -43,15 +43,15 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
         grad_hidden = torch.empty_like(hidden)
         grad_weight = torch.zeros_like(weight)
         with torch.autocast(device, enabled=False):
-            for rows in torch.arange(len(hidden), device="cpu").split(CHUNK):
-                start, end = int(rows[0]), int(rows[-1]) + 1
-                target = targets[start:end, None]
-                log_p = F.log_softmax((hidden_cast[start:end] @ weight_cast.T).float(), dim=-1)  # (rows, V)
+            for start in range(0, len(hidden), CHUNK):
+                rows = slice(start, start + CHUNK)
+                target = targets[rows, None]
+                log_p = F.log_softmax((hidden_cast[rows] @ weight_cast.T).float(), dim=-1)  # (rows, V)
                 loss -= log_p.gather(1, target).sum()
                 grad = log_p.exp_().scatter_add_(1, target, torch.full_like(target, -1, dtype=log_p.dtype))
                 grad = grad.to(dtype)
-                grad_hidden[start:end] = grad @ weight_cast
-                grad_weight += grad.T @ hidden_cast[start:end]
+                grad_hidden[rows] = grad @ weight_cast
+                grad_weight += grad.T @ hidden_cast[rows]
         # Divided by the number of rows only now: in float16 the small quotients would vanish.
         ctx.save_for_backward(grad_hidden, grad_weight)
         ctx.rows = len(hidden)

@@ -5,12 +5,13 @@ reads any of them back from JSON.
 """
 
 import base64
+import codecs
 import hashlib
 import json
 import os
 import re
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import tiktoken
@@ -68,6 +69,12 @@ class Tokenizer:
     def decode(self, ids: Iterable[int]) -> str:
         """Turn ids into text. Raises ValueError for an id outside the vocabulary."""
         raise NotImplementedError
+
+    def decode_stream(self, ids: Iterable[int], before: int) -> Iterator[str]:
+        """Decode ids as they come; `before` is the id in front of them, which may decide on a space."""
+        for token in ids:
+            yield self.decode([before, token])[len(self.decode([before])) :]
+            before = token
 
     def to_json(self) -> dict:
         """Everything needed to build this tokenizer again."""
@@ -252,6 +259,15 @@ class SubWordTokenizer(Tokenizer):
     def decode(self, ids: Iterable[int]) -> str:
         """Turn ids into text. Bytes that are not UTF-8 become the replacement character U+FFFD."""
         return self.decode_bytes(ids).decode("utf-8", errors="replace")
+
+    def decode_stream(self, ids: Iterable[int], before: int) -> Iterator[str]:
+        """Decode ids as they come, holding back bytes until their character is whole."""
+        decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        for token in ids:
+            if text := decoder.decode(self.decode_bytes([token])):
+                yield text
+        if text := decoder.decode(b"", final=True):
+            yield text
 
     def to_json(self) -> dict:
         tokens = [base64.b64encode(token).decode() for token in self.tokens]

@@ -1,0 +1,187 @@
+"""Checkpoints: whole or absent, self-describing, and safe to load.
+
+A run folder holds `step-000500/`, `step-001000/` ... Each is complete by itself: `model.safetensors`,
+`config.json`, `tokenizer.json` (the whole vocabulary), `training_state.pt` (the optimizer), and `checksums.json`.
+"""
+
+import json
+import re
+import shutil
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import nn
+
+from tinyllm.config import ModelConfig, RunConfig
+from tinyllm.device import pick_device
+from tinyllm.files import new_folder, sha256, write_json
+from tinyllm.model import GPT
+from tinyllm.tokenizer import Tokenizer, load_tokenizer
+
+_FORMAT = 1
+Which = Literal["best", "latest"]
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What a checkpoint says of itself."""
+
+    folder: Path
+    iteration: int
+    """Optimizer steps done."""
+    validation_loss: float | None
+    """Loss on the held-out blocks at this iteration, in nats per token; None if it was not measured."""
+    config: RunConfig
+
+
+def save_checkpoint(
+    iteration: int,
+    validation_loss: float | None,
+    config: RunConfig,
+    model: GPT,
+    tokenizer: Tokenizer,
+    training_state: dict[str, Any],
+) -> Path:
+    """Write `step-<iteration>` into the run's folder, then drop all but the newest two and the best.
+
+    Raises OSError, leaving what was there, if the disk is too full or cannot be written.
+    """
+    run_folder = Path(config.run_folder)
+    run_folder.mkdir(parents=True, exist_ok=True)
+    needed = 4 * 3 * sum(parameter.numel() for parameter in model.parameters())  # weights and AdamW's two averages
+    free = shutil.disk_usage(run_folder).free
+    if free < 1.05 * needed:
+        raise OSError(f"a checkpoint needs {needed / 1e6:.0f} MB, but {run_folder} has {free / 1e6:.0f} MB free")
+    target = run_folder / f"step-{iteration:06d}"
+    with new_folder(target) as folder:
+        save_model(model, folder / "model.safetensors")
+        tokenizer.save(folder / "tokenizer.json")
+        torch.save(training_state, folder / "training_state.pt")
+        content = {"format": _FORMAT, "iteration": iteration, "validation_loss": validation_loss}
+        write_json(folder / "config.json", content | {"run": config.to_dict()})
+        write_json(folder / "checksums.json", {path.name: sha256(path) for path in sorted(folder.iterdir())})
+    _prune(run_folder)
+    return target
+
+
+def read_checkpoint(folder: Path) -> Checkpoint:
+    """Check every file of a checkpoint against its checksum. Raises ValueError that names the file that is wrong."""
+    try:
+        checksums = json.loads((folder / "checksums.json").read_text(encoding="utf-8"))
+        for name in ("model.safetensors", "config.json", "tokenizer.json", "training_state.pt"):
+            if sha256(folder / name) != checksums[name]:
+                raise ValueError(f"{name} is torn or altered")
+        content = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        if content["format"] != _FORMAT:
+            raise ValueError(f"config.json has format {content['format']}, this version reads {_FORMAT}")
+        return Checkpoint(folder, content["iteration"], content["validation_loss"], RunConfig.from_dict(content["run"]))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        reason = f"{Path(error.filename).name} is missing" if isinstance(error, FileNotFoundError) else error
+        raise ValueError(f"checkpoint {folder} cannot be used: {reason}") from None
+
+
+def checkpoint_folders(run_folder: Path) -> list[Path]:
+    """The checkpoints of a run, oldest first, whether good or not."""
+    if not run_folder.is_dir():
+        return []
+    return sorted(path for path in run_folder.iterdir() if re.fullmatch(r"step-\d{6,}", path.name))
+
+
+def find_checkpoint(run_folder: Path, which: Which = "latest") -> Checkpoint | None:
+    """The newest or the best good checkpoint; None if the run has none yet. Says which it had to pass over.
+
+    Raises ValueError if there are checkpoints, but not one can be used.
+    """
+    folders = checkpoint_folders(run_folder)
+    good: list[Checkpoint] = []
+    for folder in reversed(folders):
+        try:
+            good.append(read_checkpoint(folder))
+        except ValueError as error:
+            print(error)
+            continue
+        if which == "latest":
+            return good[0]
+    if folders and not good:
+        raise ValueError(f"none of the {len(folders)} checkpoints in {run_folder} can be used; move the folder away")
+    measured = [checkpoint for checkpoint in good if checkpoint.validation_loss is not None]
+    return min(measured, key=lambda checkpoint: checkpoint.validation_loss) if measured else next(iter(good), None)
+
+
+def _prune(run_folder: Path) -> None:
+    folders = checkpoint_folders(run_folder)
+    losses = {}
+    for folder in folders:
+        try:
+            losses[folder] = json.loads((folder / "config.json").read_text(encoding="utf-8"))["validation_loss"]
+        except (OSError, ValueError, KeyError):
+            continue  # a torn one: `find_checkpoint` speaks of it
+    measured = [folder for folder in folders if losses.get(folder) is not None]
+    best = min(measured, key=losses.__getitem__) if measured else None
+    for folder in folders[:-2]:
+        if folder != best:
+            shutil.rmtree(folder)
+
+
+def load_training_state(checkpoint: Checkpoint) -> dict[str, Any]:
+    """The optimizer's state and the gradient scaler's, on the CPU. `weights_only`: nothing in it can run code."""
+    return torch.load(checkpoint.folder / "training_state.pt", map_location="cpu", weights_only=True)
+
+
+def save_model(model: GPT, path: str | Path) -> None:
+    """Write the weights as one .safetensors file with the model's configuration in its metadata."""
+    metadata = {"config": json.dumps(asdict(model.config))}
+    save_file({name: tensor.contiguous() for name, tensor in model.state_dict().items()}, path, metadata)
+
+
+def load_model(path: str | Path, device: str = "auto", which: Which = "best") -> GPT:
+    """Load a model for use (dropout off) from a run folder, one checkpoint, or a .safetensors file.
+
+    Raises FileNotFoundError or ValueError, with the file's name, for what is not there or not whole.
+    """
+    path = Path(path)
+    if path.is_dir():
+        path = resolve_checkpoint(path, which).folder / "model.safetensors"
+    elif not path.exists():
+        raise FileNotFoundError(f"no model at {path}: give a run folder, a checkpoint or a .safetensors file")
+    try:
+        with safe_open(path, framework="pt") as file:
+            config = ModelConfig(**json.loads((file.metadata() or {})["config"]))
+            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+    except KeyError:
+        raise ValueError(f"{path} does not say its configuration: it was not written by save_model") from None
+    except (SafetensorError, ValueError, TypeError) as error:
+        raise ValueError(f"{path} is not a model file: {error}") from None
+    model = GPT(config)
+    load_weights(model, weights, path)
+    return model.to(pick_device(device)).eval()
+
+
+def resolve_checkpoint(path: Path, which: Which) -> Checkpoint:
+    """The checkpoint that a run folder or a checkpoint folder stands for."""
+    if (path / "checksums.json").exists():
+        return read_checkpoint(path)
+    checkpoint = find_checkpoint(path, which)
+    if checkpoint is None:
+        raise FileNotFoundError(f"{path} holds no checkpoint; `train` writes them there")
+    return checkpoint
+
+
+def load_weights(model: nn.Module, weights: dict[str, torch.Tensor], source: object) -> None:
+    """Put weights into a model. Raises ValueError that names the first tensor whose name or shape is another."""
+    own = model.state_dict()
+    for name in sorted(own.keys() | weights.keys()):
+        expected = tuple(own[name].shape) if name in own else "none"
+        found = tuple(weights[name].shape) if name in weights else "none"
+        if expected != found:
+            raise ValueError(f"{source} does not fit this model: {name} has shape {found}, expected {expected}")
+    model.load_state_dict(weights)
+
+
+def load_checkpoint_tokenizer(checkpoint: Checkpoint) -> Tokenizer:
+    """The tokenizer that was saved with the model."""
+    return load_tokenizer(checkpoint.folder / "tokenizer.json")

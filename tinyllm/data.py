@@ -1,0 +1,256 @@
+"""From documents to batches: tokenise once into files that are read as if they were memory, then cut blocks.
+
+`prepare` writes the ids of a corpus; `Blocks` says which of them make up batch number n. A batch is a pure
+function of (seed, n), so a run that resumes needs to remember nothing about its data.
+"""
+
+import hashlib
+import json
+import random
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+from filelock import FileLock
+from tqdm.auto import tqdm
+
+from tinyllm.config import DataConfig
+from tinyllm.corpus import Corpus, load_corpus
+from tinyllm.files import new_folder, sha256, write_json
+from tinyllm.network import home
+from tinyllm.tokenizer import SubWordTokenizer, Tokenizer, load_tokenizer
+
+HELD_OUT = "held_out"  # the training articles that only watch
+_FORMAT = 1  # goes up when the files of a prepared corpus change
+_BATCH = 1 << 22  # characters encoded at a time: this, not the corpus, sets the memory needed
+
+
+@dataclass(frozen=True)
+class TokenizedSplit:
+    """One split as ids: `<|endoftext|>`, document, `<|endoftext|>`, document ...
+
+    `starts` holds the place of each separator. `words` counts as WikiText's papers do: what stands between white
+    space, plus one per line end. `size` is the text's length in UTF-8 bytes.
+    """
+
+    tokens: np.ndarray  # (number of tokens,), uint16 or uint32, memory-mapped
+    starts: np.ndarray  # (number of documents,), int64
+    words: int
+    size: int
+
+
+@dataclass(frozen=True)
+class PreparedData:
+    """A corpus as ids: the splits "train" and "held_out", and "validation" and "test" where there are official ones."""
+
+    folder: Path
+    tokenizer: Tokenizer
+    splits: dict[str, TokenizedSplit]
+
+
+def prepare(config: DataConfig, vocab_size: int, progress: bool = True) -> PreparedData:
+    """Tokenise a corpus, or open what an earlier call left under TINYLLM_HOME.
+
+    Args:
+        config: which text, which tokenizer, how many articles to hold out.
+        vocab_size: how many tokens to learn where the tokenizer is learned from this text.
+        progress: show a bar.
+
+    Raises ValueError for a corpus without text.
+    """
+    corpus = load_corpus(config.data)
+    recipe = {
+        "format": _FORMAT,
+        "source": corpus.identity,
+        "tokenizer": config.tokenizer if config.tokenizer == "gpt2" else f"{config.tokenizer} {vocab_size}",
+        "validation_fraction": config.validation_fraction,
+        "split_seed": config.split_seed,
+    }
+    key = hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()[:16]
+    folder = home() / "prepared" / f"{Path(config.data).stem or 'data'}-{key}"
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{folder}.lock"):
+        if folder.exists():
+            try:
+                return _open(folder, recipe)
+            except (OSError, ValueError, KeyError, TypeError) as error:
+                print(f"preparing {config.data} again: the prepared copy is damaged ({error})")
+        with new_folder(folder) as unfinished:
+            _write(unfinished, corpus, config, vocab_size, recipe, progress)
+        return _open(folder, recipe)
+
+
+def _open(folder: Path, recipe: dict) -> PreparedData:
+    meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
+    if meta["recipe"] != recipe:
+        raise ValueError("it was made from something else")
+    for name, checksum in meta["checksums"].items():
+        if Path(name).name != name or sha256(folder / name) != checksum:
+            raise ValueError(f"{name} is not as it was written")
+    tokenizer = load_tokenizer(folder / "tokenizer.json")
+    dtype = np.dtype(_dtype(tokenizer.vocab_size))
+    splits = {}
+    for split, counts in meta["splits"].items():
+        tokens = np.memmap(folder / f"{split}.bin", dtype, mode="r")
+        starts = np.load(folder / f"{split}-starts.npy", mmap_mode="r")
+        splits[split] = TokenizedSplit(tokens, starts, counts["words"], counts["bytes"])
+    return PreparedData(folder, tokenizer, splits)
+
+
+def _dtype(vocab_size: int) -> type:
+    return np.uint16 if vocab_size <= 1 << 16 else np.uint32
+
+
+def _write(
+    folder: Path, corpus: Corpus, config: DataConfig, vocab_size: int, recipe: dict, progress: bool
+) -> None:
+    number = sum(1 for _ in corpus.documents("train"))
+    if number == 0:
+        raise ValueError(f"there is no text in {config.data}")
+    held_out = held_out_documents(number, config.validation_fraction, config.split_seed)
+
+    def documents(split: str) -> Iterator[str]:
+        if split in ("train", HELD_OUT):
+            return _part(corpus.documents("train"), held_out, split == HELD_OUT)
+        return corpus.documents(split)
+
+    if config.tokenizer == "gpt2":
+        tokenizer = SubWordTokenizer("gpt2")
+    else:
+        tokenizer = SubWordTokenizer.train(documents("train"), vocab_size)
+    tokenizer.save(folder / "tokenizer.json")
+    counts = {}
+    for split in ["train", HELD_OUT, *(split for split in corpus.splits if split != "train")]:
+        counts[split] = _write_split(folder, split, documents(split), tokenizer, progress)
+    checksums = {path.name: sha256(path) for path in sorted(folder.iterdir())}
+    meta = {"recipe": recipe, "tokenizer": tokenizer.fingerprint, "splits": counts, "checksums": checksums}
+    write_json(folder / "meta.json", meta)
+
+
+def held_out_documents(number: int, fraction: float, seed: int) -> set[int]:
+    """Choose which of `number` documents are held out: a seeded sample of `fraction`, at least one.
+
+    A text of a single document has no other to hold out: -1 then asks for its last tenth.
+    """
+    if number == 1:
+        return {-1}
+    return set(random.Random(seed).sample(range(number), max(1, round(number * fraction))))
+
+
+def _part(documents: Iterable[str], held_out: set[int], want_held_out: bool) -> Iterator[str]:
+    for place, document in enumerate(documents):
+        if held_out == {-1}:
+            cut = len(document) * 9 // 10
+            cut = max(document.rfind("\n", 0, cut), document.rfind(" ", 0, cut), 0)
+            yield document[cut:] if want_held_out else document[:cut]
+        elif (place in held_out) == want_held_out:
+            yield document
+
+
+def _write_split(folder: Path, split: str, documents: Iterable[str], tokenizer: Tokenizer, progress: bool) -> dict:
+    starts, words, size, tokens = [], 0, 0, 0
+    dtype = _dtype(tokenizer.vocab_size)
+    with (folder / f"{split}.bin").open("wb") as file, tqdm(
+        desc=f"tokenising {split}", unit="B", unit_scale=True, disable=not progress, leave=False
+    ) as bar:
+        for batch in _batches_of_text(documents):
+            for ids in tokenizer.encode_batch(batch):
+                starts.append(tokens)
+                tokens += len(ids) + 1
+                file.write(np.array([tokenizer.end_of_text_id, *ids], dtype).tobytes())
+            batch_words, batch_size = text_size(batch)
+            words, size = words + batch_words, size + batch_size
+            bar.update(batch_size)
+    if not starts:
+        raise ValueError(f"the {split} split has no text")
+    np.save(folder / f"{split}-starts.npy", np.array(starts, np.int64))
+    return {"documents": len(starts), "tokens": tokens, "words": words, "bytes": size}
+
+
+def tokenize(documents: Iterable[str], tokenizer: Tokenizer) -> TokenizedSplit:
+    """The same in memory, for a text that is read once. Raises ValueError if there is none."""
+    texts = list(documents)
+    if not texts:
+        raise ValueError("there is no text to tokenise")
+    parts = [[tokenizer.end_of_text_id, *ids] for ids in tokenizer.encode_batch(texts)]
+    starts = np.cumsum([0, *map(len, parts[:-1])])
+    tokens = np.concatenate([np.array(part, _dtype(tokenizer.vocab_size)) for part in parts])
+    return TokenizedSplit(tokens, starts, *text_size(texts))
+
+
+def text_size(texts: Iterable[str]) -> tuple[int, int]:
+    """Words (what stands between white space, plus one per line end) and UTF-8 bytes of some texts."""
+    words = size = 0
+    for text in texts:
+        words += len(text.split()) + text.count("\n")
+        size += len(text.encode("utf-8"))
+    return words, size
+
+
+def _batches_of_text(documents: Iterable[str]) -> Iterator[list[str]]:
+    batch: list[str] = []
+    size = 0
+    for document in documents:
+        batch.append(document)
+        size += len(document)
+        if size >= _BATCH:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
+
+
+class Blocks:
+    """The blocks that training reads: in each epoch every token is a target once, in a new order.
+
+    The stream is cut into blocks of `context_length` tokens from a random offset on, and the blocks are shuffled;
+    both are drawn anew each epoch. Only the partial blocks at both ends are left out.
+    """
+
+    def __init__(self, tokens: np.ndarray, context_length: int, seed: int):
+        if len(tokens) <= context_length:
+            raise ValueError(
+                f"the text has {len(tokens)} tokens, but a block needs {context_length + 1}: "
+                "use more text or a smaller context_length"
+            )
+        self.tokens = tokens
+        self.context_length = context_length
+        self.seed = seed
+        self.per_epoch = max(1, (len(tokens) - context_length) // context_length)
+
+    def batch(self, first: int, number: int) -> tuple[np.ndarray, np.ndarray]:
+        """Blocks number `first` to `first + number` of the run: ids and targets, each (number, T), int64."""
+        places = [self._place(index) for index in range(first, first + number)]
+        blocks = np.stack([self.tokens[place : place + self.context_length + 1] for place in places]).astype(np.int64)
+        return blocks[:, :-1], blocks[:, 1:]
+
+    def _place(self, index: int) -> int:
+        epoch, turn = divmod(index, self.per_epoch)
+        offset, order = _epoch(self.seed, epoch, self.per_epoch, self._offsets)
+        return offset + int(order[turn]) * self.context_length
+
+    @property
+    def _offsets(self) -> int:
+        return min(self.context_length, len(self.tokens) - self.per_epoch * self.context_length)
+
+
+@lru_cache(maxsize=4)
+def _epoch(seed: int, epoch: int, blocks: int, offsets: int) -> tuple[int, np.ndarray]:
+    generator = np.random.default_rng([seed, epoch])
+    return int(generator.integers(offsets)), generator.permutation(blocks)
+
+
+def fixed_blocks(tokens: np.ndarray, context_length: int, number: int) -> tuple[np.ndarray, np.ndarray]:
+    """Up to `number` blocks spread evenly over a stream, always the same: ids and targets, each (number, T), int64.
+
+    A stream shorter than a block gives one shorter block.
+    """
+    length = min(context_length, len(tokens) - 1)
+    if length < 1:
+        raise ValueError("the held-out text is empty: hold out more articles (validation_fraction)")
+    available = (len(tokens) - 1) // length
+    chosen = np.unique(np.linspace(0, available - 1, min(number, available)).astype(int))
+    blocks = np.stack([tokens[place * length : (place + 1) * length + 1] for place in chosen]).astype(np.int64)
+    return blocks[:, :-1], blocks[:, 1:]

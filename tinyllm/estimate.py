@@ -1,0 +1,106 @@
+"""What a run will need, before it starts: parameters, arithmetic, memory and time."""
+
+import time
+from dataclasses import dataclass
+
+import torch
+
+from tinyllm.config import ModelConfig, RunConfig
+from tinyllm.device import autocast, pick_device, pick_precision, synchronize
+
+# Dense tensor-core peaks in FLOP/s, from NVIDIA's data sheets: float16 on the T4, bfloat16 on the others.
+PEAKS = {"T4": 65e12, "A100": 312e12, "H100": 989e12}
+UTILISATION = 0.35  # assumed share of the peak that a model of this size reaches
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A prediction for one run."""
+
+    parameters: int
+    """Exact."""
+    tokens: int
+    """Tokens trained on, repeats counted."""
+    flops_per_token: float
+    """Floating-point operations for one token, forward and backward."""
+    memory_bytes: float
+    """Weights, gradients, AdamW's two averages, and what forward keeps for backward."""
+    device: str
+    flops_per_second: float
+    """What this device was just measured to do in matrix products of the model's own shapes."""
+    seconds: float
+    """For the whole run, if the device keeps `flops_per_second`."""
+
+
+def count_parameters(config: ModelConfig) -> int:
+    """Number of weights, the tied head counted once: V C + T C + L (4 C^2 + 2 C F + 9 C + F) + 2 C.
+
+    A block has 4 C^2 + 4 C for attention, 2 C F + F + C for the feed-forward layer, and 4 C for two norms.
+    """
+    C, F = config.embedding_dim, config.feedforward_dim
+    block = 4 * C * C + 2 * C * F + 9 * C + F
+    return (config.vocab_size + config.context_length) * C + config.num_layers * block + 2 * C
+
+
+def flops_per_token(config: ModelConfig) -> float:
+    """Multiplications and additions for one token: forward, and twice as much backward.
+
+    Each weight of a matrix product costs 2; attention's two products cost 2 C for each token looked at, as many as
+    the context holds (the causal half is computed too). Source: Kaplan et al., "Scaling Laws" (2020), section 2.1.
+    """
+    C, F = config.embedding_dim, config.feedforward_dim
+    matrices = config.num_layers * (4 * C * C + 2 * C * F) + config.vocab_size * C
+    attention = config.num_layers * 2 * C * config.context_length
+    return 3 * 2 * (matrices + attention)
+
+
+def memory_bytes(config: RunConfig, bytes_per_activation: int = 4) -> float:
+    """Memory for a training step: 16 bytes a parameter, activations, and the head's work space.
+
+    A block keeps about 8 C + 2 F numbers per token, and with dropout H more per token pair: its weights on
+    attention and their mask.
+    """
+    model, rows = config.model, config.training.batch_size * config.model.context_length
+    attention = 2 * model.num_heads * model.context_length if model.dropout else 0
+    per_token = model.num_layers * (8 * model.embedding_dim + 2 * model.feedforward_dim + attention)
+    head = 3 * 4 * model.vocab_size * min(512, rows) + 4 * model.vocab_size * model.embedding_dim
+    return 16 * count_parameters(model) + rows * per_token * bytes_per_activation + head
+
+
+def estimate(config: RunConfig) -> Estimate:
+    """Predict a run on this machine. Takes a second: it times matrix products of the model's own shapes."""
+    training = config.training
+    device = pick_device(training.device)
+    precision = pick_precision(device, training.precision)
+    tokens = training.max_iterations * training.batch_size * training.gradient_accumulation_steps * config.model.context_length
+    speed = measure_flops(config.model, training.batch_size, device, precision)
+    per_token = flops_per_token(config.model)
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+    return Estimate(
+        parameters=count_parameters(config.model),
+        tokens=tokens,
+        flops_per_token=per_token,
+        memory_bytes=memory_bytes(config, torch.finfo(precision).bits // 8),
+        device=name,
+        flops_per_second=speed,
+        seconds=tokens * per_token / speed,
+    )
+
+
+@torch.no_grad()
+def measure_flops(config: ModelConfig, batch_size: int, device: torch.device, precision: torch.dtype, seconds: float = 0.5) -> float:
+    """The speed, in FLOP/s, of the feed-forward layer's two products for one batch."""
+    rows = batch_size * config.context_length
+    x = torch.randn(rows, config.embedding_dim, device=device)
+    up = torch.randn(config.embedding_dim, config.feedforward_dim, device=device)
+    down = torch.randn(config.feedforward_dim, config.embedding_dim, device=device)
+    with autocast(device, precision):
+        (x @ up) @ down  # the first call pays for start-up
+        synchronize(device)
+        repeats, began = 0, time.perf_counter()
+        while time.perf_counter() - began < seconds:
+            (x @ up) @ down
+            synchronize(device)
+            repeats += 1
+        elapsed = time.perf_counter() - began
+    return repeats * 4 * rows * config.embedding_dim * config.feedforward_dim / elapsed

@@ -1,0 +1,162 @@
+"""How good is a model? The surprise of every token of a text, added up, and what follows from the sum."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from tinyllm.corpus import Corpus
+from tinyllm.data import TokenizedSplit, text_size, tokenize
+from tinyllm.loss import token_losses
+from tinyllm.model import GPT
+from tinyllm.tinywiki import LABELS, Article
+from tinyllm.tokenizer import SubWordTokenizer, Tokenizer
+
+_BATCH_TOKENS = 8192  # positions in one forward pass
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The summed surprise of a text, and its size in three units. Perplexities come from the sum, never from a mean of them."""
+
+    nats: float
+    tokens: int
+    """Tokens scored, document separators included."""
+    words: int
+    """What stands between white space, plus one per line end: as papers on WikiText count."""
+    bytes: int
+
+    @property
+    def nats_per_token(self) -> float:
+        return self.nats / self.tokens
+
+    @property
+    def perplexity_per_token(self) -> float:
+        """exp(nats / tokens): depends on the tokenizer, so compare it with the same tokenizer only."""
+        return math.exp(self.nats_per_token)
+
+    @property
+    def perplexity_per_word(self) -> float:
+        """exp(nats / words): comparable between tokenizers, and with the literature."""
+        return math.exp(self.nats / self.words)
+
+    @property
+    def bits_per_byte(self) -> float:
+        return self.nats / math.log(2) / self.bytes
+
+
+@torch.no_grad()
+def surprises(model: GPT, sequences: Sequence[np.ndarray], stride: int | None = None) -> list[np.ndarray]:
+    """-log p, in nats, of each token of each sequence but its first: (N) -> (N - 1).
+
+    A sequence longer than the context is read through a window that moves by `stride` tokens (half the context by
+    default), and each token is scored once, in the first window that reaches it: with at least
+    context_length - stride tokens before it, the start of the sequence aside.
+    """
+    context_length = model.config.context_length
+    stride = context_length // 2 or 1 if stride is None else stride
+    if not 1 <= stride <= context_length:
+        raise ValueError(f"stride must be from 1 to the context_length of {context_length}, not {stride}")
+    windows = []  # (sequence, start, first scored target)
+    for place, sequence in enumerate(sequences):
+        scored = 0
+        while scored < len(sequence) - 1:
+            start = 0 if scored == 0 else scored + stride - context_length
+            windows.append((place, start, scored))
+            scored = min(start + context_length, len(sequence) - 1)
+    results = [np.zeros(max(0, len(sequence) - 1), np.float32) for sequence in sequences]
+    was_training = model.training
+    model.eval()
+    device = next(model.parameters()).device
+    rows = max(1, _BATCH_TOKENS // context_length)
+    try:
+        for first in range(0, len(windows), rows):
+            batch = windows[first : first + rows]
+            parts = [np.asarray(sequences[place][start : start + context_length + 1], np.int64) for place, start, _ in batch]
+            width = max(map(len, parts))
+            ids = torch.from_numpy(np.stack([np.pad(part, (0, width - len(part))) for part in parts])).to(device)
+            hidden = model.hidden(ids[:, :-1])  # padding comes last, where no scored token looks
+            losses = token_losses(hidden.flatten(0, 1), model.token_embedding.weight, ids[:, 1:].flatten())
+            for part, row, (place, start, scored) in zip(parts, losses.view(len(batch), -1).cpu().numpy(), batch, strict=True):
+                results[place][scored : start + len(part) - 1] = row[scored - start : len(part) - 1]
+    finally:
+        model.train(was_training)
+    return results
+
+
+def evaluate(
+    model: GPT, tokenizer: Tokenizer, corpus: Corpus, split: str = "validation", stride: int | None = None
+) -> Evaluation:
+    """Score every token of a corpus's split once. Raises ValueError if there is no such split."""
+    return evaluate_split(model, tokenize(corpus.documents(split), tokenizer), stride)
+
+
+def evaluate_split(model: GPT, split: TokenizedSplit, stride: int | None = None) -> Evaluation:
+    """Score a split as one stream; only its very first separator, which has nothing before it, is not scored."""
+    nats = surprises(model, [split.tokens], stride)[0].sum(dtype=np.float64)
+    return Evaluation(float(nats), len(split.tokens) - 1, split.words, split.size)
+
+
+@dataclass(frozen=True)
+class FloorEvaluation(Evaluation):
+    """TinyWiki articles, each scored from its own start, beside what the generator itself would pay for them."""
+
+    floor_nats: float
+    """-log p of these articles: no model can do better on average."""
+    forgetful_nats: float
+    """The same for a writer who draws each recalled fact again."""
+    standard_error: float
+    """Of (nats - floor_nats) / tokens, from the spread between articles."""
+    by_label: dict[str, dict[str, float]]
+    """For each kind of token: how many there are, the model's nats, and the floor's."""
+
+    @property
+    def floor(self) -> float:
+        """Nats per token."""
+        return self.floor_nats / self.tokens
+
+    @property
+    def above_floor(self) -> float:
+        """The share by which the loss stands above the floor: 0.1 is ten per cent."""
+        return self.nats / self.floor_nats - 1
+
+
+def evaluate_articles(model: GPT, tokenizer: SubWordTokenizer, articles: Sequence[Article]) -> FloorEvaluation:
+    """Score TinyWiki articles with both separators around them, and sort the nats by kind of token."""
+    end = tokenizer.end_of_text_id
+    encoded = tokenizer.encode_batch([article.text for article in articles])
+    scores = surprises(model, [np.array([end, *ids, end]) for ids in encoded])
+    by_label = {label: {"tokens": 0, "nats": 0.0, "floor_nats": 0.0} for label in LABELS}
+    for article, ids, score in zip(articles, encoded, scores, strict=True):
+        for label, nats in zip([*label_tokens(article, tokenizer, ids), "grammar"], score, strict=True):
+            by_label[label]["tokens"] += 1
+            by_label[label]["nats"] += float(nats)
+        for span in article.spans:
+            by_label[span.label]["floor_nats"] += span.nats
+    excess = [score.sum(dtype=np.float64) - article.nats for article, score in zip(articles, scores, strict=True)]
+    tokens = sum(map(len, scores))
+    words, size = text_size(article.text for article in articles)
+    return FloorEvaluation(
+        nats=float(sum(score.sum(dtype=np.float64) for score in scores)),
+        tokens=tokens,
+        words=words,
+        bytes=size,
+        floor_nats=sum(article.nats for article in articles),
+        forgetful_nats=sum(article.forgetful_nats for article in articles),
+        standard_error=float(np.std(excess, ddof=1) * math.sqrt(len(articles)) / tokens) if len(articles) > 1 else math.inf,
+        by_label=by_label,
+    )
+
+
+def label_tokens(article: Article, tokenizer: SubWordTokenizer, ids: Sequence[int]) -> list[str]:
+    """The kind of each token: that of the span its last byte stands in (a token may begin with the space before)."""
+    labels: list[str] = []
+    for span in article.spans:
+        labels += [span.label] * len(span.text.encode("utf-8"))
+    result, end = [], 0
+    for token in ids:
+        end += len(tokenizer.decode_bytes([token]))
+        result.append(labels[end - 1])
+    return result

@@ -1,0 +1,128 @@
+"""Sampling: how a model writes.
+
+Sources: Fan et al., "Hierarchical Neural Story Generation" (2018, top-k); Holtzman et al., "The Curious Case of
+Neural Text Degeneration" (2020, top-p).
+"""
+
+import dataclasses
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from tinyllm.config import GenerationConfig
+from tinyllm.model import GPT, KVCache
+from tinyllm.tokenizer import Tokenizer
+
+
+def filter_logits(logits: Tensor, config: GenerationConfig) -> Tensor:
+    """Divide by the temperature, and set what top-k and top-p exclude to -inf. Shapes: (B, V) -> (B, V).
+
+    Top-p keeps the likeliest tokens up to and including the one that reaches the probability. Of equal logits at a
+    border the lower ids stay.
+    """
+    logits = logits.float() / config.temperature
+    ordered, order = logits.sort(descending=True, stable=True)  # likeliest first, (B, V)
+    if config.top_k is not None:
+        ordered[:, config.top_k :] = -torch.inf
+    if config.top_p is not None:
+        probabilities = ordered.softmax(-1)
+        before = probabilities.cumsum(-1) - probabilities  # what the likelier ones hold together
+        ordered[before >= config.top_p] = -torch.inf
+    return torch.empty_like(logits).scatter_(-1, order, ordered)  # back in the vocabulary's order
+
+
+def next_tokens(logits: Tensor, config: GenerationConfig, generator: torch.Generator | None = None) -> Tensor:
+    """Draw one token per row: (B, V) -> (B). Temperature 0 takes the likeliest."""
+    if config.temperature == 0:
+        return logits.argmax(-1)
+    probabilities = filter_logits(logits, config).softmax(-1)
+    return torch.multinomial(probabilities, 1, generator=generator).squeeze(-1)
+
+
+@torch.no_grad()
+def generate(model: GPT, token_ids: Tensor, config: GenerationConfig) -> Iterator[Tensor]:
+    """Yield up to `maximum_length` new tokens for each of B prompts of the same length: (B, T) -> (B) a step.
+
+    The prompt fills the cache in one pass, then each token costs one step. Where the context is full, the last
+    half of it is kept and the cache filled again: positions are absolute, so cached keys cannot slide.
+    A row that drew one of `stop_tokens` goes on, but the last step is the one where all rows have.
+    """
+    if token_ids.dim() != 2 or token_ids.shape[1] == 0:
+        raise ValueError(f"token_ids must have shape (B, T) with T at least 1, not {tuple(token_ids.shape)}")
+    was_training = model.training
+    model.eval()
+    try:
+        device = next(model.parameters()).device
+        generator = None
+        if config.seed is not None:
+            generator = torch.Generator(device).manual_seed(config.seed)
+        context_length = model.config.context_length
+        window = token_ids.to(device)[:, -context_length:]
+        new = window
+        cache = KVCache(model.config, len(window), device, model.token_embedding.weight.dtype)
+        stopped = torch.zeros(len(window), dtype=torch.bool, device=device)
+        stops = torch.tensor(config.stop_tokens or (), dtype=torch.long, device=device)
+        for _ in range(config.maximum_length):
+            if cache.length + new.shape[1] > context_length:
+                new = window[:, -(context_length // 2 or 1) :]
+                cache.length = 0
+            logits = model(new, cache=cache)[:, -1]  # (B, V)
+            tokens = next_tokens(logits, config, generator)
+            yield tokens
+            stopped |= torch.isin(tokens, stops)
+            if stopped.all():
+                return
+            new = tokens[:, None]
+            window = torch.cat([window, new], dim=1)[:, -context_length:]
+    finally:
+        model.train(was_training)
+
+
+def stream_text(model: GPT, tokenizer: Tokenizer, prompt: str = "", config: GenerationConfig | None = None) -> Iterator[str]:
+    """Yield what follows `prompt`, piece by piece, as it is drawn; never half of a UTF-8 character."""
+    config, prompt_ids = _prepare(model, tokenizer, prompt, config)
+
+    def new_ids() -> Iterator[int]:
+        for tokens in generate(model, torch.tensor([prompt_ids]), config):
+            if tokens.item() in config.stop_tokens:
+                return
+            yield tokens.item()
+
+    return tokenizer.decode_stream(new_ids(), prompt_ids[-1])
+
+
+def generate_text(model: GPT, tokenizer: Tokenizer, prompt: str = "", config: GenerationConfig | None = None) -> str:
+    """Continue `prompt`; returns it with what follows. An empty prompt starts a new document.
+
+    Raises ValueError if the tokenizer is not the one the model was trained with (their vocabularies differ in size).
+    """
+    return prompt + "".join(stream_text(model, tokenizer, prompt, config))
+
+
+def generate_texts(
+    model: GPT, tokenizer: Tokenizer, prompt: str = "", config: GenerationConfig | None = None, number: int = 1
+) -> list[str]:
+    """Draw `number` continuations of one prompt at once, each like `generate_text`'s."""
+    config, prompt_ids = _prepare(model, tokenizer, prompt, config)
+    steps = list(generate(model, torch.tensor([prompt_ids] * number), config))
+    rows = torch.stack(steps, dim=1).tolist() if steps else [[]] * number
+    texts = []
+    for row in rows:
+        end = next((place for place, token in enumerate(row) if token in config.stop_tokens), len(row))
+        texts.append(prompt + "".join(tokenizer.decode_stream(row[:end], prompt_ids[-1])))
+    return texts
+
+
+def _prepare(
+    model: GPT, tokenizer: Tokenizer, prompt: str, config: GenerationConfig | None
+) -> tuple[GenerationConfig, list[int]]:
+    if model.config.vocab_size != tokenizer.vocab_size:
+        raise ValueError(
+            f"the model has {model.config.vocab_size} tokens and the tokenizer {tokenizer.vocab_size}: "
+            "use the tokenizer that was saved with the model"
+        )
+    config = config or GenerationConfig()
+    if config.stop_tokens is None:
+        config = dataclasses.replace(config, stop_tokens=(tokenizer.end_of_text_id,))
+    return config, tokenizer.encode(prompt) or [tokenizer.end_of_text_id]

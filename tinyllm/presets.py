@@ -1,0 +1,41 @@
+"""Runs with a name."""
+
+from tinyllm.config import DataConfig, ModelConfig, RunConfig, TrainingConfig, near_names
+
+PRESETS = {
+    # Two minutes on two CPU cores, on TinyWiki: how it ends beside the floor is in README.
+    "quickstart": RunConfig(
+        model=ModelConfig(
+            vocab_size=1024, context_length=192, embedding_dim=192, num_layers=2, num_heads=6, feedforward_dim=768,
+            dropout=0.0,
+        ),
+        dataset=DataConfig(data="tinywiki", tokenizer="bpe"),
+        training=TrainingConfig(
+            max_iterations=1200, batch_size=8, gradient_accumulation_steps=1, max_learning_rate=6e-3,
+            min_learning_rate=2e-4, evaluation_interval=100, evaluation_blocks=32, checkpoint_interval=600,
+        ),
+        run_folder="models/quickstart",
+    ),
+    # About an hour on a laptop's CPU, on WikiText-2 or the user's own text.
+    "laptop": RunConfig(
+        model=ModelConfig(
+            vocab_size=4096, context_length=256, embedding_dim=256, num_layers=5, num_heads=8, feedforward_dim=1024,
+            dropout=0.1,
+        ),
+        dataset=DataConfig(data="wikitext-2-raw-v1", tokenizer="bpe"),
+        training=TrainingConfig(
+            max_iterations=3000, batch_size=8, gradient_accumulation_steps=2, max_learning_rate=1.5e-3,
+            min_learning_rate=1.5e-4, evaluation_interval=250, checkpoint_interval=500,
+        ),
+        run_folder="models/laptop",
+    ),
+    # The full run, for a GPU: all defaults.
+    "wikitext103": RunConfig(),
+}  # fmt: skip
+
+
+def get_preset(name: str) -> RunConfig:
+    """The run called `name`. Raises ValueError with near names if there is none."""
+    if name not in PRESETS:
+        raise ValueError(f"unknown preset {name!r}{near_names(name, PRESETS)}")
+    return PRESETS[name]

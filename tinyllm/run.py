@@ -1,0 +1,114 @@
+"""A run: the model, its tokenizer, how training went, and what one does with them."""
+
+import dataclasses
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tinyllm import tinywiki
+from tinyllm.checkpoint import Which, load_checkpoint_tokenizer, load_model, resolve_checkpoint
+from tinyllm.config import GenerationConfig, RunConfig
+from tinyllm.corpus import TINYWIKI_CORPORA, load_corpus
+from tinyllm.data import HELD_OUT, PreparedData, prepare
+from tinyllm.evaluation import Evaluation, evaluate, evaluate_articles, evaluate_split
+from tinyllm.generation import generate_text, stream_text
+from tinyllm.model import GPT
+from tinyllm.tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True)
+class Run:
+    """What `train` and `load_run` return."""
+
+    config: RunConfig
+    model: GPT
+    tokenizer: Tokenizer
+    history: list[dict[str, Any]]
+    """One entry per optimizer step or measurement; see `read_history`."""
+    iteration: int
+    """Optimizer steps behind this model's weights."""
+
+    @property
+    def folder(self) -> Path:
+        return Path(self.config.run_folder)
+
+    @property
+    def finished(self) -> bool:
+        return self.iteration >= self.config.training.max_iterations
+
+    def generate(self, prompt: str = "", **settings: Any) -> str:
+        """Continue `prompt`; settings are `GenerationConfig`'s fields."""
+        return generate_text(self.model, self.tokenizer, prompt, GenerationConfig(**settings))
+
+    def stream(self, prompt: str = "", **settings: Any) -> Iterator[str]:
+        """The same piece by piece, as it is drawn."""
+        return stream_text(self.model, self.tokenizer, prompt, GenerationConfig(**settings))
+
+    def evaluate(self, split: str = "validation", data: str | None = None) -> Evaluation:
+        """Score a whole split: "validation" or "test" where the corpus has them, else the held-out articles.
+
+        TinyWiki's splits come back as a `FloorEvaluation`. With `data`, another text: a corpus's name, or a file, of
+        which everything is scored. Raises ValueError for a split that is not there.
+        """
+        source = data or self.config.dataset.data
+        if source in TINYWIKI_CORPORA and split in tinywiki.SPLITS:
+            articles = tinywiki.articles(split, source == "tinywiki-full")
+            return evaluate_articles(self.model, self.tokenizer, articles)
+        if data is not None:
+            corpus = load_corpus(data)
+            only_split = next(iter(corpus.splits)) if len(corpus.splits) == 1 else split
+            return evaluate(self.model, self.tokenizer, corpus, only_split)
+        splits = self.data.splits
+        if split == "validation" and split not in splits:
+            split = HELD_OUT
+        if split not in splits:
+            raise ValueError(f"{source} has no split {split!r}, only {', '.join(splits)}")
+        return evaluate_split(self.model, splits[split])
+
+    def plot(self, path: str | Path | None = None) -> "Figure":
+        """Draw the loss curve; with `path`, also write it as a picture."""
+        from tinyllm.plots import loss_curve
+
+        return loss_curve(self.history, path=path)
+
+    @cached_property
+    def data(self) -> PreparedData:
+        """The run's corpus as ids, prepared again if need be."""
+        return prepare(self.config.dataset, self.config.model.vocab_size)
+
+
+def load_run(folder: str | Path, which: Which = "best", device: str = "auto") -> Run:
+    """Load a run from its folder: the checkpoint with the best validation loss, or the latest.
+
+    Raises FileNotFoundError if there is none, ValueError if none can be used.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise FileNotFoundError(f"no run folder at {folder}")
+    checkpoint = resolve_checkpoint(folder, which)
+    config = dataclasses.replace(checkpoint.config, run_folder=str(folder))
+    model = load_model(checkpoint.folder, device)
+    tokenizer = load_checkpoint_tokenizer(checkpoint)
+    return Run(config, model, tokenizer, read_history(folder), checkpoint.iteration)
+
+
+def read_history(folder: Path) -> list[dict[str, Any]]:
+    """The points of `history.jsonl`.
+
+    Steps hold iteration, training_loss, learning_rate, gradient_norm, tokens_per_second and seconds; measurements
+    hold iteration and validation_loss. Losses are in nats per token. A last line cut off by a crash is left out.
+    """
+    path = folder / "history.jsonl"
+    points = []
+    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
+        try:
+            points.append(json.loads(line))
+        except ValueError:
+            break
+    return points

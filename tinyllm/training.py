@@ -1,0 +1,343 @@
+"""The training loop, from a name to a trained model.
+
+Everything random is drawn from (seed, iteration, rank): the blocks, and the dropout, whose generator is set anew
+at each step. So a run that was cut off and resumed makes the same numbers as one that never was.
+"""
+
+import contextlib
+import json
+import math
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from filelock import FileLock, Timeout
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+from tqdm.auto import tqdm
+
+from tinyllm.checkpoint import (
+    Checkpoint,
+    find_checkpoint,
+    load_checkpoint_tokenizer,
+    load_model,
+    load_training_state,
+    save_checkpoint,
+)
+from tinyllm.config import RunConfig
+from tinyllm.data import HELD_OUT, Blocks, PreparedData, fixed_blocks, prepare
+from tinyllm.device import autocast, pick_compile, pick_precision
+from tinyllm.distributed import Processes, join_processes
+from tinyllm.files import replace_text
+from tinyllm.model import GPT
+from tinyllm.optim import learning_rate, make_optimizer
+from tinyllm.presets import get_preset
+from tinyllm.run import Run, read_history
+
+CHECKPOINT_SECONDS = 15 * 60
+OnStep = Callable[[dict[str, Any]], bool | None]
+
+
+def train(config: str | RunConfig, *, on_step: OnStep | None = None, progress: bool = True, **overrides: Any) -> Run:
+    """Train a model, or go on where an earlier call with the same configuration stopped.
+
+    Args:
+        config: the name of a preset ("quickstart", "laptop", "wikitext103"), or a `RunConfig`.
+        on_step: called with each point of the history as it is made. It stops the run by returning True.
+        progress: show a bar.
+        overrides: any field of the configuration by its name, as in `train("laptop", data="my.txt")`.
+
+    A run folder belongs to one configuration: a finished run is loaded and returned at once, and another
+    configuration is refused. Ctrl-C (Jupyter's stop button) and SIGTERM save a checkpoint, and the run so far is returned.
+
+    Raises ValueError for a setting that cannot work, ConnectionError for data that cannot be reached, RuntimeError
+    for a run folder in use, for a loss that is not finite, and where the GPU's memory does not suffice.
+    """
+    config = (get_preset(config) if isinstance(config, str) else config).replace(**overrides)
+    with join_processes(config.training.device) as processes, _held(Path(config.run_folder), processes):
+        if processes.first:
+            _claim(config)
+        checkpoint = find_checkpoint(Path(config.run_folder))
+        if checkpoint is None or checkpoint.iteration < config.training.max_iterations:
+            with torch.random.fork_rng():
+                return _train(config, checkpoint, processes, on_step, progress)
+        model = load_model(checkpoint.folder, str(processes.device))
+        history = read_history(Path(config.run_folder))
+        return Run(config, model, load_checkpoint_tokenizer(checkpoint), history, checkpoint.iteration)
+
+
+def _train(
+    config: RunConfig, checkpoint: Checkpoint | None, processes: Processes, on_step: OnStep | None, progress: bool
+) -> Run:
+    training, device = config.training, processes.device
+    data = prepare(config.dataset, config.model.vocab_size, progress and processes.first)
+    model = _new_model(config, data).to(device)
+    optimizer = make_optimizer(model, training)
+    precision = pick_precision(device, training.precision)
+    scaler = torch.amp.GradScaler(device.type, enabled=precision == torch.float16)
+    start = 0
+    if checkpoint is not None:
+        start = checkpoint.iteration
+        model.load_state_dict(load_model(checkpoint.folder, "cpu").state_dict())
+        state = load_training_state(checkpoint)
+        optimizer.load_state_dict(state["optimizer"])
+        scaler.load_state_dict(state["scaler"])
+
+    blocks = Blocks(data.splits["train"].tokens, config.model.context_length, training.seed)
+    watched = fixed_blocks(data.splits[HELD_OUT].tokens, config.model.context_length, training.evaluation_blocks)
+    wrapped: nn.Module = torch.compile(model) if pick_compile(device, training.compile) else model
+    if processes.world_size > 1:
+        wrapped = DistributedDataParallel(wrapped)
+
+    bar = tqdm(total=training.max_iterations, initial=start, disable=not (progress and processes.first), unit="it")
+    with bar, _stop_signals() as stop, _History(Path(config.run_folder), start, processes.first, on_step, stop) as history:
+
+        def measure(iteration: int) -> float | None:
+            if not processes.first:
+                return None
+            loss = mean_loss(model, *watched, precision)
+            history.add({"iteration": iteration, "validation_loss": loss})
+            return loss
+
+        if start == 0:
+            measure(0)
+        iteration, saved, stopped = start, time.monotonic(), False
+        while iteration < training.max_iterations and not stopped:
+            began = time.perf_counter()
+            rate = learning_rate(iteration, training)
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+            batches = _batches(blocks, config, iteration, processes)
+            _seed_step(training.seed, iteration, processes.rank)
+            try:
+                loss, norm = train_step(wrapped, batches, optimizer, scaler, training.max_gradient_norm, precision)
+            except FloatingPointError as error:
+                raise RuntimeError(_not_finite(config, iteration, error)) from None
+            except torch.OutOfMemoryError:
+                raise RuntimeError(_out_of_memory(config)) from None
+            speed = history.add_step(iteration, config, loss, norm, rate, time.perf_counter() - began)
+            bar.set_postfix_str(f"loss {loss:.3f}, {speed:,.0f} tokens/s", refresh=False)
+            bar.update()
+            iteration += 1
+
+            last = iteration == training.max_iterations
+            validation_loss = measure(iteration) if last or iteration % training.evaluation_interval == 0 else None
+            stopped = processes.any(stop.is_set())
+            waited = processes.any(time.monotonic() - saved > CHECKPOINT_SECONDS)
+            if last or stopped or waited or iteration % training.checkpoint_interval == 0:
+                if processes.first:
+                    state = {"optimizer": optimizer.state_dict(), "scaler": scaler.state_dict()}
+                    save_checkpoint(iteration, validation_loss, config, model, data.tokenizer, state)
+                saved = time.monotonic()
+        if stopped and not last and processes.first:
+            bar.write(f"stopped after {iteration} iterations and saved; the same call goes on from there")
+    return Run(config, model.eval(), data.tokenizer, history.points, iteration)
+
+
+def train_step(
+    model: nn.Module,
+    batches: Sequence[tuple[Tensor, Tensor]],
+    optimizer: torch.optim.Optimizer,
+    scaler: torch.amp.GradScaler,
+    max_gradient_norm: float,
+    precision: torch.dtype = torch.float32,
+) -> tuple[float, float]:
+    """One optimizer step on the mean gradient of several micro-batches of (ids, targets), each (B, T).
+
+    Returns the mean loss (over all processes) and the gradient's norm before clipping. Raises FloatingPointError,
+    before any weight has changed, if one of them is not finite; with float16 the scaler skips such a step instead.
+    """
+    total = torch.zeros((), device=batches[0][0].device)
+    for number, (ids, targets) in enumerate(batches, start=1):
+        # Processes exchange gradients once a step, with the last micro-batch.
+        alone = isinstance(model, DistributedDataParallel) and number < len(batches)
+        with model.no_sync() if alone else contextlib.nullcontext():
+            with autocast(ids.device, precision):
+                loss = model(ids, targets) / len(batches)
+            scaler.scale(loss).backward()
+        total += loss.detach()
+    if isinstance(model, DistributedDataParallel):
+        torch.distributed.all_reduce(total, torch.distributed.ReduceOp.SUM)
+        total /= torch.distributed.get_world_size()
+    mean = total.item()
+    if not math.isfinite(mean):
+        raise FloatingPointError(mean)
+    scaler.unscale_(optimizer)
+    norm = nn.utils.clip_grad_norm_(model.parameters(), max_gradient_norm).item()
+    if not math.isfinite(norm) and not scaler.is_enabled():
+        raise FloatingPointError(f"{mean}, but its gradient is {norm}")
+    scaler.step(optimizer)
+    scaler.update()
+    optimizer.zero_grad()
+    return mean, norm
+
+
+@torch.no_grad()
+def mean_loss(model: GPT, ids: np.ndarray, targets: np.ndarray, precision: torch.dtype, rows: int = 8) -> float:
+    """Mean cross-entropy over blocks (number, T), dropout off, some rows at a time; in nats per token."""
+    device = next(model.parameters()).device
+    total = 0.0
+    model.eval()
+    for first in range(0, len(ids), rows):
+        part = slice(first, first + rows)
+        with autocast(device, precision):
+            loss = model(torch.from_numpy(ids[part]).to(device), torch.from_numpy(targets[part]).to(device))
+        total += loss.item() * len(ids[part])
+    model.train()
+    return total / len(ids)
+
+
+def _new_model(config: RunConfig, data: PreparedData) -> GPT:
+    """The untrained model, with as many tokens as the tokenizer has: a short text teaches it fewer than asked for."""
+    learned, asked = data.tokenizer.vocab_size, config.model.vocab_size
+    if config.dataset.tokenizer == "gpt2" and learned != asked:
+        raise ValueError(f"vocab_size is {asked}, but the gpt2 tokenizer has {learned} tokens: set vocab_size={learned}")
+    torch.manual_seed(config.training.seed)
+    return GPT(config.replace(vocab_size=learned).model)
+
+
+def _seed_step(seed: int, iteration: int, rank: int) -> None:
+    torch.manual_seed(int(np.random.SeedSequence([seed, iteration, rank]).generate_state(1, np.uint64)[0]))
+
+
+def _batches(blocks: Blocks, config: RunConfig, iteration: int, processes: Processes) -> list[tuple[Tensor, Tensor]]:
+    """This process's share of the micro-batches of one step; all shares together are the same for any number."""
+    size, steps = config.training.batch_size, config.training.gradient_accumulation_steps
+    if steps % processes.world_size:
+        raise ValueError(
+            f"gradient_accumulation_steps ({steps}) must be a multiple of the {processes.world_size} processes that share them"
+        )
+    first = iteration * size * steps
+    batches = []
+    for number in range(processes.rank, steps, processes.world_size):
+        arrays = blocks.batch(first + number * size, size)
+        tensors = (torch.from_numpy(np.ascontiguousarray(array)) for array in arrays)
+        batches.append(tuple(tensor.to(processes.device, non_blocking=True) for tensor in tensors))
+    return batches
+
+
+class _History:
+    """`history.jsonl`, cut back to where the run goes on, and a line more with each point."""
+
+    def __init__(self, folder: Path, start: int, writes: bool, on_step: OnStep | None, stop: threading.Event):
+        self.points = [p for p in read_history(folder) if p["iteration"] < start + ("validation_loss" in p)]
+        self._on_step, self._stop = on_step, stop
+        self._file = None
+        if writes:
+            path = folder / "history.jsonl"
+            replace_text(path, "".join(json.dumps(point) + "\n" for point in self.points))
+            self._file = path.open("a", encoding="utf-8", buffering=1)  # a line at a time, for whoever watches
+
+    def add(self, point: dict[str, Any]) -> None:
+        self.points.append(point)
+        if self._file is not None:
+            self._file.write(json.dumps(point) + "\n")
+            if self._on_step is not None and self._on_step(point):
+                self._stop.set()
+
+    def add_step(
+        self, iteration: int, config: RunConfig, loss: float, norm: float, rate: float, seconds: float
+    ) -> float:
+        """Add what one step gave; returns its speed in tokens per second."""
+        training = config.training
+        tokens = training.batch_size * training.gradient_accumulation_steps * config.model.context_length
+        self.add({
+            "iteration": iteration,
+            "training_loss": loss,
+            "learning_rate": rate,
+            "gradient_norm": norm,
+            "tokens_per_second": tokens / seconds,
+            "seconds": seconds,
+        })  # fmt: skip
+        return tokens / seconds
+
+    def __enter__(self) -> "_History":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._file is not None:
+            self._file.close()
+
+
+@contextlib.contextmanager
+def _stop_signals() -> Iterator[threading.Event]:
+    """An event that the first Ctrl-C or SIGTERM sets; a second one interrupts at once.
+
+    An exception in the middle of an optimizer step would leave half of the weights updated.
+    """
+    stop = threading.Event()
+    signals = (signal.SIGINT, signal.SIGTERM) if threading.current_thread() is threading.main_thread() else ()
+    before = {number: signal.getsignal(number) for number in signals}
+
+    def on_signal(number: int, _frame: object) -> None:
+        stop.set()
+        signal.signal(number, before[number])
+
+    for number in signals:
+        signal.signal(number, on_signal)
+    try:
+        yield stop
+    finally:
+        for number in signals:
+            signal.signal(number, before[number])
+
+
+@contextlib.contextmanager
+def _held(folder: Path, processes: Processes) -> Iterator[None]:
+    """Hold the run folder with a lock of the operating system, which a killed process cannot leave behind."""
+    if not processes.first:
+        yield
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise RuntimeError(f"{folder} is in use by another training: wait for it, or give another run_folder") from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _claim(config: RunConfig) -> None:
+    """Write the configuration into a new run folder; refuse a folder that belongs to another one."""
+    path = Path(config.run_folder) / "config.json"
+    if not path.exists():
+        replace_text(path, json.dumps(config.to_dict(), indent=2) + "\n")
+        return
+    wanted = json.loads(json.dumps(config.to_dict()))
+    found = json.loads(path.read_text(encoding="utf-8"))
+    different = [
+        f"{name} ({found[part].get(name)!r} there, {value!r} now)"
+        for part in ("model", "dataset", "training")
+        for name, value in wanted[part].items()
+        if found[part].get(name) != value
+    ]
+    if different:
+        raise ValueError(f"{config.run_folder} belongs to a run with other settings: {', '.join(different)}; give another run_folder")
+
+
+def _not_finite(config: RunConfig, iteration: int, error: FloatingPointError) -> str:
+    good = find_checkpoint(Path(config.run_folder))
+    where = f"the last good checkpoint is {good.folder}" if good else "there is no checkpoint yet"
+    return (
+        f"the loss of iteration {iteration} is {error}; {where}. Try a lower max_learning_rate, more "
+        "warmup_iterations, or another precision, in a new run_folder"
+    )
+
+
+def _out_of_memory(config: RunConfig) -> str:
+    size, steps = config.training.batch_size, config.training.gradient_accumulation_steps
+    if size == 1:
+        return "out of GPU memory with batch_size=1: use a smaller context_length or model"
+    smaller = next(part for part in range(size // 2, 0, -1) if size % part == 0)
+    return (
+        f"out of GPU memory: use batch_size={smaller} and gradient_accumulation_steps={steps * size // smaller}, "
+        "which keep the same global batch, in a new run_folder"
+    )
