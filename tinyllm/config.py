@@ -85,6 +85,8 @@ class DataConfig:
     """TinyWiki ("tinywiki", "tinywiki-full"), a WikiText on the Hub, or your own file or folder."""
     tokenizer: Literal["gpt2", "bpe"] = "gpt2"
     """GPT-2's vocabulary, or byte-pair encoding learned from this text."""
+    block_begin: Literal["anywhere", "document"] = "anywhere"
+    """Where training's blocks begin: anywhere in the stream, or each at a document that fits the context."""
     validation_fraction: float = 0.01
     """Share of the training articles held out to watch the training (at least one)."""
     split_seed: int = 0
@@ -93,6 +95,7 @@ class DataConfig:
     def __post_init__(self) -> None:
         _require(isinstance(self.data, str) and self.data != "", "data", self.data, "a corpus name or a path")
         _require_choice(self, "tokenizer", ("gpt2", "bpe"))
+        _require_choice(self, "block_begin", ("anywhere", "document"))
         _require_number(self, 0, 0.5, "validation_fraction")
         _require_whole(self, 0, "split_seed")
 
@@ -141,22 +144,36 @@ class TrainingConfig:
         )  # fmt: skip
         _require_number(self, 0, math.inf, "max_learning_rate", "min_learning_rate", "weight_decay")
         ordered = self.min_learning_rate <= self.max_learning_rate
-        _require(ordered, "min_learning_rate", self.min_learning_rate, f"at most max_learning_rate ({self.max_learning_rate})")
+        _require(
+            ordered,
+            "min_learning_rate",
+            self.min_learning_rate,
+            f"at most max_learning_rate ({self.max_learning_rate})",
+        )
         _require(self.max_learning_rate > 0, "max_learning_rate", self.max_learning_rate, "above 0")
         _require_number(self, 0, math.inf, "max_gradient_norm")
         _require(self.max_gradient_norm > 0, "max_gradient_norm", self.max_gradient_norm, "above 0")
-        if self.warmup_iterations is None:
-            object.__setattr__(self, "warmup_iterations", min(2000, self.max_iterations // 50))
-        _require_whole(self, 0, "warmup_iterations", "seed")
-        fits = self.warmup_iterations < self.max_iterations
-        _require(fits, "warmup_iterations", self.warmup_iterations, f"below max_iterations ({self.max_iterations})")
+        _require_whole(self, 0, "seed")
+        if self.warmup_iterations is not None:
+            _require_whole(self, 0, "warmup_iterations")
+            fits = self.warmup_iterations < self.max_iterations
+            _require(fits, "warmup_iterations", self.warmup_iterations, f"below max_iterations ({self.max_iterations})")
         pair = isinstance(self.betas, tuple | list) and len(self.betas) == 2
-        _require(pair and all(isinstance(b, float | int) and 0 <= b < 1 for b in self.betas), "betas", self.betas, "two numbers from 0 up to below 1")
+        _require(
+            pair and all(isinstance(b, float | int) and 0 <= b < 1 for b in self.betas),
+            "betas",
+            self.betas,
+            "two numbers from 0 up to below 1",
+        )
         object.__setattr__(self, "betas", tuple(self.betas))
         _require_choice(self, "precision", get_args(Precision))
         _require(isinstance(self.device, str), "device", self.device, "a string such as 'cuda' or 'cpu'")
-        _require_choice(self, "compile", (None, True, False))
         _require(self.compile is None or isinstance(self.compile, bool), "compile", self.compile, "True, False or None")
+
+    @property
+    def warmup(self) -> int:
+        """Steps of warm-up, the default filled in."""
+        return min(2000, self.max_iterations // 50) if self.warmup_iterations is None else self.warmup_iterations
 
 
 @dataclass(frozen=True)
@@ -217,8 +234,6 @@ class RunConfig:
                 changes[owners[name]][name] = str(value) if name == "data" else value
             else:
                 raise ValueError(f"unknown setting {name!r}{near_names(name, [*owners, 'run_folder'])}")
-        if "max_iterations" in overrides and "warmup_iterations" not in overrides:
-            changes["training"]["warmup_iterations"] = None  # follows the length of the run
         top.update({part: dataclasses.replace(parts[part], **changed) for part, changed in changes.items() if changed})
         return dataclasses.replace(self, **top)
 

@@ -22,7 +22,9 @@ HUB_NAME = "Salesforce/wikitext"
 HUB_CORPORA = ("wikitext-103-raw-v1", "wikitext-103-v1", "wikitext-2-raw-v1", "wikitext-2-v1")
 TINYWIKI_CORPORA = ("tinywiki", "tinywiki-full")
 FILE_ENDINGS = (".txt", ".raw", ".tokens", ".parquet")
-WAYS_OUT = "give a file or folder with data= / --data, or in TINYLLM_DATA, or train on 'tinywiki', which needs no network"
+WAYS_OUT = (
+    "give a file or folder with data= / --data, or in TINYLLM_DATA, or train on 'tinywiki', which needs no network"
+)
 
 _TITLE = re.compile(r" = (?!= ).*(?<! =) = \n")
 _PIECE = 10_000  # characters of a document without titles
@@ -50,12 +52,17 @@ def load_corpus(data: str) -> Corpus:
     """
     if data in TINYWIKI_CORPORA:
         full = data == "tinywiki-full"
-        splits = {split: lambda split=split: (a.text for a in tinywiki.articles(split, full)) for split in tinywiki.SPLITS}
+        splits = {
+            split: lambda split=split: (a.text for a in tinywiki.articles(split, full)) for split in tinywiki.SPLITS
+        }
         return Corpus(f"{data} {tinywiki.VERSION} {tinywiki.SPLITS}", splits)
     if data in HUB_CORPORA and os.environ.get("TINYLLM_DATA"):
         data = os.environ["TINYLLM_DATA"]
     if data in HUB_CORPORA:
-        splits = {split: lambda split=split: split_articles(_hub_lines(data, split)) for split in ("train", "validation", "test")}
+        splits = {
+            split: lambda split=split: split_articles(_hub_lines(data, split))
+            for split in ("train", "validation", "test")
+        }
         return Corpus(f"{HUB_NAME}/{data}", splits)
     path = Path(data).expanduser()
     if not path.exists():
@@ -102,7 +109,9 @@ def _hub_lines(name: str, split: str) -> Iterator[str]:
         rows = datasets.load_dataset(HUB_NAME, name, split=split)
     except Exception as error:  # datasets raises many kinds; what the user can do about them is the same
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
-        raise ConnectionError(f"could not load {HUB_NAME} {name} from {hub_endpoint()} ({reason}); {WAYS_OUT}") from error
+        raise ConnectionError(
+            f"could not load {HUB_NAME} {name} from {hub_endpoint()} ({reason}); {WAYS_OUT}"
+        ) from error
     if "text" not in rows.column_names:
         raise ValueError(f"{HUB_NAME} {name} has no column 'text' but {rows.column_names}; {WAYS_OUT}")
     for batch in rows.iter(batch_size=1000):

@@ -103,9 +103,7 @@ def _dtype(vocab_size: int) -> type:
     return np.uint16 if vocab_size <= 1 << 16 else np.uint32
 
 
-def _write(
-    folder: Path, corpus: Corpus, config: DataConfig, vocab_size: int, recipe: dict, progress: bool
-) -> None:
+def _write(folder: Path, corpus: Corpus, config: DataConfig, vocab_size: int, recipe: dict, progress: bool) -> None:
     number = sum(1 for _ in corpus.documents("train"))
     if number == 0:
         raise ValueError(f"there is no text in {config.data}")
@@ -152,9 +150,10 @@ def _part(documents: Iterable[str], held_out: set[int], want_held_out: bool) -> 
 def _write_split(folder: Path, split: str, documents: Iterable[str], tokenizer: Tokenizer, progress: bool) -> dict:
     starts, words, size, tokens = [], 0, 0, 0
     dtype = _dtype(tokenizer.vocab_size)
-    with (folder / f"{split}.bin").open("wb") as file, tqdm(
-        desc=f"tokenising {split}", unit="B", unit_scale=True, disable=not progress, leave=False
-    ) as bar:
+    with (
+        (folder / f"{split}.bin").open("wb") as file,
+        tqdm(desc=f"tokenising {split}", unit="B", unit_scale=True, disable=not progress, leave=False) as bar,
+    ):
         for batch in _batches_of_text(documents):
             for ids in tokenizer.encode_batch(batch):
                 starts.append(tokens)
@@ -203,54 +202,54 @@ def _batches_of_text(documents: Iterable[str]) -> Iterator[list[str]]:
 
 
 class Blocks:
-    """The blocks that training reads: in each epoch every token is a target once, in a new order.
+    """The blocks of `context_length` tokens that training reads, shuffled anew each epoch.
 
-    The stream is cut into blocks of `context_length` tokens from a random offset on, and the blocks are shuffled;
-    both are drawn anew each epoch. Only the partial blocks at both ends are left out.
+    They begin "anywhere": the stream is cut from a random offset on, drawn each epoch, so that every token is a target
+    once an epoch, the partial blocks at both ends aside. Or each begins at a "document" and runs on into what follows
+    it; a longer document is cut into several. Then the model sees documents as it will write them, from their start.
     """
 
-    def __init__(self, tokens: np.ndarray, context_length: int, seed: int):
-        if len(tokens) <= context_length:
-            raise ValueError(
-                f"the text has {len(tokens)} tokens, but a block needs {context_length + 1}: "
-                "use more text or a smaller context_length"
-            )
-        self.tokens = tokens
+    def __init__(self, split: TokenizedSplit, context_length: int, seed: int = 0, begin: str = "anywhere"):
+        self.tokens = split.tokens
         self.context_length = context_length
         self.seed = seed
-        self.per_epoch = max(1, (len(tokens) - context_length) // context_length)
+        spare = len(self.tokens) - context_length  # how many places a block can begin at
+        if spare < 1:
+            raise ValueError(
+                f"the text has {len(self.tokens)} tokens, but a block needs {context_length + 1}: "
+                "use more text or a smaller context_length"
+            )
+        if begin == "document":
+            ends = [*split.starts[1:], len(self.tokens)]
+            places = [np.arange(start, end, context_length) for start, end in zip(split.starts, ends, strict=True)]
+            self.places = np.concatenate(places)
+            self.places = self.places[self.places < spare]
+            self.offsets = 1
+        else:
+            number = max(1, spare // context_length)
+            self.places = np.arange(number) * context_length
+            self.offsets = min(context_length, len(self.tokens) - number * context_length)
 
     def batch(self, first: int, number: int) -> tuple[np.ndarray, np.ndarray]:
         """Blocks number `first` to `first + number` of the run: ids and targets, each (number, T), int64."""
-        places = [self._place(index) for index in range(first, first + number)]
+        places = []
+        for index in range(first, first + number):
+            epoch, turn = divmod(index, len(self.places))
+            offset, order = _epoch(self.seed, epoch, self.offsets, len(self.places))
+            places.append(offset + self.places[order[turn]])
+        return self._cut(places)
+
+    def fixed(self, number: int) -> tuple[np.ndarray, np.ndarray]:
+        """Up to `number` blocks spread evenly over the text, the same at each call."""
+        chosen = np.linspace(0, len(self.places) - 1, min(number, len(self.places))).astype(int)
+        return self._cut(self.places[chosen])
+
+    def _cut(self, places: Iterable[int]) -> tuple[np.ndarray, np.ndarray]:
         blocks = np.stack([self.tokens[place : place + self.context_length + 1] for place in places]).astype(np.int64)
         return blocks[:, :-1], blocks[:, 1:]
 
-    def _place(self, index: int) -> int:
-        epoch, turn = divmod(index, self.per_epoch)
-        offset, order = _epoch(self.seed, epoch, self.per_epoch, self._offsets)
-        return offset + int(order[turn]) * self.context_length
-
-    @property
-    def _offsets(self) -> int:
-        return min(self.context_length, len(self.tokens) - self.per_epoch * self.context_length)
-
 
 @lru_cache(maxsize=4)
-def _epoch(seed: int, epoch: int, blocks: int, offsets: int) -> tuple[int, np.ndarray]:
+def _epoch(seed: int, epoch: int, offsets: int, blocks: int) -> tuple[int, np.ndarray]:
     generator = np.random.default_rng([seed, epoch])
     return int(generator.integers(offsets)), generator.permutation(blocks)
-
-
-def fixed_blocks(tokens: np.ndarray, context_length: int, number: int) -> tuple[np.ndarray, np.ndarray]:
-    """Up to `number` blocks spread evenly over a stream, always the same: ids and targets, each (number, T), int64.
-
-    A stream shorter than a block gives one shorter block.
-    """
-    length = min(context_length, len(tokens) - 1)
-    if length < 1:
-        raise ValueError("the held-out text is empty: hold out more articles (validation_fraction)")
-    available = (len(tokens) - 1) // length
-    chosen = np.unique(np.linspace(0, available - 1, min(number, available)).astype(int))
-    blocks = np.stack([tokens[place * length : (place + 1) * length + 1] for place in chosen]).astype(np.int64)
-    return blocks[:, :-1], blocks[:, 1:]

@@ -46,7 +46,9 @@ def join_processes(device_name: str) -> Iterator[Processes]:
     if world_size == 1:
         number = torch.cuda.device_count() if device.type == "cuda" else 1
         if number > 1:
-            print(f"{number} GPUs are here and one is used; torchrun --nproc-per-node={number} -m tinyllm train ... uses all")
+            print(
+                f"{number} GPUs are here and one is used; torchrun --nproc-per-node={number} -m tinyllm train ... uses all"
+            )
         yield Processes(device)
         return
     if device.type == "cuda":

@@ -72,7 +72,12 @@ def estimate(config: RunConfig) -> Estimate:
     training = config.training
     device = pick_device(training.device)
     precision = pick_precision(device, training.precision)
-    tokens = training.max_iterations * training.batch_size * training.gradient_accumulation_steps * config.model.context_length
+    tokens = (
+        training.max_iterations
+        * training.batch_size
+        * training.gradient_accumulation_steps
+        * config.model.context_length
+    )
     speed = measure_flops(config.model, training.batch_size, device, precision)
     per_token = flops_per_token(config.model)
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
@@ -88,7 +93,9 @@ def estimate(config: RunConfig) -> Estimate:
 
 
 @torch.no_grad()
-def measure_flops(config: ModelConfig, batch_size: int, device: torch.device, precision: torch.dtype, seconds: float = 0.5) -> float:
+def measure_flops(
+    config: ModelConfig, batch_size: int, device: torch.device, precision: torch.dtype, seconds: float = 0.5
+) -> float:
     """The speed, in FLOP/s, of the feed-forward layer's two products for one batch."""
     rows = batch_size * config.context_length
     x = torch.randn(rows, config.embedding_dim, device=device)

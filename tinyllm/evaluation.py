@@ -74,12 +74,16 @@ def surprises(model: GPT, sequences: Sequence[np.ndarray], stride: int | None = 
     try:
         for first in range(0, len(windows), rows):
             batch = windows[first : first + rows]
-            parts = [np.asarray(sequences[place][start : start + context_length + 1], np.int64) for place, start, _ in batch]
+            parts = [
+                np.asarray(sequences[place][start : start + context_length + 1], np.int64) for place, start, _ in batch
+            ]
             width = max(map(len, parts))
             ids = torch.from_numpy(np.stack([np.pad(part, (0, width - len(part))) for part in parts])).to(device)
             hidden = model.hidden(ids[:, :-1])  # padding comes last, where no scored token looks
             losses = token_losses(hidden.flatten(0, 1), model.token_embedding.weight, ids[:, 1:].flatten())
-            for part, row, (place, start, scored) in zip(parts, losses.view(len(batch), -1).cpu().numpy(), batch, strict=True):
+            for part, row, (place, start, scored) in zip(
+                parts, losses.view(len(batch), -1).cpu().numpy(), batch, strict=True
+            ):
                 results[place][scored : start + len(part) - 1] = row[scored - start : len(part) - 1]
     finally:
         model.train(was_training)
@@ -145,7 +149,9 @@ def evaluate_articles(model: GPT, tokenizer: SubWordTokenizer, articles: Sequenc
         bytes=size,
         floor_nats=sum(article.nats for article in articles),
         forgetful_nats=sum(article.forgetful_nats for article in articles),
-        standard_error=float(np.std(excess, ddof=1) * math.sqrt(len(articles)) / tokens) if len(articles) > 1 else math.inf,
+        standard_error=float(np.std(excess, ddof=1) * math.sqrt(len(articles)) / tokens)
+        if len(articles) > 1
+        else math.inf,
         by_label=by_label,
     )
 

@@ -79,7 +79,9 @@ def generate(model: GPT, token_ids: Tensor, config: GenerationConfig) -> Iterato
         model.train(was_training)
 
 
-def stream_text(model: GPT, tokenizer: Tokenizer, prompt: str = "", config: GenerationConfig | None = None) -> Iterator[str]:
+def stream_text(
+    model: GPT, tokenizer: Tokenizer, prompt: str = "", config: GenerationConfig | None = None
+) -> Iterator[str]:
     """Yield what follows `prompt`, piece by piece, as it is drawn; never half of a UTF-8 character."""
     config, prompt_ids = _prepare(model, tokenizer, prompt, config)
 

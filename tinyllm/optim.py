@@ -33,7 +33,7 @@ def learning_rate(iteration: int, config: TrainingConfig) -> float:
     With w warm-up steps of n: max * (i + 1) / (w + 1) for i < w, then
     min + (max - min) * (1 + cos(pi * (i - w) / (n - w))) / 2, which is max at i = w and min at i = n.
     """
-    warmup, end = config.warmup_iterations, config.max_iterations
+    warmup, end = config.warmup, config.max_iterations
     if iteration < warmup:
         return config.max_learning_rate * (iteration + 1) / (warmup + 1)
     progress = min(1.0, (iteration - warmup) / (end - warmup))

@@ -6,13 +6,13 @@ PRESETS = {
     # Two minutes on two CPU cores, on TinyWiki: how it ends beside the floor is in README.
     "quickstart": RunConfig(
         model=ModelConfig(
-            vocab_size=1024, context_length=192, embedding_dim=192, num_layers=2, num_heads=6, feedforward_dim=768,
+            vocab_size=1024, context_length=160, embedding_dim=192, num_layers=2, num_heads=6, feedforward_dim=768,
             dropout=0.0,
         ),
-        dataset=DataConfig(data="tinywiki", tokenizer="bpe"),
+        dataset=DataConfig(data="tinywiki", tokenizer="bpe", block_begin="document"),
         training=TrainingConfig(
-            max_iterations=1200, batch_size=8, gradient_accumulation_steps=1, max_learning_rate=6e-3,
-            min_learning_rate=2e-4, evaluation_interval=100, evaluation_blocks=32, checkpoint_interval=600,
+            max_iterations=800, batch_size=8, gradient_accumulation_steps=1, max_learning_rate=4e-3,
+            min_learning_rate=1e-4, evaluation_interval=100, evaluation_blocks=32, checkpoint_interval=400,
         ),
         run_folder="models/quickstart",
     ),

@@ -219,13 +219,17 @@ class SubWordTokenizer(Tokenizer):
         """
         smallest = 256 + len(special_tokens)
         if vocab_size < smallest:
-            raise ValueError(f"vocab_size must be at least {smallest} (256 bytes and the special tokens), not {vocab_size}")
+            raise ValueError(
+                f"vocab_size must be at least {smallest} (256 bytes and the special tokens), not {vocab_size}"
+            )
         counts = count_words(source, special_tokens)
         if not counts:
             raise ValueError("there is no text to learn a vocabulary from")
         merges = learn_merges(counts, vocab_size - smallest)
         tokenizer = cls.__new__(cls)
-        tokenizer._build([bytes([byte]) for byte in range(256)] + [left + right for left, right in merges], special_tokens)
+        tokenizer._build(
+            [bytes([byte]) for byte in range(256)] + [left + right for left, right in merges], special_tokens
+        )
         return tokenizer
 
     def _build(self, tokens: Sequence[bytes], special_tokens: Sequence[str]) -> None:

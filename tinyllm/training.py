@@ -30,7 +30,7 @@ from tinyllm.checkpoint import (
     save_checkpoint,
 )
 from tinyllm.config import RunConfig
-from tinyllm.data import HELD_OUT, Blocks, PreparedData, fixed_blocks, prepare
+from tinyllm.data import HELD_OUT, Blocks, PreparedData, prepare
 from tinyllm.device import autocast, pick_compile, pick_precision
 from tinyllm.distributed import Processes, join_processes
 from tinyllm.files import replace_text
@@ -88,14 +88,18 @@ def _train(
         optimizer.load_state_dict(state["optimizer"])
         scaler.load_state_dict(state["scaler"])
 
-    blocks = Blocks(data.splits["train"].tokens, config.model.context_length, training.seed)
-    watched = fixed_blocks(data.splits[HELD_OUT].tokens, config.model.context_length, training.evaluation_blocks)
+    blocks = Blocks(data.splits["train"], config.model.context_length, training.seed, config.dataset.block_begin)
+    watched = _held_out_blocks(config, data)
     wrapped: nn.Module = torch.compile(model) if pick_compile(device, training.compile) else model
     if processes.world_size > 1:
         wrapped = DistributedDataParallel(wrapped)
 
     bar = tqdm(total=training.max_iterations, initial=start, disable=not (progress and processes.first), unit="it")
-    with bar, _stop_signals() as stop, _History(Path(config.run_folder), start, processes.first, on_step, stop) as history:
+    with (
+        bar,
+        _stop_signals() as stop,
+        _History(Path(config.run_folder), start, processes.first, on_step, stop) as history,
+    ):
 
         def measure(iteration: int) -> float | None:
             if not processes.first:
@@ -196,9 +200,17 @@ def _new_model(config: RunConfig, data: PreparedData) -> GPT:
     """The untrained model, with as many tokens as the tokenizer has: a short text teaches it fewer than asked for."""
     learned, asked = data.tokenizer.vocab_size, config.model.vocab_size
     if config.dataset.tokenizer == "gpt2" and learned != asked:
-        raise ValueError(f"vocab_size is {asked}, but the gpt2 tokenizer has {learned} tokens: set vocab_size={learned}")
+        raise ValueError(
+            f"vocab_size is {asked}, but the gpt2 tokenizer has {learned} tokens: set vocab_size={learned}"
+        )
     torch.manual_seed(config.training.seed)
     return GPT(config.replace(vocab_size=learned).model)
+
+
+def _held_out_blocks(config: RunConfig, data: PreparedData) -> tuple[np.ndarray, np.ndarray]:
+    split = data.splits[HELD_OUT]
+    length = min(config.model.context_length, len(split.tokens) - 1)  # a short text may not fill a block
+    return Blocks(split, length, begin=config.dataset.block_begin).fixed(config.training.evaluation_blocks)
 
 
 def _seed_step(seed: int, iteration: int, rank: int) -> None:
@@ -320,7 +332,9 @@ def _claim(config: RunConfig) -> None:
         if found[part].get(name) != value
     ]
     if different:
-        raise ValueError(f"{config.run_folder} belongs to a run with other settings: {', '.join(different)}; give another run_folder")
+        raise ValueError(
+            f"{config.run_folder} belongs to a run with other settings: {', '.join(different)}; give another run_folder"
+        )
 
 
 def _not_finite(config: RunConfig, iteration: int, error: FloatingPointError) -> str:

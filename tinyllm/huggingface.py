@@ -1,0 +1,122 @@
+"""GPT-2's weights, to and from Hugging Face's layout.
+
+There each linear layer is a `Conv1D`, whose weight is stored as (in, out): the transpose of `nn.Linear`'s.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from tinyllm.checkpoint import load_weights
+from tinyllm.config import ModelConfig
+from tinyllm.device import pick_device
+from tinyllm.model import GPT
+from tinyllm.network import check_reachable, hub_endpoint
+
+# Our name -> theirs, within a block and outside; True where the matrix is transposed.
+_BLOCK = {
+    "attention_norm": ("ln_1", False),
+    "attention.qkv": ("attn.c_attn", True),
+    "attention.projection": ("attn.c_proj", True),
+    "feedforward_norm": ("ln_2", False),
+    "feedforward.expand": ("mlp.c_fc", True),
+    "feedforward.projection": ("mlp.c_proj", True),
+}
+_ACTIVATIONS = {"gelu": "gelu", "gelu_tanh": "gelu_new"}
+
+
+def _names(num_layers: int) -> dict[str, tuple[str, bool]]:
+    """Our parameter name -> (their name, whether it is transposed)."""
+    names = {
+        "token_embedding.weight": ("wte.weight", False),
+        "position_embedding.weight": ("wpe.weight", False),
+        "final_norm.weight": ("ln_f.weight", False),
+        "final_norm.bias": ("ln_f.bias", False),
+    }
+    for layer in range(num_layers):
+        for ours, (theirs, transposed) in _BLOCK.items():
+            names[f"blocks.{layer}.{ours}.weight"] = (f"h.{layer}.{theirs}.weight", transposed)
+            names[f"blocks.{layer}.{ours}.bias"] = (f"h.{layer}.{theirs}.bias", False)
+    return names
+
+
+def to_huggingface(model: GPT) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Our model as (settings for `transformers.GPT2Config`, weights for `transformers.GPT2Model`)."""
+    config = model.config
+    settings = {
+        "model_type": "gpt2",
+        "vocab_size": config.vocab_size,
+        "n_positions": config.context_length,
+        "n_embd": config.embedding_dim,
+        "n_layer": config.num_layers,
+        "n_head": config.num_heads,
+        "n_inner": config.feedforward_dim,
+        "activation_function": _ACTIVATIONS[config.activation],
+        "resid_pdrop": config.dropout,
+        "embd_pdrop": config.dropout,
+        "attn_pdrop": config.dropout,
+    }
+    own = model.state_dict()
+    names = _names(config.num_layers)
+    return settings, {theirs: own[ours].T.contiguous() if t else own[ours] for ours, (theirs, t) in names.items()}
+
+
+def from_huggingface(settings: dict[str, Any], weights: dict[str, Tensor]) -> GPT:
+    """A GPT-2 of Hugging Face's as our model, dropout off. Raises ValueError for a model that ours cannot express."""
+    activations = {theirs: ours for ours, theirs in _ACTIVATIONS.items()} | {"gelu_pytorch_tanh": "gelu_tanh"}
+    wanted = settings.get("activation_function", "gelu_new")
+    if wanted not in activations:
+        raise ValueError(f"activation_function {wanted!r} is not one of {', '.join(activations)}")
+    if settings.get("model_type", "gpt2") != "gpt2" or settings.get("layer_norm_epsilon", 1e-5) != 1e-5:
+        raise ValueError("only GPT-2 models with layer_norm_epsilon 1e-5 can be loaded")
+    width = settings["n_embd"]
+    config = ModelConfig(
+        vocab_size=settings["vocab_size"],
+        context_length=settings["n_positions"],
+        embedding_dim=width,
+        num_layers=settings["n_layer"],
+        num_heads=settings["n_head"],
+        feedforward_dim=settings.get("n_inner") or 4 * width,
+        dropout=settings.get("resid_pdrop", 0.1),
+        activation=activations[wanted],
+    )
+    # Some files name the parameters as in the model with a head, which is tied and so not needed.
+    weights = {name.removeprefix("transformer."): tensor for name, tensor in weights.items()}
+    model = GPT(config)
+    own = {}
+    for ours, (theirs, transposed) in _names(config.num_layers).items():
+        if theirs not in weights:
+            raise ValueError(f"the weights lack {theirs}")
+        own[ours] = weights[theirs].T if transposed else weights[theirs]
+    load_weights(model, own, "this GPT-2")
+    return model.eval()
+
+
+def load_gpt2(name: str = "gpt2", device: str = "auto") -> GPT:
+    """OpenAI's GPT-2 from the Hub ("gpt2", "gpt2-medium" ...: 0.5 GB and more), or from a folder that holds it.
+
+    Its tokenizer is `SubWordTokenizer("gpt2")`. Raises ConnectionError if the Hub cannot be reached.
+    """
+    folder = Path(name)
+    if folder.is_dir():
+        paths = [folder / "config.json", folder / "model.safetensors"]
+    else:
+        check_reachable(
+            hub_endpoint(), f"the weights of {name!r}", "give a folder that holds config.json and model.safetensors"
+        )
+        from huggingface_hub import hf_hub_download
+
+        try:
+            paths = [Path(hf_hub_download(name, file)) for file in ("config.json", "model.safetensors")]
+        except Exception as error:  # the Hub's client raises many kinds
+            raise ConnectionError(f"could not load {name!r} from the Hub: {str(error).splitlines()[0]}") from error
+    try:
+        return from_huggingface(json.loads(paths[0].read_text(encoding="utf-8")), load_file(paths[1])).to(
+            pick_device(device)
+        )
+    except (OSError, SafetensorError, KeyError) as error:
+        raise ValueError(f"{name!r} does not hold a GPT-2: {error}") from None
