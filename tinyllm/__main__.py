@@ -6,7 +6,6 @@ import io
 import json
 import re
 import sys
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -131,9 +130,8 @@ def _estimate(arguments: list[str]) -> dict[str, Any]:
     print(f"tokens in the run  {result.tokens:,}")
     print(f"FLOPs per token    {result.flops_per_token:.3g}")
     print(f"memory, about      {result.memory_bytes / 1e9:.2f} GB")
-    print(
-        f"device             {result.device}: {result.flops_per_second / 1e9:,.0f} GFLOP/s in matrix products, measured now"
-    )
+    speed = f"{result.flops_per_second / 1e9:,.0f} GFLOP/s in matrix products, measured now"
+    print(f"device             {result.device}: {speed}")
     print(f"time, about        {_duration(result.seconds)} at that speed")
     return dataclasses.asdict(result)
 

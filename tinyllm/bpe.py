@@ -7,6 +7,7 @@ bytes as in GPT-2.
 import heapq
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import regex
@@ -61,7 +62,7 @@ def learn_merges(word_counts: dict[bytes, int], number: int) -> list[tuple[bytes
     pair_counts: Counter[tuple[int, int]] = Counter()
     words_with: defaultdict[tuple[int, int], set[int]] = defaultdict(set)
     for place, word in enumerate(words):
-        for pair in zip(word, word[1:], strict=False):
+        for pair in pairwise(word):
             pair_counts[pair] += frequencies[place]
             words_with[pair].add(place)
 
@@ -89,10 +90,10 @@ def learn_merges(word_counts: dict[bytes, int], number: int) -> list[tuple[bytes
         for place in words_with.pop(pair):
             before = words[place]
             after = words[place] = merge(before, pair, merged)
-            for old in zip(before, before[1:], strict=False):
+            for old in pairwise(before):
                 pair_counts[old] -= frequencies[place]
                 changed.add(old)
-            for new in zip(after, after[1:], strict=False):
+            for new in pairwise(after):
                 pair_counts[new] += frequencies[place]
                 words_with[new].add(place)
                 changed.add(new)

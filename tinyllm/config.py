@@ -129,7 +129,7 @@ class TrainingConfig:
     checkpoint_interval: int = 5000
     """Steps between two checkpoints (one is also written every 15 minutes)."""
     precision: Precision = "auto"
-    """Number format of the matrix products; "auto": bfloat16 on a GPU that has it, float16 on an older one, else float32."""
+    """Number format of matrix products; "auto": bfloat16 on a GPU that has it, float16 on an older one, else float32."""
     device: str = "auto"
     """"cuda", "mps", "cpu", or "auto": the first of them that is there."""
     compile: bool | None = None

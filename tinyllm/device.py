@@ -8,7 +8,7 @@ import torch
 
 
 def pick_device(name: str = "auto") -> torch.device:
-    """Turn a device's name into a device; "auto" is CUDA, else MPS, else the CPU. Raises ValueError if it is not here."""
+    """Turn a name into a device; "auto" is CUDA, else MPS, else the CPU. Raises ValueError if it is not here."""
     available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if name == "auto":
         name = next(device for device, here in available.items() if here)
@@ -23,9 +23,9 @@ def pick_device(name: str = "auto") -> torch.device:
 
 
 def pick_precision(device: torch.device, wanted: str = "auto") -> torch.dtype:
-    """The format of the matrix products. "auto": bfloat16 where CUDA has it natively, float16 on older GPUs, else float32.
+    """The number format of matrix products. "auto": bfloat16 where CUDA has it natively, float16 on older GPUs.
 
-    Emulated bfloat16 (a T4 has no other) is slower than float32, so it does not count.
+    On other devices "auto" is float32. Emulated bfloat16 (a T4 has no other) is slower than float32, so it does not count.
     """
     if wanted != "auto":
         return getattr(torch, wanted)

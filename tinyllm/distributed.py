@@ -47,7 +47,8 @@ def join_processes(device_name: str) -> Iterator[Processes]:
         number = torch.cuda.device_count() if device.type == "cuda" else 1
         if number > 1:
             print(
-                f"{number} GPUs are here and one is used; torchrun --nproc-per-node={number} -m tinyllm train ... uses all"
+                f"{number} GPUs are here and one is used; "
+                f"torchrun --nproc-per-node={number} -m tinyllm train ... uses all"
             )
         yield Processes(device)
         return

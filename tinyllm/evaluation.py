@@ -19,7 +19,7 @@ _BATCH_TOKENS = 8192  # positions in one forward pass
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The summed surprise of a text, and its size in three units. Perplexities come from the sum, never from a mean of them."""
+    """The summed surprise of a text, and its size in three units. Perplexities come from the sum, never from means."""
 
     nats: float
     tokens: int

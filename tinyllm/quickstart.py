@@ -84,7 +84,7 @@ def report(result: FloorEvaluation) -> None:
 
 
 def judge(samples: list[str], full: bool) -> tuple[int, int, int]:
-    """How many samples have the form of an article, and in these, how many recalled facts are unchanged, of how many."""
+    """How many samples have an article's form; in these, how many recalled facts are unchanged, of how many."""
     parsed = unchanged = recalled = 0
     for sample in samples:
         try:

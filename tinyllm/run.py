@@ -1,7 +1,6 @@
 """A run: the model, its tokenizer, how training went, and what one does with them."""
 
 import dataclasses
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,6 +14,7 @@ from tinyllm.corpus import TINYWIKI_CORPORA, load_corpus
 from tinyllm.data import HELD_OUT, PreparedData, prepare
 from tinyllm.evaluation import Evaluation, evaluate, evaluate_articles, evaluate_split
 from tinyllm.generation import generate_text, stream_text
+from tinyllm.history import read_history
 from tinyllm.model import GPT
 from tinyllm.tokenizer import Tokenizer
 
@@ -96,19 +96,3 @@ def load_run(folder: str | Path, which: Which = "best", device: str = "auto") ->
     model = load_model(checkpoint.folder, device)
     tokenizer = load_checkpoint_tokenizer(checkpoint)
     return Run(config, model, tokenizer, read_history(folder), checkpoint.iteration)
-
-
-def read_history(folder: Path) -> list[dict[str, Any]]:
-    """The points of `history.jsonl`.
-
-    Steps hold iteration, training_loss, learning_rate, gradient_norm, tokens_per_second and seconds; measurements
-    hold iteration and validation_loss. Losses are in nats per token. A last line cut off by a crash is left out.
-    """
-    path = folder / "history.jsonl"
-    points = []
-    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
-        try:
-            points.append(json.loads(line))
-        except ValueError:
-            break
-    return points

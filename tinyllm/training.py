@@ -10,7 +10,7 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,13 +34,13 @@ from tinyllm.data import HELD_OUT, Blocks, PreparedData, prepare
 from tinyllm.device import autocast, pick_compile, pick_precision
 from tinyllm.distributed import Processes, join_processes
 from tinyllm.files import replace_text
+from tinyllm.history import History, OnStep, read_history
 from tinyllm.model import GPT
 from tinyllm.optim import learning_rate, make_optimizer
 from tinyllm.presets import get_preset
-from tinyllm.run import Run, read_history
+from tinyllm.run import Run
 
 CHECKPOINT_SECONDS = 15 * 60
-OnStep = Callable[[dict[str, Any]], bool | None]
 
 
 def train(config: str | RunConfig, *, on_step: OnStep | None = None, progress: bool = True, **overrides: Any) -> Run:
@@ -53,7 +53,7 @@ def train(config: str | RunConfig, *, on_step: OnStep | None = None, progress: b
         overrides: any field of the configuration by its name, as in `train("laptop", data="my.txt")`.
 
     A run folder belongs to one configuration: a finished run is loaded and returned at once, and another
-    configuration is refused. Ctrl-C (Jupyter's stop button) and SIGTERM save a checkpoint, and the run so far is returned.
+    configuration is refused. Ctrl-C (Jupyter's stop button) and SIGTERM save, and the run so far is returned.
 
     Raises ValueError for a setting that cannot work, ConnectionError for data that cannot be reached, RuntimeError
     for a run folder in use, for a loss that is not finite, and where the GPU's memory does not suffice.
@@ -98,7 +98,7 @@ def _train(
     with (
         bar,
         _stop_signals() as stop,
-        _History(Path(config.run_folder), start, processes.first, on_step, stop) as history,
+        History(Path(config.run_folder), start, processes.first, on_step, stop) as history,
     ):
 
         def measure(iteration: int) -> float | None:
@@ -222,7 +222,8 @@ def _batches(blocks: Blocks, config: RunConfig, iteration: int, processes: Proce
     size, steps = config.training.batch_size, config.training.gradient_accumulation_steps
     if steps % processes.world_size:
         raise ValueError(
-            f"gradient_accumulation_steps ({steps}) must be a multiple of the {processes.world_size} processes that share them"
+            f"gradient_accumulation_steps ({steps}) must be a multiple of the "
+            f"{processes.world_size} processes that share them"
         )
     first = iteration * size * steps
     batches = []
@@ -231,49 +232,6 @@ def _batches(blocks: Blocks, config: RunConfig, iteration: int, processes: Proce
         tensors = (torch.from_numpy(np.ascontiguousarray(array)) for array in arrays)
         batches.append(tuple(tensor.to(processes.device, non_blocking=True) for tensor in tensors))
     return batches
-
-
-class _History:
-    """`history.jsonl`, cut back to where the run goes on, and a line more with each point."""
-
-    def __init__(self, folder: Path, start: int, writes: bool, on_step: OnStep | None, stop: threading.Event):
-        self.points = [p for p in read_history(folder) if p["iteration"] < start + ("validation_loss" in p)]
-        self._on_step, self._stop = on_step, stop
-        self._file = None
-        if writes:
-            path = folder / "history.jsonl"
-            replace_text(path, "".join(json.dumps(point) + "\n" for point in self.points))
-            self._file = path.open("a", encoding="utf-8", buffering=1)  # a line at a time, for whoever watches
-
-    def add(self, point: dict[str, Any]) -> None:
-        self.points.append(point)
-        if self._file is not None:
-            self._file.write(json.dumps(point) + "\n")
-            if self._on_step is not None and self._on_step(point):
-                self._stop.set()
-
-    def add_step(
-        self, iteration: int, config: RunConfig, loss: float, norm: float, rate: float, seconds: float
-    ) -> float:
-        """Add what one step gave; returns its speed in tokens per second."""
-        training = config.training
-        tokens = training.batch_size * training.gradient_accumulation_steps * config.model.context_length
-        self.add({
-            "iteration": iteration,
-            "training_loss": loss,
-            "learning_rate": rate,
-            "gradient_norm": norm,
-            "tokens_per_second": tokens / seconds,
-            "seconds": seconds,
-        })  # fmt: skip
-        return tokens / seconds
-
-    def __enter__(self) -> "_History":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._file is not None:
-            self._file.close()
 
 
 @contextlib.contextmanager

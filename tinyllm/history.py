@@ -1,0 +1,71 @@
+"""What a run writes down as it goes: one line of JSON for each step and each measurement."""
+
+import json
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from tinyllm.config import RunConfig
+from tinyllm.files import replace_text
+
+OnStep = Callable[[dict[str, Any]], bool | None]
+
+
+def read_history(folder: Path) -> list[dict[str, Any]]:
+    """The points of `history.jsonl`.
+
+    Steps hold iteration, training_loss, learning_rate, gradient_norm, tokens_per_second and seconds; measurements
+    hold iteration and validation_loss. Losses are in nats per token. A last line cut off by a crash is left out.
+    """
+    path = folder / "history.jsonl"
+    points = []
+    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
+        try:
+            points.append(json.loads(line))
+        except ValueError:
+            break
+    return points
+
+
+class History:
+    """`history.jsonl`, cut back to where the run goes on, and a line more with each point."""
+
+    def __init__(self, folder: Path, start: int, writes: bool, on_step: OnStep | None, stop: threading.Event):
+        self.points = [p for p in read_history(folder) if p["iteration"] < start + ("validation_loss" in p)]
+        self._on_step, self._stop = on_step, stop
+        self._file = None
+        if writes:
+            path = folder / "history.jsonl"
+            replace_text(path, "".join(json.dumps(point) + "\n" for point in self.points))
+            self._file = path.open("a", encoding="utf-8", buffering=1)  # a line at a time, for whoever watches
+
+    def add(self, point: dict[str, Any]) -> None:
+        self.points.append(point)
+        if self._file is not None:
+            self._file.write(json.dumps(point) + "\n")
+            if self._on_step is not None and self._on_step(point):
+                self._stop.set()
+
+    def add_step(
+        self, iteration: int, config: RunConfig, loss: float, norm: float, rate: float, seconds: float
+    ) -> float:
+        """Add what one step gave; returns its speed in tokens per second."""
+        training = config.training
+        tokens = training.batch_size * training.gradient_accumulation_steps * config.model.context_length
+        self.add({
+            "iteration": iteration,
+            "training_loss": loss,
+            "learning_rate": rate,
+            "gradient_norm": norm,
+            "tokens_per_second": tokens / seconds,
+            "seconds": seconds,
+        })  # fmt: skip
+        return tokens / seconds
+
+    def __enter__(self) -> "History":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._file is not None:
+            self._file.close()
