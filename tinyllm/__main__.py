@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import io
+import itertools
 import json
 import re
 import sys
@@ -193,13 +194,18 @@ def _parse(defaults: Options, arguments: Sequence[str], prog: str) -> Options:
     except SystemExit as end:
         if end.code in (0, None):
             raise
-        lines = [line.strip("│ ") for line in box.getvalue().splitlines() if line.startswith("│")]
-        message = " ".join(lines[: next((place for place, line in enumerate(lines) if line.startswith("─")), None)])
-        raise ValueError(re.sub(r"^Error parsing [\w.]+: ", "", message)) from None
+        raise ValueError(_message_in(box.getvalue())) from None
     if unknown:
         known = ["--" + name.replace("_", "-") for name in _field_names(defaults)]
         raise ValueError(f"unknown option {unknown[0]!r}{near_names(unknown[0], known)}")
     return options
+
+
+def _message_in(box: str) -> str:
+    """The message in the box that tyro draws: what stands between the title and the next rule, on one line."""
+    lines = [line.strip("│╭╮╰╯─- ") for line in box.strip().splitlines()][1:]
+    message = " ".join(itertools.takewhile(bool, itertools.dropwhile(lambda line: not line, lines)))
+    return re.sub(r"^Error parsing [\w.]+: ", "", message)
 
 
 def _field_names(options: object) -> Iterator[str]:

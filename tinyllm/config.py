@@ -129,7 +129,7 @@ class TrainingConfig:
     checkpoint_interval: int = 5000
     """Steps between two checkpoints (one is also written every 15 minutes)."""
     precision: Precision = "auto"
-    """Number format of matrix products; "auto": bfloat16 on a GPU that has it, float16 on an older one, else float32."""
+    """Number format of matrix products; "auto": bfloat16 on a GPU that has it, float16 on older ones; else float32."""
     device: str = "auto"
     """"cuda", "mps", "cpu", or "auto": the first of them that is there."""
     compile: bool | None = None
@@ -255,5 +255,5 @@ class RunConfig:
 def near_names(name: str, known: Iterable[str]) -> str:
     """': did you mean ...?' for an error message, or the whole list where nothing is near."""
     known = sorted(known)
-    near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+    near = difflib.get_close_matches(name, known, n=3, cutoff=0.6)
     return f": did you mean {' or '.join(near)}?" if near else f"; known are {', '.join(known)}"

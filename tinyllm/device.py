@@ -25,7 +25,7 @@ def pick_device(name: str = "auto") -> torch.device:
 def pick_precision(device: torch.device, wanted: str = "auto") -> torch.dtype:
     """The number format of matrix products. "auto": bfloat16 where CUDA has it natively, float16 on older GPUs.
 
-    On other devices "auto" is float32. Emulated bfloat16 (a T4 has no other) is slower than float32, so it does not count.
+    On other devices "auto" is float32. Emulated bfloat16 (a T4 has no other) is slower than float32: it does not count.
     """
     if wanted != "auto":
         return getattr(torch, wanted)

@@ -95,7 +95,9 @@ def stream_text(
 
 
 def generate_text(model: GPT, tokenizer: Tokenizer, prompt: str = "", config: GenerationConfig | None = None) -> str:
-    """Continue `prompt`; returns it with what follows. An empty prompt starts a new document.
+    """Continue `prompt`, which begins a new document; returns it with what follows.
+
+    The document separator stands before the prompt, as it did in training; an empty prompt is the separator alone.
 
     Raises ValueError if the tokenizer is not the one the model was trained with (their vocabularies differ in size).
     """
@@ -127,4 +129,4 @@ def _prepare(
     config = config or GenerationConfig()
     if config.stop_tokens is None:
         config = dataclasses.replace(config, stop_tokens=(tokenizer.end_of_text_id,))
-    return config, tokenizer.encode(prompt) or [tokenizer.end_of_text_id]
+    return config, [tokenizer.end_of_text_id, *tokenizer.encode(prompt)]

@@ -5,7 +5,6 @@ at each step. So a run that was cut off and resumed makes the same numbers as on
 """
 
 import contextlib
-import json
 import math
 import signal
 import threading
@@ -33,7 +32,6 @@ from tinyllm.config import RunConfig
 from tinyllm.data import HELD_OUT, Blocks, PreparedData, prepare
 from tinyllm.device import autocast, pick_compile, pick_precision
 from tinyllm.distributed import Processes, join_processes
-from tinyllm.files import replace_text
 from tinyllm.history import History, OnStep, read_history
 from tinyllm.model import GPT
 from tinyllm.optim import learning_rate, make_optimizer
@@ -60,9 +58,9 @@ def train(config: str | RunConfig, *, on_step: OnStep | None = None, progress: b
     """
     config = (get_preset(config) if isinstance(config, str) else config).replace(**overrides)
     with join_processes(config.training.device) as processes, _held(Path(config.run_folder), processes):
-        if processes.first:
-            _claim(config)
         checkpoint = find_checkpoint(Path(config.run_folder))
+        if checkpoint is not None:
+            _check_same_run(config, checkpoint.config)
         if checkpoint is None or checkpoint.iteration < config.training.max_iterations:
             with torch.random.fork_rng():
                 return _train(config, checkpoint, processes, on_step, progress)
@@ -275,19 +273,14 @@ def _held(folder: Path, processes: Processes) -> Iterator[None]:
         lock.release()
 
 
-def _claim(config: RunConfig) -> None:
-    """Write the configuration into a new run folder; refuse a folder that belongs to another one."""
-    path = Path(config.run_folder) / "config.json"
-    if not path.exists():
-        replace_text(path, json.dumps(config.to_dict(), indent=2) + "\n")
-        return
-    wanted = json.loads(json.dumps(config.to_dict()))
-    found = json.loads(path.read_text(encoding="utf-8"))
+def _check_same_run(config: RunConfig, found: RunConfig) -> None:
+    """Refuse a folder whose checkpoints belong to a run with other settings. The folder itself may have moved."""
+    wanted, there = config.to_dict(), found.to_dict()
     different = [
-        f"{name} ({found[part].get(name)!r} there, {value!r} now)"
+        f"{name} ({there[part][name]!r} there, {value!r} now)"
         for part in ("model", "dataset", "training")
         for name, value in wanted[part].items()
-        if found[part].get(name) != value
+        if there[part][name] != value
     ]
     if different:
         raise ValueError(

@@ -1,0 +1,131 @@
+"""The command line: helpful where the call is right, one line where it is wrong."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from tinyllm import doctor
+from tinyllm.__main__ import COMMANDS, main
+
+
+@pytest.fixture(autouse=True)
+def _somewhere_else(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # run folders are relative
+
+
+def failure(capsys, *arguments: str) -> str:
+    """Run a call that must fail; returns its one line."""
+    assert main(list(arguments)) == 1
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    lines = printed.err.strip().splitlines()
+    assert len(lines) == 1, lines
+    assert lines[0].startswith("tinyllm: ")
+    return lines[0]
+
+
+def test_help_names_every_command(capsys):
+    assert main(["--help"]) == 0
+    text = capsys.readouterr().out
+    assert all(command in text for command in COMMANDS)
+    assert main([]) == 2
+
+
+@pytest.mark.parametrize("command", ["quickstart", "train laptop", "evaluate", "sample", "prepare laptop", "doctor"])
+def test_each_command_has_help(command, capsys):
+    with pytest.raises(SystemExit) as end:
+        main([*command.split(), "--help"])
+    assert end.value.code == 0
+    assert "usage: python -m tinyllm" in capsys.readouterr().out
+
+
+def test_help_of_a_preset_shows_its_values_and_what_they_mean(capsys):
+    with pytest.raises(SystemExit):
+        main(["train", "laptop", "--help"])
+    text = capsys.readouterr().out
+    assert "--max-learning-rate" in text
+    assert "Number of optimizer steps" in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "wanted"),
+    [
+        ("trian laptop", "train"),
+        ("train lapto", "laptop"),
+        ("train laptop --max-iteration 5", "--max-iterations"),
+        ("train laptop --max-iterations -5", "max_iterations"),
+        ("train laptop --max-iterations many", "--max-iterations"),
+        ("train laptop --num-heads 7", "divisor"),
+        ("train laptop --activation relu", "gelu_tanh"),
+        ("train laptop --data nowhere.txt", "nowhere.txt"),
+        ("evaluate", "models/quickstart"),
+        ("evaluate nowhere", "nowhere"),
+        ("sample nowhere", "nowhere"),
+        ("quickstart --data my.txt", "train laptop --data"),
+    ],
+)
+def test_wrong_calls_get_one_line_that_helps(arguments, wanted, capsys):
+    assert wanted in failure(capsys, *arguments.split())
+
+
+def test_empty_text_and_text_shorter_than_a_block(tmp_path, capsys):
+    (tmp_path / "empty.txt").write_text("")
+    assert "no text" in failure(capsys, "train", "laptop", "--data", str(tmp_path / "empty.txt"))
+    (tmp_path / "short.txt").write_text("a few words on one line\n" * 3)
+    options = ["--data", str(tmp_path / "short.txt"), "--run-folder", str(tmp_path / "run")]
+    assert main(["train", "laptop", *options]) == 1
+    assert "context_length" in capsys.readouterr().err
+
+
+def test_estimate_command(capsys):
+    assert main(["estimate", "wikitext103", "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert result["parameters"] == 51_213_824
+    assert result["seconds"] > 0
+    assert result["memory_bytes"] > 16 * result["parameters"]
+
+
+def test_prepare_command_counts(sample_text, capsys):
+    assert main(["prepare", "wikitext103", "--data", str(sample_text), "--json"]) == 0
+    splits = json.loads(capsys.readouterr().out)["splits"]
+    words = len(sample_text.read_text().split()) + sample_text.read_text().count("\n")
+    assert sum(split["words"] for split in splits.values()) == words
+
+
+def test_doctor_names_a_remedy_for_what_does_not_work(capsys):
+    assert main(["doctor", "--json"]) == 0
+    findings = {f["subject"]: f for f in json.loads(capsys.readouterr().out)["findings"]}
+    assert findings["torch"]["remedy"] == ""
+    assert findings["GPT-2 vocabulary"]["remedy"] == ""  # the tests bring it
+    assert "TINYLLM_DATA" in findings["WikiText"]["remedy"]  # the tests have no network
+    assert 8 <= len(findings) <= 12
+
+
+def test_doctor_sees_a_folder_that_cannot_be_written(monkeypatch):
+    monkeypatch.setattr("os.access", lambda *_: False)
+    finding = next(f for f in doctor.examine() if f.subject == "cache")
+    assert "TINYLLM_HOME" in finding.remedy
+
+
+def test_ctrl_c_saves_and_says_how_to_go_on(tmp_path):
+    text = tmp_path / "text.txt"
+    text.write_text("".join(f"The number {n} comes before the number {n + 1} .\n" for n in range(3000)))
+    options = f"--data {text} --run-folder {tmp_path / 'run'} --vocab-size 300 --context-length 32 --embedding-dim 16"
+    options += " --num-layers 1 --num-heads 2 --feedforward-dim 32 --max-iterations 100000 --evaluation-interval 50000"
+    command = [sys.executable, "-m", "tinyllm", "train", "laptop", *options.split()]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=os.environ)
+    history = tmp_path / "run" / "history.jsonl"
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and not (history.exists() and history.read_text().count("\n") > 20):
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "the same command goes on" in errors
+    assert "Traceback" not in errors
+    assert list((tmp_path / "run").glob("step-*"))
