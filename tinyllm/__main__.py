@@ -17,7 +17,7 @@ import tyro
 from tinyllm import doctor
 from tinyllm.config import GenerationConfig, RunConfig, near_names
 from tinyllm.data import prepare
-from tinyllm.estimate import estimate
+from tinyllm.estimate import UTILISATION, estimate
 from tinyllm.evaluation import Evaluation, FloorEvaluation
 from tinyllm.presets import PRESETS, get_preset
 from tinyllm.quickstart import quickstart
@@ -134,6 +134,8 @@ def _estimate(arguments: list[str]) -> dict[str, Any]:
     speed = f"{result.flops_per_second / 1e9:,.0f} GFLOP/s in matrix products, measured now"
     print(f"device             {result.device}: {speed}")
     print(f"time, about        {_duration(result.seconds)} at that speed")
+    elsewhere = ", ".join(f"{gpu} {_duration(seconds)}" for gpu, seconds in result.seconds_elsewhere.items())
+    print(f"on a GPU, about    {elsewhere}, assuming {UTILISATION:.0%} of its peak")
     return dataclasses.asdict(result)
 
 

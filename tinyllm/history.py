@@ -15,8 +15,9 @@ OnStep = Callable[[dict[str, Any]], bool | None]
 def read_history(folder: Path) -> list[dict[str, Any]]:
     """The points of `history.jsonl`.
 
-    Steps hold iteration, training_loss, learning_rate, gradient_norm, tokens_per_second and seconds; measurements
-    hold iteration and validation_loss. Losses are in nats per token. A last line cut off by a crash is left out.
+    Steps hold iteration, training_loss, learning_rate, gradient_norm, tokens_per_second and seconds. Measurements
+    hold iteration and validation_loss, on TinyWiki also entropy_floor (of the same articles) and by_label. Losses
+    are in nats per token. A last line cut off by a crash is left out.
     """
     path = folder / "history.jsonl"
     points = []

@@ -12,7 +12,7 @@ PRESETS = {
         dataset=DataConfig(data="tinywiki", tokenizer="bpe", block_begin="document"),
         training=TrainingConfig(
             max_iterations=800, batch_size=8, gradient_accumulation_steps=1, max_learning_rate=4e-3,
-            min_learning_rate=1e-4, evaluation_interval=100, evaluation_blocks=32, checkpoint_interval=400,
+            min_learning_rate=1e-4, evaluation_interval=50, evaluation_blocks=64, checkpoint_interval=400,
         ),
         run_folder="models/quickstart",
     ),

@@ -8,7 +8,6 @@ from tinyllm.config import GenerationConfig, RunConfig
 from tinyllm.corpus import TINYWIKI_CORPORA
 from tinyllm.evaluation import FloorEvaluation
 from tinyllm.generation import generate_texts
-from tinyllm.plots import loss_curve
 from tinyllm.training import train
 
 SAMPLES = 32
@@ -41,7 +40,7 @@ def quickstart(config: RunConfig) -> dict[str, Any]:
     assert isinstance(result, FloorEvaluation)
     report(result)
     curve = run.folder / "loss.png"
-    loss_curve(run.history, {"entropy floor": result.floor}, curve)
+    run.plot(curve)
     samples = generate_texts(run.model, run.tokenizer, "", SAMPLING, SAMPLES)
     parsed, unchanged, recalled = judge(samples, full)
     print(f"\nThree of {SAMPLES} samples at temperature {SAMPLING.temperature}:\n")

@@ -9,7 +9,7 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from tqdm.auto import tqdm
 
+from tinyllm import tinywiki
 from tinyllm.checkpoint import (
     Checkpoint,
     find_checkpoint,
@@ -29,9 +30,11 @@ from tinyllm.checkpoint import (
     save_checkpoint,
 )
 from tinyllm.config import RunConfig
-from tinyllm.data import HELD_OUT, Blocks, PreparedData, prepare
+from tinyllm.corpus import TINYWIKI_CORPORA
+from tinyllm.data import HELD_OUT, Blocks, PreparedData, held_out_documents, prepare
 from tinyllm.device import autocast, pick_compile, pick_precision
 from tinyllm.distributed import Processes, join_processes
+from tinyllm.evaluation import FloorEvaluation, evaluate_articles
 from tinyllm.history import History, OnStep, read_history
 from tinyllm.model import GPT
 from tinyllm.optim import learning_rate, make_optimizer
@@ -87,7 +90,7 @@ def _train(
         scaler.load_state_dict(state["scaler"])
 
     blocks = Blocks(data.splits["train"], config.model.context_length, training.seed, config.dataset.block_begin)
-    watched = _held_out_blocks(config, data)
+    measure_held_out = _held_out_measure(config, data, precision)
     wrapped: nn.Module = torch.compile(model) if pick_compile(device, training.compile) else model
     if processes.world_size > 1:
         wrapped = DistributedDataParallel(wrapped)
@@ -102,9 +105,9 @@ def _train(
         def measure(iteration: int) -> float | None:
             if not processes.first:
                 return None
-            loss = mean_loss(model, *watched, precision)
-            history.add({"iteration": iteration, "validation_loss": loss})
-            return loss
+            measured = measure_held_out(model)
+            history.add({"iteration": iteration} | measured)
+            return measured["validation_loss"]
 
         if start == 0:
             measure(0)
@@ -205,10 +208,27 @@ def _new_model(config: RunConfig, data: PreparedData) -> GPT:
     return GPT(config.replace(vocab_size=learned).model)
 
 
-def _held_out_blocks(config: RunConfig, data: PreparedData) -> tuple[np.ndarray, np.ndarray]:
+def _held_out_measure(config: RunConfig, data: PreparedData, precision: torch.dtype) -> Callable[[GPT], dict[str, Any]]:
+    """How this run is watched: a function that scores the same held-out text at each call.
+
+    TinyWiki's articles are scored each from its own start, beside their entropy and by kind of token; of other text,
+    blocks like those of the training.
+    """
+    number = config.training.evaluation_blocks
+    if config.dataset.data in TINYWIKI_CORPORA:
+        articles = tinywiki.articles("train", config.dataset.data == "tinywiki-full")
+        held_out = held_out_documents(len(articles), config.dataset.validation_fraction, config.dataset.split_seed)
+        watched = [articles[place] for place in sorted(held_out)[:number]]
+        return lambda model: _floor_point(evaluate_articles(model, data.tokenizer, watched))
     split = data.splits[HELD_OUT]
     length = min(config.model.context_length, len(split.tokens) - 1)  # a short text may not fill a block
-    return Blocks(split, length, begin=config.dataset.block_begin).fixed(config.training.evaluation_blocks)
+    ids, targets = Blocks(split, length, begin=config.dataset.block_begin).fixed(number)
+    return lambda model: {"validation_loss": mean_loss(model, ids, targets, precision)}
+
+
+def _floor_point(result: FloorEvaluation) -> dict[str, Any]:
+    by_label = {label: part["nats"] / part["tokens"] for label, part in result.by_label.items()}
+    return {"validation_loss": result.nats_per_token, "entropy_floor": result.floor, "by_label": by_label}
 
 
 def _seed_step(seed: int, iteration: int, rank: int) -> None:
