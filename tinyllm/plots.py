@@ -1,5 +1,6 @@
 """Pictures of numbers, with matplotlib's object interface: no global state, no window."""
 
+import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,18 @@ from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#666666"
 
 
+class Picture(Figure):
+    """A figure that a notebook shows without pyplot."""
+
+    def _repr_png_(self) -> bytes:
+        buffer = io.BytesIO()
+        self.savefig(buffer, format="png", dpi=100)
+        return buffer.getvalue()
+
+
 def loss_curve(
     history: Sequence[Mapping[str, Any]], lines: Mapping[str, float] | None = None, path: str | Path | None = None
-) -> Figure:
+) -> Picture:
     """Training and validation loss by iteration.
 
     Args:
@@ -22,7 +32,7 @@ def loss_curve(
         lines: more horizontal lines to compare with, {label: nats per token}; TinyWiki's floor is in the history.
         path: where to write the picture; the ending says the format.
     """
-    figure = Figure(figsize=(7, 4), layout="constrained")
+    figure = Picture(figsize=(7, 4), layout="constrained")
     axes = figure.add_subplot()
     steps = [point for point in history if "training_loss" in point]
     measured = [point for point in history if "validation_loss" in point]

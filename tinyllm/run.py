@@ -19,7 +19,7 @@ from tinyllm.model import GPT
 from tinyllm.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    from tinyllm.plots import Picture
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class Run:
             raise ValueError(f"{source} has no split {split!r}, only {', '.join(splits)}")
         return evaluate_split(self.model, splits[split])
 
-    def plot(self, path: str | Path | None = None) -> "Figure":
+    def plot(self, path: str | Path | None = None) -> "Picture":
         """Draw the loss curve; with `path`, also write it as a picture."""
         from tinyllm.plots import loss_curve
 
@@ -79,8 +79,11 @@ class Run:
 
     @cached_property
     def data(self) -> PreparedData:
-        """The run's corpus as ids, prepared again if need be."""
-        return prepare(self.config.dataset, self.config.model.vocab_size)
+        """The run's corpus as ids, prepared again if need be. Raises ValueError if it is not what was trained on."""
+        data = prepare(self.config.dataset, self.config.model.vocab_size)
+        if data.tokenizer.fingerprint != self.tokenizer.fingerprint:
+            raise ValueError(f"{self.config.dataset.data} has changed since this run was trained; name a text with data=")
+        return data
 
 
 def load_run(folder: str | Path, which: Which = "best", device: str = "auto") -> Run:
