@@ -14,9 +14,21 @@ import regex
 
 # How GPT-2 cuts text into words before any merge, from its published encoder: contractions, letters, digits,
 # other signs, each with at most one space before it, and runs of white space. No merge crosses a cut.
-PATTERN = r"""'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"""
+# "++" never gives back what it took: it cuts the same words, and long runs do not fill the matcher's stack.
+PATTERN = r"""'(?:[stmd]|re|ve|ll)| ?\p{L}++| ?\p{N}++| ?[^\s\p{L}\p{N}]++|\s++$|\s+(?!\S)|\s"""
 _WORDS = regex.compile(PATTERN)
 _CHUNK = 1 << 20  # characters read from a file at a time
+
+
+def check_text(text: str) -> None:
+    """Raise ValueError if `text` holds a lone surrogate, which no UTF-8 text can (tiktoken would replace it)."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise ValueError(
+            f"character {error.start} of the text is the lone surrogate {text[error.start]!r}, which is not "
+            "valid Unicode; read the file with errors='replace', or remove it"
+        ) from None
 
 
 def read_pieces(source: str | Path | Iterable[str | Path]) -> Iterator[str]:
@@ -25,6 +37,7 @@ def read_pieces(source: str | Path | Iterable[str | Path]) -> Iterator[str]:
     A chunk is cut between a word and the white space behind it: GPT-2's pattern always cuts there too.
     """
     if isinstance(source, str):
+        check_text(source)
         yield source
     elif isinstance(source, Path):
         rest = ""

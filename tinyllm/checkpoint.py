@@ -5,6 +5,7 @@ A run folder holds `step-000500/`, `step-001000/` ... Each is complete by itself
 """
 
 import json
+import pickle
 import re
 import shutil
 from dataclasses import asdict, dataclass
@@ -23,6 +24,7 @@ from tinyllm.model import GPT
 from tinyllm.tokenizer import Tokenizer, load_tokenizer
 
 _FORMAT = 1
+_FILES = ("model.safetensors", "config.json", "tokenizer.json", "training_state.pt")
 Which = Literal["best", "latest"]
 
 
@@ -52,43 +54,52 @@ def save_checkpoint(
     """
     run_folder = Path(config.run_folder)
     run_folder.mkdir(parents=True, exist_ok=True)
+    for unfinished in run_folder.glob(".step-*"):
+        shutil.rmtree(unfinished)  # a process was killed while it wrote
     needed = 4 * 3 * sum(parameter.numel() for parameter in model.parameters())  # weights and AdamW's two averages
     free = shutil.disk_usage(run_folder).free
     if free < 1.05 * needed:
         raise OSError(f"a checkpoint needs {needed / 1e6:.0f} MB, but {run_folder} has {free / 1e6:.0f} MB free")
     target = run_folder / f"step-{iteration:06d}"
-    with new_folder(target) as folder:
-        save_model(model, folder / "model.safetensors")
-        tokenizer.save(folder / "tokenizer.json")
-        torch.save(training_state, folder / "training_state.pt")
-        content = {"format": _FORMAT, "iteration": iteration, "validation_loss": validation_loss}
-        write_json(folder / "config.json", content | {"run": config.to_dict()})
-        write_json(folder / "checksums.json", {path.name: sha256(path) for path in sorted(folder.iterdir())})
+    try:
+        with new_folder(target) as folder:
+            save_model(model, folder / "model.safetensors")
+            tokenizer.save(folder / "tokenizer.json")
+            torch.save(training_state, folder / "training_state.pt")
+            content = {"format": _FORMAT, "iteration": iteration, "validation_loss": validation_loss}
+            write_json(folder / "config.json", content | {"run": config.to_dict()})
+            write_json(folder / "checksums.json", {name: sha256(folder / name) for name in _FILES})
+    except (SafetensorError, RuntimeError) as error:  # what these two libraries make of a disk that is full
+        raise OSError(f"{target} cannot be written: {error}") from error
     _prune(run_folder)
     return target
 
 
 def read_checkpoint(folder: Path) -> Checkpoint:
     """Check every file of a checkpoint against its checksum. Raises ValueError that names the file that is wrong."""
+    name = "checksums.json"
     try:
-        checksums = json.loads((folder / "checksums.json").read_text(encoding="utf-8"))
-        for name in ("model.safetensors", "config.json", "tokenizer.json", "training_state.pt"):
-            if sha256(folder / name) != checksums[name]:
-                raise ValueError(f"{name} is torn or altered")
-        content = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        content = json.loads((folder / name).read_text(encoding="utf-8"))
+        checksums = [(name, content[name]) for name in _FILES]
+        for name, checksum in checksums:
+            if sha256(folder / name) != checksum:
+                raise ValueError("not what was written")
+        name = "config.json"
+        content = json.loads((folder / name).read_text(encoding="utf-8"))
         if content["format"] != _FORMAT:
-            raise ValueError(f"config.json has format {content['format']}, this version reads {_FORMAT}")
+            raise ValueError(f"its format is {content['format']}, this version reads {_FORMAT}")
         return Checkpoint(folder, content["iteration"], content["validation_loss"], RunConfig.from_dict(content["run"]))
     except (OSError, ValueError, KeyError, TypeError) as error:
-        reason = f"{Path(error.filename).name} is missing" if isinstance(error, FileNotFoundError) else error
-        raise ValueError(f"checkpoint {folder} cannot be used: {reason}") from None
+        reason = "is missing" if isinstance(error, FileNotFoundError) else f"is torn or altered ({error})"
+        raise ValueError(f"checkpoint {folder} cannot be used: {name} {reason}") from None
 
 
 def checkpoint_folders(run_folder: Path) -> list[Path]:
     """The checkpoints of a run, oldest first, whether good or not."""
     if not run_folder.is_dir():
         return []
-    return sorted(path for path in run_folder.iterdir() if re.fullmatch(r"step-\d{6,}", path.name))
+    folders = [path for path in run_folder.iterdir() if re.fullmatch(r"step-\d{6,}", path.name)]
+    return sorted(folders, key=lambda folder: int(folder.name.removeprefix("step-")))
 
 
 def find_checkpoint(run_folder: Path, which: Which = "latest") -> Checkpoint | None:
@@ -128,8 +139,15 @@ def _prune(run_folder: Path) -> None:
 
 
 def load_training_state(checkpoint: Checkpoint) -> dict[str, Any]:
-    """The optimizer's state and the gradient scaler's, on the CPU. `weights_only`: nothing in it can run code."""
-    return torch.load(checkpoint.folder / "training_state.pt", map_location="cpu", weights_only=True)
+    """The optimizer's state and the gradient scaler's, on the CPU. `weights_only`: nothing in it can run code.
+
+    Raises ValueError for a file that asks for more than plain values and tensors.
+    """
+    path = checkpoint.folder / "training_state.pt"
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError):
+        raise ValueError(f"{path} is refused: it is not a training state as `train` writes it") from None
 
 
 def save_model(model: GPT, path: str | Path) -> None:
@@ -163,7 +181,7 @@ def load_model(path: str | Path, device: str = "auto", which: Which = "best") ->
 
 def resolve_checkpoint(path: Path, which: Which) -> Checkpoint:
     """The checkpoint that a run folder or a checkpoint folder stands for."""
-    if (path / "checksums.json").exists():
+    if any((path / name).exists() for name in ("checksums.json", *_FILES)):
         return read_checkpoint(path)
     checkpoint = find_checkpoint(path, which)
     if checkpoint is None:

@@ -6,10 +6,13 @@ help. No two fields of a run have the same name, so one name is enough to overri
 
 import dataclasses
 import difflib
-import math
+import os
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
+
+LARGEST = sys.float_info.max  # a bound that also keeps out infinity and whole numbers beyond every float
 
 
 def _require(condition: bool, name: str, value: object, wanted: str) -> None:
@@ -17,18 +20,26 @@ def _require(condition: bool, name: str, value: object, wanted: str) -> None:
         raise ValueError(f"{name} must be {wanted}, not {value!r}")
 
 
+def _is_whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
 def _require_whole(config: object, least: int, *names: str) -> None:
     for name in names:
         value = getattr(config, name)
-        whole = isinstance(value, int) and not isinstance(value, bool)
-        _require(whole and value >= least, name, value, f"a whole number, {least} or more")
+        _require(_is_whole(value) and value >= least, name, value, f"a whole number, {least} or more")
+
+
+def _require_seed(config: object, name: str) -> None:
+    value = getattr(config, name)
+    _require(_is_whole(value) and 0 <= value < 2**63, name, value, "a whole number from 0 to below 2**63")
 
 
 def _require_number(config: object, least: float, most: float, *names: str) -> None:
     for name in names:
         value = getattr(config, name)
-        number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-        above = f"between {least} and {most}" if most < math.inf else f"{least} or more"
+        number = _is_whole(value) or isinstance(value, float)
+        above = f"between {least} and {most}" if most < LARGEST else f"{least} or more"
         _require(number and least <= value <= most, name, value, f"a number {above}")
 
 
@@ -97,7 +108,7 @@ class DataConfig:
         _require_choice(self, "tokenizer", ("gpt2", "bpe"))
         _require_choice(self, "block_begin", ("anywhere", "document"))
         _require_number(self, 0, 0.5, "validation_fraction")
-        _require_whole(self, 0, "split_seed")
+        _require_seed(self, "split_seed")
 
 
 @dataclass(frozen=True)
@@ -142,7 +153,8 @@ class TrainingConfig:
             self, 1, "max_iterations", "batch_size", "gradient_accumulation_steps", "evaluation_interval",
             "evaluation_blocks", "checkpoint_interval",
         )  # fmt: skip
-        _require_number(self, 0, math.inf, "max_learning_rate", "min_learning_rate", "weight_decay")
+        _require_number(self, 0, LARGEST, "max_learning_rate", "min_learning_rate", "weight_decay")
+        _require(self.max_learning_rate > 0, "max_learning_rate", self.max_learning_rate, "above 0")
         ordered = self.min_learning_rate <= self.max_learning_rate
         _require(
             ordered,
@@ -150,17 +162,16 @@ class TrainingConfig:
             self.min_learning_rate,
             f"at most max_learning_rate ({self.max_learning_rate})",
         )
-        _require(self.max_learning_rate > 0, "max_learning_rate", self.max_learning_rate, "above 0")
-        _require_number(self, 0, math.inf, "max_gradient_norm")
+        _require_number(self, 0, LARGEST, "max_gradient_norm")
         _require(self.max_gradient_norm > 0, "max_gradient_norm", self.max_gradient_norm, "above 0")
-        _require_whole(self, 0, "seed")
+        _require_seed(self, "seed")
         if self.warmup_iterations is not None:
             _require_whole(self, 0, "warmup_iterations")
             fits = self.warmup_iterations < self.max_iterations
             _require(fits, "warmup_iterations", self.warmup_iterations, f"below max_iterations ({self.max_iterations})")
         pair = isinstance(self.betas, tuple | list) and len(self.betas) == 2
         _require(
-            pair and all(isinstance(b, float | int) and 0 <= b < 1 for b in self.betas),
+            pair and all((_is_whole(b) or isinstance(b, float)) and 0 <= b < 1 for b in self.betas),
             "betas",
             self.betas,
             "two numbers from 0 up to below 1",
@@ -195,17 +206,21 @@ class GenerationConfig:
 
     def __post_init__(self) -> None:
         _require_whole(self, 0, "maximum_length")
-        _require_number(self, 0, math.inf, "temperature")
+        _require_number(self, 0, LARGEST, "temperature")
+        divides = self.temperature == 0 or self.temperature >= 1e-6  # smaller ones overflow float32
+        _require(divides, "temperature", self.temperature, "0, or 1e-6 or more")
         if self.top_k is not None:
             _require_whole(self, 1, "top_k")
         if self.top_p is not None:
             _require_number(self, 0, 1, "top_p")
             _require(self.top_p > 0, "top_p", self.top_p, "above 0")
         if self.stop_tokens is not None:
-            _require(not isinstance(self.stop_tokens, str | int), "stop_tokens", self.stop_tokens, "a tuple of ids")
-            object.__setattr__(self, "stop_tokens", tuple(self.stop_tokens))
+            if isinstance(self.stop_tokens, Iterable):
+                object.__setattr__(self, "stop_tokens", tuple(self.stop_tokens))
+            several = isinstance(self.stop_tokens, tuple) and all(_is_whole(i) and i >= 0 for i in self.stop_tokens)
+            _require(several, "stop_tokens", self.stop_tokens, "a tuple of ids")
         if self.seed is not None:
-            _require_whole(self, 0, "seed")
+            _require_seed(self, "seed")
 
 
 @dataclass(frozen=True)
@@ -219,6 +234,10 @@ class RunConfig:
     """Where checkpoints and the history go; a folder belongs to one run."""
 
     def __post_init__(self) -> None:
+        parts = {"model": ModelConfig, "dataset": DataConfig, "training": TrainingConfig}
+        for name, kind in parts.items():
+            value = getattr(self, name)
+            _require(isinstance(value, kind), name, value, f"a {kind.__name__}")
         _require(isinstance(self.run_folder, str) and self.run_folder != "", "run_folder", self.run_folder, "a path")
 
     def replace(self, **overrides: Any) -> "RunConfig":
@@ -228,10 +247,12 @@ class RunConfig:
         changes: dict[str, dict[str, Any]] = {part: {} for part in parts}
         top: dict[str, Any] = {}
         for name, value in overrides.items():
+            if isinstance(value, os.PathLike):
+                value = os.fspath(value)
             if name == "run_folder":
-                top[name] = str(value)
+                top[name] = value
             elif name in owners:
-                changes[owners[name]][name] = str(value) if name == "data" else value
+                changes[owners[name]][name] = value
             else:
                 raise ValueError(f"unknown setting {name!r}{near_names(name, [*owners, 'run_folder'])}")
         top.update({part: dataclasses.replace(parts[part], **changed) for part, changed in changes.items() if changed})
@@ -243,12 +264,14 @@ class RunConfig:
 
     @classmethod
     def from_dict(cls, content: dict[str, Any]) -> "RunConfig":
-        """The inverse of `to_dict`. Raises ValueError for unknown or missing keys and bad values."""
+        """The inverse of `to_dict`. Raises ValueError for unknown keys, missing parts and bad values."""
         parts = {"model": ModelConfig, "dataset": DataConfig, "training": TrainingConfig}
         try:
+            if wrong := content.keys() ^ {*parts, "run_folder"}:
+                raise TypeError(f"unknown or missing: {', '.join(sorted(wrong))}")
             built = {part: kind(**content[part]) for part, kind in parts.items()}
             return cls(run_folder=content["run_folder"], **built)
-        except (KeyError, TypeError) as error:
+        except (AttributeError, TypeError) as error:
             raise ValueError(f"not a run's configuration: {error}") from None
 
 

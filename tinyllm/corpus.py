@@ -40,7 +40,10 @@ class Corpus:
     def documents(self, split: str) -> Iterator[str]:
         """Read a split's documents one by one. Raises ValueError if there is no such split."""
         if split not in self.splits:
-            raise ValueError(f"{self.identity} has no split {split!r}, only {', '.join(self.splits)}")
+            raise ValueError(
+                f"this corpus has no {split} split, only {', '.join(self.splits)}; "
+                "to read a file whatever its name, give the file, not its folder"
+            )
         return self.splits[split]()
 
 
@@ -50,14 +53,14 @@ def load_corpus(data: str) -> Corpus:
     TINYLLM_DATA, if set, is read instead of the Hub. Nothing is downloaded before documents are read.
     Raises FileNotFoundError for a path or name that does not exist, ValueError for a folder that is ambiguous.
     """
+    if data in HUB_CORPORA:
+        data = os.environ.get("TINYLLM_DATA") or data
     if data in TINYWIKI_CORPORA:
         full = data == "tinywiki-full"
         splits = {
             split: lambda split=split: (a.text for a in tinywiki.articles(split, full)) for split in tinywiki.SPLITS
         }
         return Corpus(f"{data} {tinywiki.VERSION} {tinywiki.SPLITS}", splits)
-    if data in HUB_CORPORA and os.environ.get("TINYLLM_DATA"):
-        data = os.environ["TINYLLM_DATA"]
     if data in HUB_CORPORA:
         splits = {
             split: lambda split=split: split_articles(_hub_lines(data, split))
@@ -78,15 +81,13 @@ def split_articles(lines: Iterable[str]) -> Iterator[str]:
     titled = False
     for before, line, after in _with_neighbours(lines):
         is_title = _TITLE.fullmatch(line) is not None and before == after == "\n"
-        if is_title and any(map(str.strip, document)):
+        is_full = not titled and size >= _PIECE and line.strip()  # blank lines stay with the text before them
+        if (is_title or is_full) and any(map(str.strip, document)):
             yield "".join(document)
             document, size = [], 0
         titled = titled or is_title
         document.append(line)
         size += len(line)
-        if not titled and size >= _PIECE:
-            yield "".join(document)
-            document, size = [], 0
     if any(map(str.strip, document)):
         yield "".join(document)
 
@@ -115,46 +116,66 @@ def _hub_lines(name: str, split: str) -> Iterator[str]:
     if "text" not in rows.column_names:
         raise ValueError(f"{HUB_NAME} {name} has no column 'text' but {rows.column_names}; {WAYS_OUT}")
     for batch in rows.iter(batch_size=1000):
-        yield from batch["text"]
+        yield from map(_row_line, batch["text"])
+
+
+def _row_line(row: str | None) -> str:
+    """A row of a table as a line. WikiText's end in a newline, blank ones aside; other people's may not."""
+    return row if row and row.endswith("\n") else f"{row or ''}\n"
 
 
 def _file_lines(path: Path) -> Iterator[str]:
-    if path.suffix == ".parquet":
+    if path.suffix.lower() == ".parquet":
         import pyarrow.parquet
 
         with pyarrow.parquet.ParquetFile(path) as file:
             if "text" not in file.schema_arrow.names:
                 raise ValueError(f"{path} has no column 'text' but {file.schema_arrow.names}")
             for batch in file.iter_batches(columns=["text"]):
-                yield from batch.column(0).to_pylist()
+                yield from map(_row_line, batch.column(0).to_pylist())
         return
     try:
         with path.open(encoding="utf-8-sig") as file:
             yield from file
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is not UTF-8 text: {error.reason} at byte {error.start}; convert it first") from None
+    except UnicodeDecodeError:
+        raise ValueError(f"{path} is not UTF-8 text: {_first_bad_byte(path)}; convert it first") from None
+
+
+def _first_bad_byte(path: Path) -> str:
+    """Where a file stops being UTF-8. (The error of a file read as text counts from the last buffer it filled.)"""
+    position = 0
+    with path.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            try:
+                line.decode("utf-8")
+            except UnicodeDecodeError as error:
+                return f"{error.reason} at byte {position + error.start}, in line {number}"
+            position += len(line)
+    return "it changed while it was read"
 
 
 def _file_corpus(path: Path) -> Corpus:
-    if path.is_file():
-        splits = {"train": [path]}
-    else:
-        splits = {}
-        for file in sorted(path.iterdir()):
-            if file.suffix in FILE_ENDINGS and file.is_file():
-                splits.setdefault(_split_of(file), []).append(file)
-        if not splits:
-            raise FileNotFoundError(f"{path} holds none of {', '.join('*' + ending for ending in FILE_ENDINGS)}")
-        if "" in splits and len(splits) > 1:
-            raise ValueError(f"{path} mixes train/valid/test files with {splits[''][0].name}: keep one kind")
-        if "" in splits:
-            splits = {"train": splits[""]}  # plain texts
-        else:
-            for split, files in splits.items():
-                _check_one_variant(split, files)
-    every = [file for files in splits.values() for file in files]
+    texts = {"train": [[path]]} if path.is_file() else _folder_texts(path)
+    every = [file for parts in texts.values() for files in parts for file in files]
     identity = json.dumps([[str(file), file.stat().st_size, file.stat().st_mtime_ns] for file in every])
-    return Corpus(identity, {split: lambda files=files: _read_files(files) for split, files in splits.items()})
+    return Corpus(identity, {split: lambda parts=parts: _read_texts(parts) for split, parts in texts.items()})
+
+
+def _folder_texts(folder: Path) -> dict[str, list[list[Path]]]:
+    """By split, the texts a folder holds; a text is one file, or several that are its parts."""
+    splits: dict[str, list[Path]] = {}
+    for file in sorted(folder.iterdir()):
+        if file.suffix.lower() in FILE_ENDINGS and file.is_file():
+            splits.setdefault(_split_of(file), []).append(file)
+    if not splits:
+        raise FileNotFoundError(f"{folder} holds none of {', '.join('*' + ending for ending in FILE_ENDINGS)}")
+    if "" in splits and len(splits) > 1:
+        raise ValueError(f"{folder} mixes train/valid/test files with {splits[''][0].name}: keep one kind")
+    if "" in splits:
+        return {"train": [[file] for file in splits[""]]}
+    for split, files in splits.items():
+        _check_one_variant(split, files)
+    return {split: [files] for split, files in splits.items()}
 
 
 def _split_of(file: Path) -> str:
@@ -170,15 +191,10 @@ def _check_one_variant(split: str, files: list[Path]) -> None:
     if len(files) > 1 and (None in parts or len({part.group(1, 4, 5) for part in parts}) > 1):
         names = ", ".join(file.name for file in files)
         raise ValueError(f"{files[0].parent} holds more than one variant of the {split} split ({names}): name one file")
-    if None not in parts and len(files) != int(parts[0][4]):
+    if None not in parts and [int(part[2]) for part in parts] != list(range(int(parts[0][4]))):
         raise ValueError(f"{files[0].parent} holds {len(files)} of the {parts[0][4]} parts of the {split} split")
 
 
-def _read_files(files: list[Path]) -> Iterator[str]:
-    # The parts of one split are one text; plain texts in a folder are documents of their own.
-    parts_of_one = files[0].suffix == ".parquet"
-    if parts_of_one:
+def _read_texts(texts: list[list[Path]]) -> Iterator[str]:
+    for files in texts:
         yield from split_articles(line for file in files for line in _file_lines(file))
-    else:
-        for file in files:
-            yield from split_articles(_file_lines(file))

@@ -4,12 +4,14 @@
 function of (seed, n), so a run that resumes needs to remember nothing about its data.
 """
 
+import bisect
+import glob
 import hashlib
 import json
 import random
+import shutil
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -72,6 +74,8 @@ def prepare(config: DataConfig, vocab_size: int, progress: bool = True) -> Prepa
     folder = home() / "prepared" / f"{Path(config.data).stem or 'data'}-{key}"
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{folder}.lock"):
+        for unfinished in folder.parent.glob(f".{glob.escape(folder.name)}-*"):
+            shutil.rmtree(unfinished)  # a process was killed while it wrote
         if folder.exists():
             try:
                 return _open(folder, recipe)
@@ -86,6 +90,8 @@ def _open(folder: Path, recipe: dict) -> PreparedData:
     meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
     if meta["recipe"] != recipe:
         raise ValueError("it was made from something else")
+    if _checksum(meta) != meta["checksum"]:
+        raise ValueError("meta.json is not as it was written")
     for name, checksum in meta["checksums"].items():
         if Path(name).name != name or sha256(folder / name) != checksum:
             raise ValueError(f"{name} is not as it was written")
@@ -97,6 +103,11 @@ def _open(folder: Path, recipe: dict) -> PreparedData:
         starts = np.load(folder / f"{split}-starts.npy", mmap_mode="r")
         splits[split] = TokenizedSplit(tokens, starts, counts["words"], counts["bytes"])
     return PreparedData(folder, tokenizer, splits)
+
+
+def _checksum(meta: dict) -> str:
+    content = {name: value for name, value in meta.items() if name != "checksum"}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def _dtype(vocab_size: int) -> type:
@@ -124,7 +135,7 @@ def _write(folder: Path, corpus: Corpus, config: DataConfig, vocab_size: int, re
         counts[split] = _write_split(folder, split, documents(split), tokenizer, progress)
     checksums = {path.name: sha256(path) for path in sorted(folder.iterdir())}
     meta = {"recipe": recipe, "tokenizer": tokenizer.fingerprint, "splits": counts, "checksums": checksums}
-    write_json(folder / "meta.json", meta)
+    write_json(folder / "meta.json", meta | {"checksum": _checksum(meta)})
 
 
 def held_out_documents(number: int, fraction: float, seed: int) -> set[int]:
@@ -140,8 +151,9 @@ def held_out_documents(number: int, fraction: float, seed: int) -> set[int]:
 def _part(documents: Iterable[str], held_out: set[int], want_held_out: bool) -> Iterator[str]:
     for place, document in enumerate(documents):
         if held_out == {-1}:
-            cut = len(document) * 9 // 10
-            cut = max(document.rfind("\n", 0, cut), document.rfind(" ", 0, cut), 0)
+            end = len(document) * 9 // 10
+            cut = max(document.rfind("\n", 0, end), document.rfind(" ", 0, end))
+            cut = cut if cut > 0 else end  # some scripts put no spaces between words
             yield document[cut:] if want_held_out else document[:cut]
         elif (place in held_out) == want_held_out:
             yield document
@@ -206,7 +218,8 @@ class Blocks:
 
     They begin "anywhere": the stream is cut from a random offset on, drawn each epoch, so that every token is a target
     once an epoch, the partial blocks at both ends aside. Or each begins at a "document" and runs on into what follows
-    it; a longer document is cut into several. Then the model sees documents as it will write them, from their start.
+    it; a longer document is cut into several, and what is too near the end of the text for a whole block begins none.
+    Then the model sees documents as it will write them, from their start.
     """
 
     def __init__(self, split: TokenizedSplit, context_length: int, seed: int = 0, begin: str = "anywhere"):
@@ -226,30 +239,35 @@ class Blocks:
             self.places = self.places[self.places < spare]
             self.offsets = 1
         else:
-            number = max(1, spare // context_length)
-            self.places = np.arange(number) * context_length
-            self.offsets = min(context_length, len(self.tokens) - number * context_length)
+            self.places = np.arange(0, spare, context_length)
+            self.offsets = min(context_length, spare)
+        self.spare = spare
+        self._ends = [0]  # the number of the block after each epoch, as far as they were asked for
+        self._latest = -1, self.places  # the epoch asked for last
 
     def batch(self, first: int, number: int) -> tuple[np.ndarray, np.ndarray]:
         """Blocks number `first` to `first + number` of the run: ids and targets, each (number, T), int64."""
-        places = []
-        for index in range(first, first + number):
-            epoch, turn = divmod(index, len(self.places))
-            offset, order = _epoch(self.seed, epoch, self.offsets, len(self.places))
-            places.append(offset + self.places[order[turn]])
-        return self._cut(places)
+        return self._cut([self._place(index) for index in range(first, first + number)])
 
     def fixed(self, number: int) -> tuple[np.ndarray, np.ndarray]:
         """Up to `number` blocks spread evenly over the text, the same at each call."""
         chosen = np.linspace(0, len(self.places) - 1, min(number, len(self.places))).astype(int)
         return self._cut(self.places[chosen])
 
+    def _place(self, index: int) -> int:
+        while index >= self._ends[-1]:  # an epoch has one block more or less than another, as its offset decides
+            self._ends.append(self._ends[-1] + len(self._epoch(len(self._ends) - 1)))
+        epoch = bisect.bisect_right(self._ends, index) - 1
+        return self._epoch(epoch)[index - self._ends[epoch]]
+
+    def _epoch(self, epoch: int) -> np.ndarray:
+        """The places of an epoch's blocks, in the order in which they are read."""
+        if self._latest[0] != epoch:
+            generator = np.random.default_rng([self.seed, epoch])
+            places = self.places + generator.integers(self.offsets)
+            self._latest = epoch, generator.permutation(places[places < self.spare])
+        return self._latest[1]
+
     def _cut(self, places: Iterable[int]) -> tuple[np.ndarray, np.ndarray]:
         blocks = np.stack([self.tokens[place : place + self.context_length + 1] for place in places]).astype(np.int64)
         return blocks[:, :-1], blocks[:, 1:]
-
-
-@lru_cache(maxsize=4)
-def _epoch(seed: int, epoch: int, offsets: int, blocks: int) -> tuple[int, np.ndarray]:
-    generator = np.random.default_rng([seed, epoch])
-    return int(generator.integers(offsets)), generator.permutation(blocks)

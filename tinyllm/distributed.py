@@ -32,11 +32,6 @@ class Processes:
         torch.distributed.all_reduce(flags, torch.distributed.ReduceOp.MAX)
         return bool(flags.item())
 
-    def wait(self) -> None:
-        """Wait until all processes are here."""
-        if self.world_size > 1:
-            torch.distributed.barrier()
-
 
 @contextmanager
 def join_processes(device_name: str) -> Iterator[Processes]:

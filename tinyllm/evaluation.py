@@ -35,16 +35,21 @@ class Evaluation:
     @property
     def perplexity_per_token(self) -> float:
         """exp(nats / tokens): depends on the tokenizer, so compare it with the same tokenizer only."""
-        return math.exp(self.nats_per_token)
+        return _exp(self.nats_per_token)
 
     @property
     def perplexity_per_word(self) -> float:
         """exp(nats / words): comparable between tokenizers, and with the literature."""
-        return math.exp(self.nats / self.words)
+        return _exp(self.nats / max(1, self.words))
 
     @property
     def bits_per_byte(self) -> float:
         return self.nats / math.log(2) / self.bytes
+
+
+def _exp(nats: float) -> float:
+    """e^nats; infinite where a text is one long "word", as Chinese without line ends is, and no float is that large."""
+    return math.exp(nats) if nats < 709 else math.inf
 
 
 @torch.no_grad()

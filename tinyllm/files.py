@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 import shutil
-import tempfile
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,7 +30,8 @@ def new_folder(target: Path) -> Iterator[Path]:
     final name. After an error nothing is left behind.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+    unfinished = target.with_name(f".{target.name}-{uuid.uuid4().hex}")
+    unfinished.mkdir()
     try:
         yield unfinished
         for path in [*unfinished.iterdir(), unfinished]:
@@ -44,10 +45,10 @@ def new_folder(target: Path) -> Iterator[Path]:
 
 
 def flush(path: Path) -> None:
-    """Wait until a file or folder is on the disk. Windows cannot do that for a folder."""
+    """Wait until a file or folder is on the disk. Windows cannot do that for a folder, or with a read-only handle."""
     if os.name == "nt" and path.is_dir():
         return
-    handle = os.open(path, os.O_RDONLY)
+    handle = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
     try:
         os.fsync(handle)
     finally:

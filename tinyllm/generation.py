@@ -25,7 +25,7 @@ def filter_logits(logits: Tensor, config: GenerationConfig) -> Tensor:
     ordered, order = logits.sort(descending=True, stable=True)  # likeliest first, (B, V)
     if config.top_k is not None:
         ordered[:, config.top_k :] = -torch.inf
-    if config.top_p is not None:
+    if config.top_p is not None and config.top_p < 1:  # rounded sums reach 1 before the last token
         probabilities = ordered.softmax(-1)
         before = probabilities.cumsum(-1) - probabilities  # what the likelier ones hold together
         ordered[before >= config.top_p] = -torch.inf

@@ -33,7 +33,9 @@ class History:
     """`history.jsonl`, cut back to where the run goes on, and a line more with each point."""
 
     def __init__(self, folder: Path, start: int, writes: bool, on_step: OnStep | None, stop: threading.Event):
-        self.points = [p for p in read_history(folder) if p["iteration"] < start + ("validation_loss" in p)]
+        # The measurement behind the last step kept was made before that checkpoint; a run that starts keeps nothing.
+        points = read_history(folder) if start else []
+        self.points = [point for point in points if point["iteration"] < start + ("validation_loss" in point)]
         self._on_step, self._stop = on_step, stop
         self._file = None
         if writes:

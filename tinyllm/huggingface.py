@@ -4,6 +4,7 @@ There each linear layer is a `Conv1D`, whose weight is stored as (in, out): the 
 """
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,15 @@ _BLOCK = {
     "feedforward.projection": ("mlp.c_proj", True),
 }
 _ACTIVATIONS = {"gelu": "gelu", "gelu_tanh": "gelu_new"}
+# Settings that change what the model computes, with the only value that ours knows, which is also their default.
+_FIXED = {
+    "model_type": "gpt2",
+    "layer_norm_epsilon": 1e-5,
+    "scale_attn_weights": True,
+    "scale_attn_by_inverse_layer_idx": False,
+    "add_cross_attention": False,
+    "tie_word_embeddings": True,
+}
 
 
 def _names(num_layers: int) -> dict[str, tuple[str, bool]]:
@@ -67,12 +77,13 @@ def to_huggingface(model: GPT) -> tuple[dict[str, Any], dict[str, Tensor]]:
 
 def from_huggingface(settings: dict[str, Any], weights: dict[str, Tensor]) -> GPT:
     """A GPT-2 of Hugging Face's as our model, dropout off. Raises ValueError for a model that ours cannot express."""
+    for name, known in _FIXED.items():
+        if settings.get(name, known) != known:
+            raise ValueError(f"{name} {settings[name]!r} is not supported, only {known!r}")
     activations = {theirs: ours for ours, theirs in _ACTIVATIONS.items()} | {"gelu_pytorch_tanh": "gelu_tanh"}
     wanted = settings.get("activation_function", "gelu_new")
     if wanted not in activations:
         raise ValueError(f"activation_function {wanted!r} is not one of {', '.join(activations)}")
-    if settings.get("model_type", "gpt2") != "gpt2" or settings.get("layer_norm_epsilon", 1e-5) != 1e-5:
-        raise ValueError("only GPT-2 models with layer_norm_epsilon 1e-5 can be loaded")
     width = settings["n_embd"]
     config = ModelConfig(
         vocab_size=settings["vocab_size"],
@@ -102,21 +113,30 @@ def load_gpt2(name: str = "gpt2", device: str = "auto") -> GPT:
     Its tokenizer is `SubWordTokenizer("gpt2")`. Raises ConnectionError if the Hub cannot be reached.
     """
     folder = Path(name)
-    if folder.is_dir():
-        paths = [folder / "config.json", folder / "model.safetensors"]
-    else:
-        check_reachable(
-            hub_endpoint(), f"the weights of {name!r}", "give a folder that holds config.json and model.safetensors"
-        )
-        from huggingface_hub import hf_hub_download
-
-        try:
-            paths = [Path(hf_hub_download(name, file)) for file in ("config.json", "model.safetensors")]
-        except Exception as error:  # the Hub's client raises many kinds
-            raise ConnectionError(f"could not load {name!r} from the Hub: {str(error).splitlines()[0]}") from error
+    files = ("config.json", "model.safetensors")
+    chosen = pick_device(device)
+    paths = [folder / file for file in files] if folder.is_dir() else _fetch(name, files)
     try:
-        return from_huggingface(json.loads(paths[0].read_text(encoding="utf-8")), load_file(paths[1])).to(
-            pick_device(device)
-        )
-    except (OSError, SafetensorError, KeyError) as error:
-        raise ValueError(f"{name!r} does not hold a GPT-2: {error}") from None
+        model = from_huggingface(json.loads(paths[0].read_text(encoding="utf-8")), load_file(paths[1]))
+    except (OSError, SafetensorError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"{name!r} does not hold a GPT-2 that can be loaded: {error}") from None
+    return model.to(chosen)
+
+
+def _fetch(name: str, files: Sequence[str]) -> list[Path]:
+    """Files of a model on the Hub, from the cache of an earlier call if they are there."""
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    try:
+        try:
+            return [Path(hf_hub_download(name, file, local_files_only=True)) for file in files]
+        except LocalEntryNotFoundError:
+            instead = f"give a folder that holds {' and '.join(files)}"
+            check_reachable(hub_endpoint(), f"the weights of {name!r}", instead)
+            return [Path(hf_hub_download(name, file)) for file in files]
+    except ConnectionError:
+        raise
+    except Exception as error:  # the Hub's client raises many kinds
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise ConnectionError(f"could not load {name!r} from the Hub: {reason}") from error

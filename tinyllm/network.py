@@ -9,6 +9,10 @@ import requests
 
 TIMEOUT = 5  # seconds until a connection is given up
 _GPT2_VOCABULARY = "https://openaipublic.blob.core.windows.net/gpt-2/encodings/main/"
+_GPT2_FILES = {  # name: SHA-256, the ones that tiktoken checks
+    "vocab.bpe": "1ce1664773c50f3e0cc8842619a93edc4624525b728b188a9e0be33b7726adc5",
+    "encoder.json": "196139668be63f3b5d6574427317ae82f612a97c5d1cdaf36ed2256dbf636783",
+}
 
 
 def home() -> Path:
@@ -35,19 +39,22 @@ def check_reachable(address: str, needed_for: str, instead: str) -> None:
 
 
 def fetch_gpt2_vocabulary() -> None:
-    """See that GPT-2's two vocabulary files are in tiktoken's cache, which checks their hashes when it reads them.
+    """See that GPT-2's two vocabulary files are in tiktoken's cache, whole.
 
-    tiktoken would download them itself, but waits for ever where the network swallows the connection.
+    tiktoken would download them itself, but waits for ever where the network swallows the connection. Raises
+    ConnectionError if they cannot be had.
     """
     folder = Path(os.environ.setdefault("TIKTOKEN_CACHE_DIR", str(home() / "tiktoken")))
-    for name in ("vocab.bpe", "encoder.json"):
+    for name, sha256 in _GPT2_FILES.items():
         address = _GPT2_VOCABULARY + name
         target = folder / hashlib.sha1(address.encode()).hexdigest()  # the name tiktoken gives it
-        if target.exists():
+        if target.exists() and hashlib.sha256(target.read_bytes()).hexdigest() == sha256:
             continue
         try:
             response = requests.get(address, timeout=(TIMEOUT, 30))
             response.raise_for_status()
+            if hashlib.sha256(response.content).hexdigest() != sha256:
+                raise requests.RequestException("not the file that was asked for")  # a login page, perhaps
         except requests.RequestException as error:
             raise ConnectionError(
                 f"could not download GPT-2's vocabulary from {address} ({type(error).__name__}); go online once, copy "

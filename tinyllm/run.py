@@ -82,7 +82,7 @@ class Run:
         """The run's corpus as ids, prepared again if need be. Raises ValueError if it is not what was trained on."""
         data = prepare(self.config.dataset, self.config.model.vocab_size)
         if data.tokenizer.fingerprint != self.tokenizer.fingerprint:
-            raise ValueError(f"{self.config.dataset.data} has changed since this run was trained; name a text with data=")
+            raise ValueError(f"{self.config.dataset.data} has changed since this run began; name a text with data=")
         return data
 
 

@@ -16,21 +16,10 @@ from pathlib import Path
 
 import tiktoken
 
-from tinyllm.bpe import PATTERN, count_words, learn_merges
+from tinyllm.bpe import PATTERN, check_text, count_words, learn_merges
 from tinyllm.network import fetch_gpt2_vocabulary
 
 END_OF_TEXT = "<|endoftext|>"
-
-
-def check_text(text: str) -> None:
-    """Raise ValueError if `text` holds a lone surrogate, which no UTF-8 text can (tiktoken would replace it)."""
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError as error:
-        raise ValueError(
-            f"character {error.start} of the text is the lone surrogate {text[error.start]!r}, which is not "
-            "valid Unicode; read the file with errors='replace', or remove it"
-        ) from None
 
 
 class Tokenizer:
@@ -116,6 +105,7 @@ class CharacterTokenizer(Tokenizer):
     kind = "character"
 
     def __init__(self, characters: str):
+        check_text(characters)
         self.characters = "".join(sorted(set(characters)))
         self._ids = {character: place for place, character in enumerate(self.characters)}
         self.special_tokens = {END_OF_TEXT: len(self.characters)}
@@ -124,7 +114,6 @@ class CharacterTokenizer(Tokenizer):
     @classmethod
     def train(cls, text: str) -> "CharacterTokenizer":
         """Collect the characters of `text`."""
-        check_text(text)
         return cls(text)
 
     def _encode_ordinary(self, text: str) -> list[int]:
@@ -153,6 +142,8 @@ class WordTokenizer(Tokenizer):
 
     def __init__(self, words: Sequence[str]):
         self.words = list(words)
+        if len(set(self.words)) < len(self.words) or any(self.split(word) != [word] for word in self.words):
+            raise ValueError("not a vocabulary of words: a word stands twice, or holds white space")
         self._tokens = [*self.words, self.UNKNOWN, END_OF_TEXT]
         self._ids = {word: place for place, word in enumerate(self.words)}
         self.special_tokens = {END_OF_TEXT: len(self.words) + 1}
@@ -217,6 +208,7 @@ class SubWordTokenizer(Tokenizer):
         The ids are the 256 bytes, then the merges as they were learned, then the special tokens, which never
         take part in a merge. Text with too few pairs to merge gives fewer tokens than `vocab_size`.
         """
+        _check_special_tokens(special_tokens)
         smallest = 256 + len(special_tokens)
         if vocab_size < smallest:
             raise ValueError(
@@ -238,8 +230,7 @@ class SubWordTokenizer(Tokenizer):
         ranks = {token: rank for rank, token in enumerate(self.tokens)}
         if len(ranks) < len(self.tokens) or any(bytes([byte]) not in ranks for byte in range(256)):
             raise ValueError("not a byte-level vocabulary: a token stands twice, or one of the 256 bytes is missing")
-        if END_OF_TEXT not in special_tokens:
-            raise ValueError(f"special_tokens must contain {END_OF_TEXT!r}, which separates documents")
+        _check_special_tokens(special_tokens)
         self.special_tokens = {token: len(ranks) + place for place, token in enumerate(special_tokens)}
         self.vocab_size = len(ranks) + len(self.special_tokens)
         self.encoding = tiktoken.Encoding(
@@ -278,20 +269,34 @@ class SubWordTokenizer(Tokenizer):
         return {"kind": self.kind, "tokens": tokens, "special_tokens": list(self.special_tokens)}
 
 
+def _check_special_tokens(special_tokens: Sequence[str]) -> None:
+    if isinstance(special_tokens, str) or END_OF_TEXT not in special_tokens:
+        raise ValueError(f"special_tokens must be a list with {END_OF_TEXT!r}, which separates documents")
+    if "" in special_tokens or len(set(special_tokens)) < len(special_tokens):
+        raise ValueError(f"a special token is empty or stands twice: {list(special_tokens)}")
+
+
 def load_tokenizer(path: str | Path) -> Tokenizer:
     """Read any tokenizer saved by `save`. Raises ValueError if the file is not one."""
     try:
         content = json.loads(Path(path).read_text(encoding="utf-8"))
-        kind = content["kind"]
-        if kind == CharacterTokenizer.kind:
-            return CharacterTokenizer(content["characters"])
-        if kind == WordTokenizer.kind:
-            return WordTokenizer(content["words"])
-        if kind == SubWordTokenizer.kind:
-            tokenizer = SubWordTokenizer.__new__(SubWordTokenizer)
-            tokens = [base64.b64decode(token, validate=True) for token in content["tokens"]]
-            tokenizer._build(tokens, content["special_tokens"])
-            return tokenizer
+        tokenizer = _from_json(content)
+        if tokenizer.to_json() != content:
+            raise ValueError("its content is not as `save` writes it")
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{path} is not a tokenizer file: {error}") from None
-    raise ValueError(f"{path} is not a tokenizer file: unknown kind {kind!r}")
+    return tokenizer
+
+
+def _from_json(content: dict) -> Tokenizer:
+    kind = content["kind"]
+    if kind == CharacterTokenizer.kind:
+        return CharacterTokenizer(content["characters"])
+    if kind == WordTokenizer.kind:
+        return WordTokenizer(content["words"])
+    if kind == SubWordTokenizer.kind:
+        tokenizer = SubWordTokenizer.__new__(SubWordTokenizer)
+        tokens = [base64.b64decode(token, validate=True) for token in content["tokens"]]
+        tokenizer._build(tokens, content["special_tokens"])
+        return tokenizer
+    raise ValueError(f"unknown kind {kind!r}")

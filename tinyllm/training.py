@@ -65,7 +65,8 @@ def train(config: str | RunConfig, *, on_step: OnStep | None = None, progress: b
         if checkpoint is not None:
             _check_same_run(config, checkpoint.config)
         if checkpoint is None or checkpoint.iteration < config.training.max_iterations:
-            with torch.random.fork_rng():
+            own = [processes.device] if processes.device.type == "cuda" else []
+            with torch.random.fork_rng(own):  # the caller's random numbers go on as if nothing had been drawn
                 return _train(config, checkpoint, processes, on_step, progress)
         model = load_model(checkpoint.folder, str(processes.device))
         history = read_history(Path(config.run_folder))
@@ -83,6 +84,11 @@ def _train(
     scaler = torch.amp.GradScaler(device.type, enabled=precision == torch.float16)
     start = 0
     if checkpoint is not None:
+        if load_checkpoint_tokenizer(checkpoint).fingerprint != data.tokenizer.fingerprint:
+            raise ValueError(
+                f"{config.dataset.data} has changed since the run in {config.run_folder} began, and with it the "
+                "vocabulary; give another run_folder"
+            )
         start = checkpoint.iteration
         model.load_state_dict(load_model(checkpoint.folder, "cpu").state_dict())
         state = load_training_state(checkpoint)
@@ -106,8 +112,20 @@ def _train(
             if not processes.first:
                 return None
             measured = measure_held_out(model)
+            if not math.isfinite(measured["validation_loss"]):
+                raise RuntimeError(_not_finite(config, iteration, measured["validation_loss"]))
             history.add({"iteration": iteration} | measured)
             return measured["validation_loss"]
+
+        def save(iteration: int, validation_loss: float | None, on_the_way: bool) -> None:
+            state = {"optimizer": optimizer.state_dict(), "scaler": scaler.state_dict()}
+            try:
+                save_checkpoint(iteration, validation_loss, config, model, data.tokenizer, state)
+            except OSError as error:
+                failed = f"iteration {iteration} could not be saved ({error}); {_last_good(config)}"
+                if not on_the_way:
+                    raise OSError(f"{failed}. Mend that, and the same call goes on from there") from error
+                bar.write(f"{failed}; training goes on")
 
         if start == 0:
             measure(0)
@@ -136,8 +154,7 @@ def _train(
             waited = processes.any(time.monotonic() - saved > CHECKPOINT_SECONDS)
             if last or stopped or waited or iteration % training.checkpoint_interval == 0:
                 if processes.first:
-                    state = {"optimizer": optimizer.state_dict(), "scaler": scaler.state_dict()}
-                    save_checkpoint(iteration, validation_loss, config, model, data.tokenizer, state)
+                    save(iteration, validation_loss, on_the_way=not (last or stopped))
                 saved = time.monotonic()
         if stopped and not last and processes.first:
             bar.write(f"stopped after {iteration} iterations and saved; the same call goes on from there")
@@ -308,11 +325,14 @@ def _check_same_run(config: RunConfig, found: RunConfig) -> None:
         )
 
 
-def _not_finite(config: RunConfig, iteration: int, error: FloatingPointError) -> str:
+def _last_good(config: RunConfig) -> str:
     good = find_checkpoint(Path(config.run_folder))
-    where = f"the last good checkpoint is {good.folder}" if good else "there is no checkpoint yet"
+    return f"the last good checkpoint is {good.folder}" if good else "there is no checkpoint yet"
+
+
+def _not_finite(config: RunConfig, iteration: int, loss: object) -> str:
     return (
-        f"the loss of iteration {iteration} is {error}; {where}. Try a lower max_learning_rate, more "
+        f"the loss of iteration {iteration} is {loss}; {_last_good(config)}. Try a lower max_learning_rate, more "
         "warmup_iterations, or another precision, in a new run_folder"
     )
 

@@ -1,0 +1,237 @@
+"""Draws every picture that README shows.
+
+    python figures/draw.py                                  draw all of them again
+    python figures/draw.py quickstart models/quickstart     first read the figures of a finished quickstart run
+
+What the second command reads is kept in quickstart.json, so the first needs neither a run nor a network. The same
+numbers give the same bytes.
+"""
+
+import argparse
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import FancyBboxPatch, Rectangle
+
+from tinyllm import GPT, ModelConfig, load_run, tinywiki
+from tinyllm.data import HELD_OUT, held_out_documents
+from tinyllm.estimate import count_parameters
+from tinyllm.evaluation import FloorEvaluation, evaluate_articles
+from tinyllm.plots import BLUE, GREEN, GREY, ORANGE
+from tinyllm.presets import get_preset
+
+FOLDER = Path(__file__).parent
+NUMBERS = FOLDER / "quickstart.json"
+
+# Lengths are in points, and a point becomes two pixels: shown 800 pixels wide, as on GitHub, a point is one pixel.
+WIDTH = 800
+DPI = 144
+INK, LINE, PALE = "#1F2328", "#8C959F", "#D0D7DE"
+STYLE = {
+    "font.family": "DejaVu Sans",  # comes with matplotlib, so it is the same everywhere
+    "font.size": 12,
+    "text.color": INK,
+    "axes.edgecolor": LINE,
+    "axes.labelcolor": INK,
+    "axes.labelsize": 12,
+    "axes.linewidth": 1,
+    "xtick.color": LINE,
+    "ytick.color": LINE,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+}
+KIND_COLOURS = {"grammar": GREY, "choice": ORANGE, "recall": BLUE, "world": GREEN}
+KIND_MARKERS = {"grammar": "o", "choice": "s", "recall": "^", "world": "D"}
+
+
+# The card that every picture stands on
+
+
+def card(height: float) -> tuple[Figure, Axes]:
+    """A white card with round corners, readable on light and dark pages; its axes are in points from the lower left."""
+    figure = Figure(figsize=(WIDTH / 72, height / 72), dpi=DPI, facecolor="none")
+    axes = figure.add_axes((0, 0, 1, 1), xlim=(0, WIDTH), ylim=(0, height))
+    axes.axis("off")
+    corners = "round,pad=0,rounding_size=12"
+    axes.add_patch(FancyBboxPatch((1, 1), WIDTH - 2, height - 2, corners, facecolor="white", edgecolor=PALE))
+    return figure, axes
+
+
+def panel(card: Axes, left: float, bottom: float, width: float, height: float) -> Axes:
+    """A plot on the card, its place in points."""
+    high = card.get_ylim()[1]
+    axes = card.figure.add_axes((left / WIDTH, bottom / high, width / WIDTH, height / high), facecolor="none")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(axis="y", color=PALE, linewidth=0.8, alpha=0.7)
+    axes.set_axisbelow(True)
+    axes.tick_params(length=3)
+    return axes
+
+
+def heading(card: Axes, title: str, line: str) -> None:
+    """What the picture says, and a line on how to read it."""
+    high = card.get_ylim()[1]
+    card.text(28, high - 36, title, fontsize=16, weight="bold")
+    card.text(28, high - 58, line, fontsize=12, color=GREY)
+
+
+# The reference model
+
+
+def part_sizes(config: ModelConfig) -> dict[str, int]:
+    """The parameters of each part, counted in a real model whose weights take no memory."""
+    with torch.device("meta"):
+        model = GPT(config)
+    block = model.blocks[0]
+    modules = {
+        "embedding": model.token_embedding,
+        "positions": model.position_embedding,
+        "block": block,
+        "attention": block.attention,
+        "feedforward": block.feedforward,
+        "final_norm": model.final_norm,
+        "total": model,
+    }
+    sizes = {name: sum(weight.numel() for weight in module.parameters()) for name, module in modules.items()}
+    assert sizes["total"] == count_parameters(config)
+    return sizes
+
+
+def millions(number: int) -> str:
+    return f"{number / 1e6:.2f}M" if number < 10e6 else f"{number / 1e6:.1f}M"
+
+
+EMBEDDING, ATTENTION, FEEDFORWARD, PLAIN = "#FBE3C8", "#CFE5F5", "#CDEBDF", "#F1F3F5"  # tints of the plots' colours
+STREAM = 222  # its height on the card
+
+
+def architecture(config: ModelConfig) -> Figure:
+    """The model with its shapes and its parameters: one straight residual stream that the blocks read and add to."""
+    C, F, V = config.embedding_dim, config.feedforward_dim, config.vocab_size
+    sizes = part_sizes(config)
+    figure, axes = card(548)
+    heading(
+        axes,
+        f"The reference model: {sizes['total']:,} parameters",
+        f"B texts,  T = {config.context_length} tokens at most,  C = {C} numbers a token,  V = {V:,} different tokens",
+    )
+
+    # The blocks, a pile of cards, and the stream that runs straight through them.
+    left, right, low, high = 290, 572, STREAM - 50, STREAM + 236
+    for shift in (8, 4, 0):
+        box(axes, left + shift, low + shift, right - left, high - low, colour="white")
+    axes.text(left + 14, high - 25, f"{config.num_layers} × block", fontsize=13, weight="bold")
+    axes.text(right - 14, high - 25, f"{millions(sizes['block'])} each", color=GREY, ha="right")
+    axes.text(left + 141, low + 13, "residual stream  (B, T, C)", color=BLUE, ha="center")
+    axes.plot([184, 584], [STREAM, STREAM], color=BLUE, linewidth=5, solid_capstyle="butt")
+    arrow(axes, (570, STREAM), (594, STREAM), BLUE, 5)
+    attention = f"causal\nattention\n{config.num_heads} heads\n{millions(sizes['attention'])}"
+    branch(axes, 302, attention, ATTENTION)
+    branch(axes, 438, f"feed-forward\n{C} → {F:,}\nGELU → {C}\n{millions(sizes['feedforward'])}", FEEDFORWARD)
+
+    # In: ids become vectors.
+    box(axes, 28, STREAM - 23, 56, 46, "token\nids")
+    axes.text(56, STREAM - 42, "(B, T)", color=GREY, ha="center")
+    arrow(axes, (84, STREAM), (104, STREAM))
+    box(axes, 104, STREAM - 34, 80, 68, f"token\nembedding\n{millions(sizes['embedding'])}", EMBEDDING)
+    box(axes, 164, STREAM + 84, 80, 46, f"positions\n{millions(sizes['positions'])}", EMBEDDING)
+    arrow(axes, (204, STREAM + 84), (204, STREAM + 9))
+    plus(axes, 204)
+    box(axes, 222, STREAM - 12, 56, 24, "dropout")
+
+    # Out: vectors become a guess at each next token.
+    box(axes, 594, STREAM - 23, 68, 46, "final\nLayerNorm")
+    arrow(axes, (662, STREAM), (682, STREAM))
+    box(axes, 682, STREAM - 34, 90, 68, "head\nC → V", EMBEDDING)
+    arrow(axes, (727, STREAM + 34), (727, STREAM + 84))
+    box(axes, 682, STREAM + 84, 90, 46, "logits\n(B, T, V)")
+    arrow(axes, (727, STREAM + 130), (727, STREAM + 180))
+    box(axes, 682, STREAM + 180, 90, 46, "cross-entropy\nwith targets")
+
+    # The head's matrix is the embedding's.
+    below = STREAM - 72
+    axes.plot([144, 144, 727, 727], [STREAM - 34, below, below, STREAM - 34], "--", color=ORANGE, linewidth=1.3)
+    tied = axes.text(431, below, "tied: one V × C matrix, used twice", color=ORANGE, ha="center", va="center_baseline")
+    tied.set_bbox({"facecolor": "white", "edgecolor": "none", "pad": 4})
+    parameter_strip(axes, config.num_layers, sizes)
+    return figure
+
+
+def box(
+    axes: Axes, left: float, bottom: float, width: float, height: float, text: str = "", colour: str = PLAIN
+) -> None:
+    corners = "round,pad=0,rounding_size=5"
+    axes.add_patch(FancyBboxPatch((left, bottom), width, height, corners, facecolor=colour, edgecolor=LINE, zorder=2))
+    middle = (left + width / 2, bottom + height / 2)
+    axes.text(*middle, text, fontsize=11, ha="center", va="center_baseline", linespacing=1.3)
+
+
+def arrow(
+    axes: Axes, start: tuple[float, float], end: tuple[float, float], colour: str = INK, width: float = 1.3
+) -> None:
+    look = {"arrowstyle": "-|>", "mutation_scale": 8 + 2 * width, "shrinkA": 0, "shrinkB": 0, "zorder": 2}
+    axes.annotate("", end, start, arrowprops=look | {"color": colour, "linewidth": width, "joinstyle": "miter"})
+
+
+def plus(axes: Axes, x: float) -> None:
+    """Where something is added to the stream."""
+    axes.plot(x, STREAM, "o", markersize=17, color="white", markeredgecolor=BLUE, markeredgewidth=1.8)
+    axes.plot(x, STREAM, "+", markersize=9, color=BLUE, markeredgewidth=1.8)
+
+
+def branch(axes: Axes, left: float, text: str, colour: str) -> None:
+    """One sub-layer: it reads the stream, works on a normalised copy, and adds what it found."""
+    middle, back, top = left + 48, left + 112, STREAM + 190
+    axes.plot(middle, STREAM, "o", markersize=8, color=BLUE)
+    axes.plot([middle, middle, back, back], [STREAM, top, top, STREAM + 20], color=BLUE, linewidth=1.8)
+    arrow(axes, (back, STREAM + 30), (back, STREAM + 8), BLUE, 1.8)
+    plus(axes, back)
+    box(axes, left, STREAM + 24, 96, 24, "LayerNorm")
+    box(axes, left, STREAM + 62, 96, 78, text, colour)
+    box(axes, left, STREAM + 154, 96, 24, "dropout")
+    for x, word in ((middle, "read"), (back, "add")):
+        axes.text(x, STREAM - 23, word, fontsize=11, color=BLUE, ha="center")
+
+
+def parameter_strip(axes: Axes, num_layers: int, sizes: Mapping[str, int]) -> None:
+    """All parameters side by side, each part as wide as its share."""
+    left, width, bottom, height = 28, 744, 62, 30
+    scale = width / sizes["total"]
+    axes.text(left, bottom + height + 10, "Where the parameters are", weight="bold")
+
+    def part(start: float, number: int, colour: str) -> float:
+        axes.add_patch(Rectangle((start, bottom), number * scale, height, facecolor=colour, edgecolor="none"))
+        return start + number * scale
+
+    def share(name: str, number: int) -> str:
+        return f"{name}  {millions(number)}  ({number / sizes['total']:.1%})"
+
+    edge = part(left, sizes["embedding"], EMBEDDING)
+    end = part(edge, sizes["positions"], ORANGE)
+    axes.text(
+        (left + edge) / 2, bottom + 15, share("embedding = head", sizes["embedding"]), ha="center", va="center_baseline"
+    )
+    axes.text((edge + end) / 2, bottom - 18, share("positions", sizes["positions"]), color=ORANGE, ha="center")
+    start = end
+    for _ in range(num_layers):
+        part(start, sizes["block"], FEEDFORWARD)
+        part(start, sizes["attention"], ATTENTION)
+        start += sizes["block"] * scale
+        axes.plot([start, start], [bottom, bottom + height], color="white", linewidth=2)
+    axes.text(start, bottom - 18, share(f"{num_layers} blocks", num_layers * sizes["block"]), ha="right")
+
+
+def save(figure: Figure, path: Path) -> None:
+    figure.savefig(path, dpi=DPI, metadata={"Software": None}, pil_kwargs={"optimize": True})
+
+
+with matplotlib.rc_context(STYLE):
+    save(architecture(get_preset("wikitext103").model), Path("/tmp/fig/architecture.png"))

@@ -1,0 +1,185 @@
+"""Several processes that train one model: the numbers of one process, and one of them that writes."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from test_training import losses, small_run, write_text, written
+
+from tinyllm import RunConfig, load_run, train
+from tinyllm.distributed import join_processes
+
+SCRIPT = """
+import json, os, sys, time
+import torch
+from tinyllm import RunConfig, train, training
+rank = int(os.environ["RANK"])
+notes = os.path.join(sys.argv[2], f"rank-{rank}.json")
+called = []
+for name in ("save_checkpoint", "History"):
+    def spy(*arguments, original=getattr(training, name), name=name, **keywords):
+        if name == "save_checkpoint" or arguments[2]:
+            called.append(name)
+        return original(*arguments, **keywords)
+    setattr(training, name, spy)
+on_step = lambda point: time.sleep(float(sys.argv[3]))
+try:
+    run = train(RunConfig.from_dict(json.loads(sys.argv[1])), on_step=on_step)
+except ValueError as error:
+    json.dump(str(error), open(notes, "w"))
+    sys.exit(0)
+weights = {name: tensor.double().sum().item() for name, tensor in run.model.state_dict().items()}
+signs = {"iteration": run.iteration, "weights": weights, "called": called}
+json.dump(signs | {"joined": torch.distributed.is_initialized()}, open(notes, "w"))
+"""
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+def start(config: RunConfig, folder: Path, processes: int = 2, pause: float = 0.0) -> subprocess.Popen:
+    """Start a script under torchrun on the loopback interface."""
+    script = folder / "script.py"
+    script.write_text(SCRIPT)
+    command = [sys.executable, "-m", "torch.distributed.run", f"--nproc-per-node={processes}"]
+    command += ["--master-addr=127.0.0.1", f"--master-port={free_port()}", script]
+    command += [json.dumps(config.to_dict()), folder, str(pause)]
+    environment = os.environ | {"GLOO_SOCKET_IFNAME": "lo"}
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment, start_new_session=True
+    )
+
+
+def finish(process: subprocess.Popen) -> tuple[str, str]:
+    try:
+        return process.communicate(timeout=120)
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+
+
+def notes(folder: Path, rank: int) -> dict | str:
+    """What one process left behind: how it ended, or its error."""
+    return json.loads((folder / f"rank-{rank}.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def text(tmp_path_factory) -> Path:
+    return write_text(tmp_path_factory.mktemp("text") / "words.txt")
+
+
+@pytest.fixture(scope="module")
+def both(text, tmp_path_factory):
+    """The same configuration trained by one process, and by two under torchrun: (run, folder, standard error)."""
+    folder = tmp_path_factory.mktemp("distributed")
+    config = small_run(text, folder / "two", dropout=0.0, gradient_accumulation_steps=4, checkpoint_interval=5)
+    alone = train(config, progress=False, run_folder=folder / "one")
+    process = start(config, folder)
+    _, errors = finish(process)
+    assert process.returncode == 0, errors
+    return alone, folder, errors
+
+
+def test_two_processes_give_the_losses_and_weights_of_one(both):
+    alone, folder, _ = both
+    together = load_run(folder / "two", "latest")
+    assert len(losses(alone)) == 10
+    np.testing.assert_allclose(losses(together), losses(alone), rtol=0, atol=1e-5)
+    for kind in ("validation_loss", "gradient_norm", "learning_rate"):
+        values = [[point[kind] for point in run.history if kind in point] for run in (together, alone)]
+        np.testing.assert_allclose(*values, rtol=1e-4, err_msg=kind)
+    for name, weight in alone.model.state_dict().items():
+        torch.testing.assert_close(together.model.state_dict()[name], weight, rtol=0, atol=1e-4, msg=name)
+
+
+def test_both_processes_end_with_the_same_weights(both):
+    _, folder, _ = both
+    assert notes(folder, 0)["weights"] == notes(folder, 1)["weights"]
+    assert notes(folder, 0)["iteration"] == notes(folder, 1)["iteration"] == 10
+
+
+def test_only_the_first_process_writes_and_shows_a_bar(both):
+    _, folder, errors = both
+    assert notes(folder, 0)["called"] == ["History", "save_checkpoint", "save_checkpoint"]
+    assert notes(folder, 1)["called"] == []
+    iterations = [point["iteration"] for point in written(folder / "two") if "training_loss" in point]
+    assert iterations == list(range(10))
+    assert len(re.findall(r"\D0/10 \[", errors)) == 1  # one bar begins
+    assert "10/10" in errors
+
+
+def test_the_process_group_is_left_at_the_end(both):
+    _, folder, _ = both
+    assert not notes(folder, 0)["joined"]
+
+
+def test_a_checkpoint_does_not_depend_on_the_number_of_processes(both, tmp_path):
+    """One process goes on where two stopped."""
+    alone, folder, _ = both
+    shutil.copytree(folder / "two", tmp_path / "run")
+    shutil.rmtree(tmp_path / "run" / "step-000010")
+    assert load_run(tmp_path / "run").iteration == 5
+    resumed = train(load_run(tmp_path / "run").config, progress=False)
+    assert resumed.finished
+    np.testing.assert_allclose(losses(resumed), losses(alone), rtol=0, atol=1e-5)
+
+
+def test_steps_that_cannot_be_shared_are_a_clear_error(text, tmp_path):
+    config = small_run(text, tmp_path / "run", gradient_accumulation_steps=3, max_iterations=2)
+    process = start(config, tmp_path)
+    _, errors = finish(process)
+    assert process.returncode == 0, errors
+    for rank in (0, 1):
+        message = notes(tmp_path, rank)
+        assert "gradient_accumulation_steps (3)" in message
+        assert "2 processes" in message
+    assert not list((tmp_path / "run").glob("step-*"))
+
+
+def test_a_stop_signal_ends_both_at_the_same_iteration_and_saves(text, tmp_path):
+    config = small_run(text, tmp_path / "run", dropout=0.0, max_iterations=2000)
+    process = start(config, tmp_path, pause=0.1)
+    history = tmp_path / "run" / "history.jsonl"
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and not (history.exists() and history.read_text().count("\n") > 3):
+        time.sleep(0.05)
+    process.send_signal(signal.SIGTERM)
+    out, errors = finish(process)
+    assert "the same call goes on" in out, errors
+    stopped = notes(tmp_path, 0)
+    assert 3 <= stopped["iteration"] < 2000
+    assert stopped["weights"] == notes(tmp_path, 1)["weights"]
+    assert load_run(tmp_path / "run", "latest").iteration == stopped["iteration"]
+
+
+def test_alone_there_is_no_process_group(monkeypatch):
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    with join_processes("cpu") as processes:
+        assert (processes.rank, processes.world_size, processes.first) == (0, 1, True)
+        assert processes.any(True)
+        assert not processes.any(False)
+        assert not torch.distributed.is_initialized()
+
+
+def test_several_gpus_in_a_notebook_are_named_with_the_line_that_uses_them(monkeypatch, capsys):
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
+    with join_processes("auto") as processes:
+        assert processes.device == torch.device("cuda")
+    line = capsys.readouterr().out.strip()
+    assert "\n" not in line
+    assert "torchrun --nproc-per-node=4 -m tinyllm train" in line

@@ -1,0 +1,107 @@
+"""What a run will need, against models that are really built and arithmetic that is really counted."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+from tinyllm import GPT, PRESETS, ModelConfig, RunConfig
+from tinyllm.estimate import count_parameters, estimate, flops_per_token, measure_flops, memory_bytes
+
+sizes = st.integers(1, 40)
+
+
+@settings(deadline=None, max_examples=50)
+@given(sizes, sizes, st.integers(1, 5), st.integers(1, 12), st.integers(1, 4), sizes)
+def test_parameters_are_exact(vocab_size, context_length, head_dim, num_heads, num_layers, feedforward_dim):
+    config = ModelConfig(
+        vocab_size=vocab_size,
+        context_length=context_length,
+        embedding_dim=head_dim * num_heads,
+        num_layers=num_layers,
+        num_heads=num_heads,
+        feedforward_dim=feedforward_dim,
+    )
+    with torch.device("meta"):
+        model = GPT(config)
+    assert count_parameters(config) == sum(parameter.numel() for parameter in model.parameters())
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_parameters_of_presets_are_exact(name):
+    with torch.device("meta"):
+        model = GPT(PRESETS[name].model)
+    assert count_parameters(PRESETS[name].model) == sum(parameter.numel() for parameter in model.parameters())
+
+
+def test_the_reference_model_is_counted_by_hand():
+    assert count_parameters(ModelConfig()) == 51_213_824
+
+
+@pytest.mark.parametrize("context_length", [16, 64, 256])
+def test_flops_are_three_times_the_forward_pass_that_torch_counts(context_length):
+    """torch counts the matrix products; the plain attention kernel shows it those of the full square of scores."""
+    config = ModelConfig(
+        vocab_size=321, context_length=context_length, embedding_dim=32, num_layers=3, num_heads=4, feedforward_dim=80
+    )
+    model = GPT(config).eval()
+    ids = torch.zeros(2, context_length, dtype=torch.long)
+    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+        model(ids)
+    assert flops_per_token(config) * ids.numel() == 3 * counter.get_total_flops()
+
+
+def test_the_whole_estimate_fits_together():
+    config = RunConfig().replace(
+        vocab_size=300, context_length=32, embedding_dim=16, num_layers=2, num_heads=2, feedforward_dim=64,
+        max_iterations=10, batch_size=3, gradient_accumulation_steps=5, device="cpu",
+    )  # fmt: skip
+    result = estimate(config)
+    assert result.parameters == count_parameters(config.model)
+    assert result.tokens == 10 * 3 * 5 * 32
+    assert result.flops_per_token == flops_per_token(config.model)
+    assert result.memory_bytes == memory_bytes(config)
+    assert result.device == "cpu"
+    assert result.seconds == pytest.approx(result.tokens * result.flops_per_token / result.flops_per_second)
+    assert 0 < result.seconds < 60
+    assert result.seconds_elsewhere.keys() >= {"T4", "A100"}
+    assert result.seconds_elsewhere["T4"] > result.seconds_elsewhere["A100"] > 0
+
+
+def test_memory_covers_what_a_training_step_holds_without_being_far_above():
+    """Counted: weights, gradients, AdamW's averages, and the tensors that autograd keeps; work space comes on top."""
+    model = ModelConfig(
+        vocab_size=64, context_length=64, embedding_dim=64, num_layers=4, num_heads=4, feedforward_dim=256, dropout=0.0
+    )
+    config = RunConfig(model=model).replace(batch_size=16)
+    kept: dict[int, int] = {}
+    network = GPT(model)
+    weights = {parameter.untyped_storage().data_ptr() for parameter in network.parameters()}
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in weights:
+            kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    ids = torch.zeros(16, 64, dtype=torch.long)
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        loss = network(ids, ids)
+    held = sum(kept.values()) + 16 * count_parameters(model)
+    assert loss.requires_grad
+    assert held <= memory_bytes(config) <= 1.5 * held
+
+
+def test_memory_grows_with_the_batch_but_not_with_accumulation_or_length_of_the_run():
+    config = RunConfig()
+    assert memory_bytes(config.replace(batch_size=16)) > 1.5 * memory_bytes(config)
+    assert memory_bytes(config.replace(gradient_accumulation_steps=64, max_iterations=7)) == memory_bytes(config)
+    assert memory_bytes(config, bytes_per_activation=2) < memory_bytes(config, bytes_per_activation=4)
+
+
+def test_the_measured_speed_is_that_of_a_matrix_product():
+    config = ModelConfig(context_length=64, embedding_dim=64, feedforward_dim=256)
+    speed = measure_flops(config, 4, torch.device("cpu"), torch.float32, seconds=0.1)
+    assert 1e7 < speed < 1e15

@@ -1,0 +1,447 @@
+"""Sampling, against arg-max loops without a cache, distributions written out, and transformers' filters."""
+
+import dataclasses
+import math
+from collections import Counter
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import chisquare
+from torch import Tensor
+from transformers import TopKLogitsWarper, TopPLogitsWarper
+
+from tinyllm import (
+    GPT,
+    CharacterTokenizer,
+    GenerationConfig,
+    ModelConfig,
+    SubWordTokenizer,
+    generate,
+    generate_text,
+    generate_texts,
+    stream_text,
+)
+from tinyllm.generation import filter_logits, next_tokens
+
+
+def make_model(vocab_size: int, context_length: int = 16, seed: int = 0) -> GPT:
+    """A model whose likeliest token changes from place to place."""
+    torch.manual_seed(seed)
+    model = GPT(
+        ModelConfig(vocab_size, context_length, embedding_dim=24, num_layers=2, num_heads=3, feedforward_dim=48)
+    )
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter += 0.3 * torch.randn_like(parameter)
+    return model
+
+
+@pytest.fixture
+def model() -> GPT:
+    return make_model(97)
+
+
+@pytest.fixture(scope="module")
+def characters() -> CharacterTokenizer:
+    return CharacterTokenizer("abcdefghij ")
+
+
+@pytest.fixture(scope="module")
+def bytes_only() -> SubWordTokenizer:
+    """Each token is one byte, so most draws are part of a character only."""
+    return SubWordTokenizer.train("a", 257)
+
+
+@torch.no_grad()
+def slow_greedy(model: GPT, ids: list[int], number: int) -> list[int]:
+    """The likeliest token again and again, without a cache.
+
+    The documented window: the prompt's last context_length tokens; what is drawn is added; where it would no longer
+    fit, the last half of the context is kept.
+    """
+    length = model.config.context_length
+    window, drawn = ids[-length:], []
+    model.eval()
+    for _ in range(number):
+        if len(window) > length:
+            window = window[-(length // 2 or 1) :]
+        drawn.append(model(torch.tensor([window]))[0, -1].argmax().item())
+        window = [*window, drawn[-1]]
+    return drawn
+
+
+def greedy(**options) -> GenerationConfig:
+    return GenerationConfig(temperature=0, **options)
+
+
+def rows(model: GPT, ids: Tensor, config: GenerationConfig) -> list[list[int]]:
+    steps = list(generate(model, ids, config))
+    return torch.stack(steps, dim=1).tolist() if steps else [[] for _ in ids]
+
+
+# --- Which token ---
+
+
+@pytest.mark.parametrize(("prompt", "number"), [(1, 15), (5, 11), (5, 40), (16, 20), (15, 2), (40, 25), (17, 1)])
+def test_temperature_zero_is_the_arg_max_loop_also_past_the_context(model, prompt, number):
+    ids = torch.randint(97, (1, prompt), generator=torch.Generator().manual_seed(1))
+    found = rows(model, ids, greedy(maximum_length=number))[0]
+    assert found == slow_greedy(model, ids[0].tolist(), number)
+    assert len(set(found)) > 1 or number == 1
+
+
+@pytest.mark.parametrize("context_length", [1, 2, 3])
+def test_the_smallest_contexts_work(context_length):
+    model = make_model(97, context_length)
+    ids = torch.tensor([[5, 6, 7, 8]])
+    assert rows(model, ids, greedy(maximum_length=9))[0] == slow_greedy(model, [5, 6, 7, 8], 9)
+
+
+def test_a_batch_equals_its_rows(model):
+    ids = torch.randint(97, (4, 7), generator=torch.Generator().manual_seed(2))
+    together = rows(model, ids, greedy(maximum_length=30))
+    assert together == [rows(model, row[None], greedy(maximum_length=30))[0] for row in ids]
+    assert len({tuple(row) for row in together}) == 4
+
+
+PROBABILITIES = [0.05, 0.4, 0.15, 0.3, 0.1]  # sorted: 1, 3, 2, 4, 0
+
+
+@pytest.mark.parametrize(
+    ("options", "kept"),
+    [
+        ({}, {0, 1, 2, 3, 4}),
+        ({"top_k": 1}, {1}),
+        ({"top_k": 3}, {1, 3, 2}),
+        ({"top_k": 5}, {0, 1, 2, 3, 4}),
+        ({"top_k": 50}, {0, 1, 2, 3, 4}),
+        ({"top_p": 0.01}, {1}),
+        ({"top_p": 0.39}, {1}),
+        ({"top_p": 0.41}, {1, 3}),
+        ({"top_p": 0.69}, {1, 3}),
+        ({"top_p": 0.71}, {1, 3, 2}),
+        ({"top_p": 0.94}, {1, 3, 2, 4}),
+        ({"top_p": 0.96}, {0, 1, 2, 3, 4}),
+        ({"top_p": 1.0}, {0, 1, 2, 3, 4}),
+        ({"top_k": 2, "top_p": 0.56}, {1}),  # of the two that top-k left, the first holds 4/7 = 0.571
+        ({"top_k": 2, "top_p": 0.58}, {1, 3}),
+        ({"top_k": 2, "top_p": 0.99}, {1, 3}),
+        ({"temperature": 0.5, "top_p": 0.55}, {1}),  # squared: 0.16, 0.09 of 0.285 together, that is 0.561, 0.316
+        ({"temperature": 0.5, "top_p": 0.57}, {1, 3}),
+    ],
+)
+def test_top_k_and_top_p_keep_exactly_the_right_tokens(options, kept):
+    temperature = options.get("temperature", 1.0)
+    logits = torch.tensor([PROBABILITIES]).log() + 3.0  # a constant changes nothing
+    found = filter_logits(logits, GenerationConfig(**options)).softmax(-1)[0]
+    weights = [p ** (1 / temperature) if token in kept else 0 for token, p in enumerate(PROBABILITIES)]
+    assert found.tolist() == pytest.approx([weight / sum(weights) for weight in weights], abs=1e-6)
+    assert {token for token, p in enumerate(found) if p > 0} == kept
+
+
+def test_rows_are_filtered_each_by_itself():
+    distributions = [[0.9, 0.05, 0.03, 0.02], [0.1, 0.2, 0.3, 0.4], [0.25, 0.25, 0.25, 0.25]]
+    logits = torch.tensor(distributions).log()
+    found = filter_logits(logits, GenerationConfig(top_p=0.65)).isfinite().tolist()
+    assert found == [[True, False, False, False], [False, False, True, True], [True, True, True, False]]
+    found = filter_logits(logits, GenerationConfig(top_k=2)).isfinite().tolist()
+    assert found == [[True, True, False, False], [False, False, True, True], [True, True, False, False]]
+
+
+def test_of_equal_logits_the_lower_ids_stay():
+    logits = torch.tensor([[1.0, 2.0, 1.0, 2.0, 1.0, 0.0] * 50])
+    kept = filter_logits(logits, GenerationConfig(top_k=103)).isfinite()[0].nonzero().flatten().tolist()
+    twos = [place for place in range(300) if place % 6 in (1, 3)]
+    ones = [place for place in range(300) if place % 6 in (0, 2, 4)]
+    assert kept == sorted(twos + ones[:3])
+
+
+def test_top_p_of_one_keeps_every_token_of_a_large_vocabulary():
+    """In float32 the running sum of 50,257 probabilities reaches 1 long before the last."""
+    logits = 8 * torch.randn(2, 50_257, generator=torch.Generator().manual_seed(0))
+    assert filter_logits(logits, GenerationConfig(top_p=1.0)).isfinite().all()
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    st.integers(2, 50), st.integers(0, 1000), st.none() | st.integers(1, 60), st.none() | st.floats(0.05, 0.95),
+    st.floats(0.2, 3),
+)  # fmt: skip
+def test_filters_are_those_of_transformers(vocab_size, seed, top_k, top_p, temperature):
+    logits = 2 * torch.randn(3, vocab_size, generator=torch.Generator().manual_seed(seed))
+    expected = logits / temperature
+    if top_k is not None:
+        expected = TopKLogitsWarper(min(top_k, vocab_size))(None, expected)
+    if top_p is not None:
+        expected = TopPLogitsWarper(top_p)(None, expected)
+    config = GenerationConfig(temperature=temperature, top_k=top_k, top_p=top_p)
+    torch.testing.assert_close(filter_logits(logits, config), expected)
+
+
+def test_filtering_leaves_its_input_alone():
+    logits = torch.randn(2, 9)
+    before = logits.clone()
+    filter_logits(logits, GenerationConfig(temperature=1.0, top_k=2, top_p=0.5))
+    assert torch.equal(logits, before)
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"temperature": 0.6}, {"temperature": 1.7}, {"top_k": 4}, {"top_p": 0.8, "temperature": 0.9}]
+)
+def test_frequencies_of_draws_agree_with_the_softmax(options):
+    """Chi-squared: the seed is fixed, and its p-value is no corner case."""
+    logits = torch.tensor([0.3, -1.0, 2.0, 1.1, 0.0, -2.0, 1.5, 0.9])
+    generator = torch.Generator().manual_seed(5)
+    config = GenerationConfig(**options)
+    number = 40_000
+    drawn = Counter(next_tokens(logits.expand(number, -1), config, generator).tolist())
+    weights = {token: math.exp(x / config.temperature) for token, x in enumerate(logits.tolist())}
+    order = sorted(weights, key=weights.get, reverse=True)
+    if config.top_k:
+        order = order[: config.top_k]
+    if config.top_p:
+        total, kept, held = sum(weights.values()), [], 0.0
+        for token in order:
+            kept.append(token)
+            held += weights[token] / total
+            if held >= config.top_p:
+                break
+        order = kept
+    total = sum(weights[token] for token in order)
+    assert drawn.keys() == set(order)
+    expected = [number * weights[token] / total for token in order]
+    assert chisquare([drawn[token] for token in order], expected).pvalue > 0.01
+
+
+def test_whole_texts_are_drawn_from_the_models_distribution():
+    """The first two tokens of many continuations, against p(a) p(b | a) without a cache."""
+    model = make_model(5)
+    number = 20_000
+    config = GenerationConfig(maximum_length=2, temperature=1.3, seed=3, stop_tokens=())
+    drawn = Counter(map(tuple, rows(model, torch.tensor([[1, 4]] * number), config)))
+    with torch.no_grad():
+        first = (model.eval()(torch.tensor([[1, 4]]))[0, -1] / 1.3).softmax(-1)
+        second = [(model(torch.tensor([[1, 4, a]]))[0, -1] / 1.3).softmax(-1) for a in range(5)]
+    expected = {(a, b): number * first[a].item() * second[a][b].item() for a in range(5) for b in range(5)}
+    assert min(expected.values()) > 5, "chi-squared needs a few of each"
+    total = number / sum(expected.values())
+    assert chisquare([drawn[pair] for pair in expected], [total * e for e in expected.values()]).pvalue > 0.01
+
+
+# --- How a text ends, and how it repeats ---
+
+
+def test_maximum_length_counts_new_tokens(model):
+    ids = torch.zeros(2, 3, dtype=torch.long)
+    for number in (0, 1, 7):
+        assert [len(row) for row in rows(model, ids, GenerationConfig(maximum_length=number))] == [number] * 2
+
+
+def test_a_stop_token_is_the_last_step(model):
+    ids = torch.tensor([[5, 6, 7]])
+    free = rows(model, ids, greedy(maximum_length=30, stop_tokens=()))[0]
+    assert len(free) == 30
+    stop = free[4]
+    first = free.index(stop)
+    assert rows(model, ids, greedy(maximum_length=30, stop_tokens=(96, stop, 95)))[0] == free[: first + 1]
+
+
+def test_a_batch_goes_on_until_every_row_has_stopped(model):
+    ids = torch.zeros(3, 5, dtype=torch.long)
+    config = GenerationConfig(maximum_length=30, temperature=5.0, seed=4, stop_tokens=())
+    free = rows(model, ids, config)
+    stops = (free[0][2], free[1][6], free[2][3])
+    ends = [min(row.index(stop) for stop in stops if stop in row) for row in free]
+    assert len(set(ends)) == 3, "the rows should stop one after the other"
+    found = rows(model, ids, dataclasses.replace(config, stop_tokens=stops))
+    assert found == [row[: max(ends) + 1] for row in free]
+
+
+def test_the_same_seed_draws_the_same_and_another_another(model):
+    ids = torch.zeros(3, 2, dtype=torch.long)
+    config = GenerationConfig(maximum_length=20, seed=7)
+    first = rows(model, ids, config)
+    torch.rand(3)  # the global generator has no say
+    assert rows(model, ids, config) == first
+    assert rows(model, ids, dataclasses.replace(config, seed=8)) != first
+    assert len({tuple(row) for row in first}) == 3, "rows of a batch are drawn apart"
+
+
+def test_a_seed_leaves_the_global_generator_alone(model):
+    torch.manual_seed(1)
+    expected = torch.rand(3)
+    torch.manual_seed(1)
+    rows(model, torch.zeros(1, 1, dtype=torch.long), GenerationConfig(maximum_length=5, seed=7))
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_without_a_seed_each_call_draws_anew(model):
+    ids = torch.zeros(1, 2, dtype=torch.long)
+    config = GenerationConfig(maximum_length=30)
+    assert rows(model, ids, config) != rows(model, ids, config)
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_the_models_mode_is_put_back_and_dropout_is_off_meanwhile(model, training):
+    model.train(training)
+    ids = torch.zeros(1, 4, dtype=torch.long)
+    rows(model, ids, greedy(maximum_length=3))
+    assert model.training is training
+    assert all(module.training is training for module in model.modules())
+    steps = generate(model, ids, greedy(maximum_length=30))
+    next(steps)
+    assert not any(module.training for module in model.modules())
+    steps.close()  # left half-way
+    assert model.training is training
+    with pytest.raises(IndexError):
+        rows(model, torch.tensor([[97]]), greedy(maximum_length=3))  # an id that the model does not have
+    assert model.training is training
+
+
+def test_no_graph_is_kept(model):
+    assert not next(generate(model, torch.zeros(1, 4, dtype=torch.long), greedy())).requires_grad
+    assert torch.is_grad_enabled()
+
+
+@pytest.mark.parametrize("shape", [(0,), (3,), (1, 0), (2, 0), (1, 2, 3)])
+def test_ids_of_another_shape_are_refused(model, shape):
+    with pytest.raises(ValueError, match=r"\(B, T\)"):
+        next(generate(model, torch.zeros(shape, dtype=torch.long), greedy()))
+
+
+# --- Text ---
+
+
+def test_generate_text_continues_the_prompt_after_the_separator(characters):
+    model = make_model(characters.vocab_size)
+    prompt = "a bad cab"
+    ids = [characters.end_of_text_id, *characters.encode(prompt)]
+    expected = prompt + characters.decode(slow_greedy(model, ids, 30))
+    assert generate_text(model, characters, prompt, greedy(maximum_length=30, stop_tokens=())) == expected
+
+
+def test_an_empty_prompt_starts_from_the_separator(characters):
+    model = make_model(characters.vocab_size)
+    expected = characters.decode(slow_greedy(model, [characters.end_of_text_id], 12))
+    assert generate_text(model, characters, "", greedy(maximum_length=12, stop_tokens=())) == expected
+    assert generate_text(model, characters, config=greedy(maximum_length=12, stop_tokens=())) == expected
+
+
+def test_a_prompt_longer_than_the_context_works(characters):
+    model = make_model(characters.vocab_size)
+    prompt = "abcdefghij " * 9
+    expected = prompt + characters.decode(slow_greedy(model, characters.encode(prompt), 20))
+    assert generate_text(model, characters, prompt, greedy(maximum_length=20, stop_tokens=())) == expected
+
+
+def test_a_maximum_length_of_zero_gives_the_prompt_back(characters):
+    model = make_model(characters.vocab_size)
+    config = GenerationConfig(maximum_length=0)
+    assert generate_text(model, characters, "abc", config) == "abc"
+    assert generate_text(model, characters, "", config) == ""
+    assert list(stream_text(model, characters, "abc", config)) == []
+    assert generate_texts(model, characters, "abc", config, number=3) == ["abc"] * 3
+
+
+def favour(model: GPT, tokens: list[int]) -> GPT:
+    """Make the model write `tokens` in turn, whatever came before: positions alone decide."""
+    C = model.config.embedding_dim
+    assert len(set(tokens)) + 1 <= C
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.zero_()
+        model.final_norm.weight.fill_(1)
+        for place, token in enumerate(dict.fromkeys(tokens)):
+            model.token_embedding.weight[token, place] = 10
+        for position, token in enumerate(tokens):
+            model.position_embedding.weight[position] = 1000 * model.token_embedding.weight[token]
+    return model
+
+
+def test_the_separator_ends_a_text_by_default_and_is_not_in_it(characters):
+    end = characters.end_of_text_id
+    model = favour(make_model(characters.vocab_size), [*characters.encode("abca"), end, *characters.encode("jj")])
+    config = greedy(maximum_length=7)
+    assert generate_text(model, characters, "", config) == "abca"
+    assert generate_texts(model, characters, "", config, number=2) == ["abca"] * 2
+    assert "".join(stream_text(model, characters, "", config)) == "abca"
+    unstopped = dataclasses.replace(config, stop_tokens=())
+    assert generate_text(model, characters, "", unstopped) == "abca<|endoftext|>jj"
+    at_c = dataclasses.replace(config, stop_tokens=(characters.encode("c")[0],))
+    assert generate_text(model, characters, "", at_c) == "ab"
+
+
+def test_each_of_several_texts_ends_at_its_own_stop(characters):
+    model = make_model(characters.vocab_size)
+    config = GenerationConfig(maximum_length=60, seed=1)
+    texts = generate_texts(model, characters, "ab", config, number=8)
+    ids = torch.tensor([[characters.end_of_text_id, *characters.encode("ab")]] * 8)
+    drawn = rows(model, ids, dataclasses.replace(config, stop_tokens=(characters.end_of_text_id,)))
+    cut = [row[: row.index(characters.end_of_text_id)] if characters.end_of_text_id in row else row for row in drawn]
+    assert texts == ["ab" + characters.decode(row) for row in cut]
+    assert len({len(text) for text in texts}) > 1
+
+
+def test_generate_texts_draws_that_many_and_repeats_with_its_seed(characters):
+    model = make_model(characters.vocab_size)
+    config = GenerationConfig(maximum_length=20, seed=5)
+    texts = generate_texts(model, characters, "ab", config, number=4)
+    assert len(texts) == 4
+    assert len(set(texts)) == 4
+    assert all(text.startswith("ab") for text in texts)
+    assert generate_texts(model, characters, "ab", config, number=4) == texts
+    assert generate_texts(model, characters, "ab", config)[0] == generate_text(model, characters, "ab", config)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_stream_is_the_text_piece_by_piece(characters, bytes_only, gpt2_tokenizer, seed):
+    for tokenizer in (characters, bytes_only, gpt2_tokenizer):
+        model = make_model(tokenizer.vocab_size)
+        config = GenerationConfig(maximum_length=40, seed=seed)
+        pieces = list(stream_text(model, tokenizer, "abc", config))
+        assert "abc" + "".join(pieces) == generate_text(model, tokenizer, "abc", config)
+        assert all(pieces)
+
+
+def test_a_stream_never_holds_half_a_character(bytes_only):
+    """The model writes the bytes of this text one by one; 'ß' has two, '語' three, '🙂' four."""
+    text = "aß語🙂!"
+    model = favour(make_model(bytes_only.vocab_size), bytes_only.encode(text))
+    config = greedy(maximum_length=len(text.encode()))
+    assert list(stream_text(model, bytes_only, "", config)) == list(text)
+    assert generate_text(model, bytes_only, "", config) == text
+
+
+def test_a_character_that_never_ends_is_shown_as_replaced(bytes_only):
+    model = favour(make_model(bytes_only.vocab_size), bytes_only.encode("a🙂"))
+    assert list(stream_text(model, bytes_only, "", greedy(maximum_length=3))) == ["a", "\N{REPLACEMENT CHARACTER}"]
+
+
+def test_a_stream_comes_as_it_is_drawn(characters):
+    """The first piece is there after one step: nobody waits for the whole text."""
+    model = make_model(characters.vocab_size)
+    calls = []
+    model.register_forward_hook(lambda *_: calls.append(1))
+    stream = stream_text(model, characters, "abc", greedy(maximum_length=10, stop_tokens=()))
+    next(stream)
+    assert len(calls) == 1
+    assert len(list(stream)) == 9
+    assert len(calls) == 10
+
+
+def test_each_token_costs_one_step_of_one_token(model):
+    lengths = []
+    model.register_forward_pre_hook(lambda module, arguments: lengths.append(arguments[0].shape[1]))
+    rows(model, torch.zeros(1, 5, dtype=torch.long), greedy(maximum_length=12))
+    assert lengths == [5] + [1] * 11
+    lengths.clear()
+    rows(model, torch.zeros(1, 16, dtype=torch.long), greedy(maximum_length=12))
+    assert lengths == [16, 8] + [1] * 8 + [8, 1]  # full at once: half is kept, and eight tokens fit beside it
+
+
+@pytest.mark.parametrize("function", [generate_text, generate_texts, stream_text])
+def test_another_vocabulary_is_refused_at_once(characters, function):
+    with pytest.raises(ValueError, match=r"13 tokens .*tokenizer 12\b"):
+        function(make_model(13), characters, "abc")

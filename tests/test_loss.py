@@ -1,0 +1,228 @@
+"""The loss in chunks, against plain cross-entropy of all logits at once."""
+
+import shutil
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from tinyllm import GPT, loss
+from tinyllm.loss import cross_entropy, token_losses
+
+ROWS, WIDTH, VOCABULARY, CHUNK = 37, 16, 101, 8  # the last chunk has 5 rows
+
+
+@pytest.fixture
+def chunked(monkeypatch) -> None:
+    """Take the path of large inputs also for the small ones of a test."""
+    monkeypatch.setattr(loss, "CHUNK", CHUNK)
+    monkeypatch.setattr(loss, "THRESHOLD", 0)
+
+
+def make_inputs(rows: int = ROWS, dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    hidden = torch.randn(rows, WIDTH, generator=generator, dtype=dtype).requires_grad_()
+    weight = torch.randn(VOCABULARY, WIDTH, generator=generator, dtype=dtype).requires_grad_()
+    return hidden, weight, torch.randint(VOCABULARY, (rows,), generator=generator)
+
+
+def plain(hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
+    return F.cross_entropy((hidden @ weight.T).float(), targets)
+
+
+def value_and_gradients(function, inputs, scale: float = 1.0) -> tuple[Tensor, Tensor, Tensor]:
+    hidden, weight, targets = inputs
+    value = function(hidden, weight, targets)
+    return value.detach(), *torch.autograd.grad(value * scale, [hidden, weight])
+
+
+@pytest.mark.parametrize("rows", [1, CHUNK - 1, CHUNK, CHUNK + 1, 4 * CHUNK, ROWS])
+def test_value_and_both_gradients_equal_plain_cross_entropy(chunked, rows):
+    inputs = make_inputs(rows)
+    found, expected = value_and_gradients(cross_entropy, inputs), value_and_gradients(plain, inputs)
+    for ours, theirs in zip(found, expected, strict=True):
+        assert ours.dtype == theirs.dtype
+        torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-7)
+
+
+def test_gradients_are_exact_derivatives(chunked):
+    """Against central differences of a loss written out in float64."""
+    hidden, weight, targets = make_inputs(rows=11)
+
+    def slow(h: Tensor, w: Tensor) -> Tensor:
+        logits = h.double() @ w.double().T
+        return (logits.exp().sum(-1).log() - logits[torch.arange(11), targets]).mean()
+
+    _, grad_hidden, grad_weight = value_and_gradients(cross_entropy, (hidden, weight, targets))
+    step = torch.zeros(11, WIDTH, dtype=torch.float64)
+    step[9, 3] = 1e-5
+    difference = (slow(hidden + step, weight) - slow(hidden - step, weight)) / 2e-5
+    assert grad_hidden[9, 3].item() == pytest.approx(difference.item(), rel=1e-4)
+    step = torch.zeros(VOCABULARY, WIDTH, dtype=torch.float64)
+    step[targets[9], 2] = 1e-5
+    difference = (slow(hidden, weight + step) - slow(hidden, weight - step)) / 2e-5
+    assert grad_weight[targets[9], 2].item() == pytest.approx(difference.item(), rel=1e-4)
+
+
+def test_equal_under_bfloat16_autocast(chunked):
+    inputs = make_inputs()
+    exact = value_and_gradients(plain, inputs)
+    with torch.autocast("cpu", torch.bfloat16):
+        found, expected = value_and_gradients(cross_entropy, inputs), value_and_gradients(plain, inputs)
+    for ours, theirs, reference in zip(found, expected, exact, strict=True):
+        assert ours.dtype == torch.float32
+        error = (theirs - reference).norm()  # what bfloat16 itself costs
+        assert error > 0
+        assert (ours - reference).norm() <= 1.1 * error
+    torch.testing.assert_close(found[0], expected[0], rtol=1e-6, atol=0)  # the same bfloat16 logits
+
+
+def test_products_run_in_the_autocast_format(chunked):
+    """A loss that left autocast would be as exact as float32, and twice as slow on a GPU."""
+    seen = []
+
+    class Watch(TorchDispatchMode):
+        def __torch_dispatch__(self, function, types, arguments=(), options=None):
+            if function is torch.ops.aten.mm.default:
+                seen.append({argument.dtype for argument in arguments})
+            return function(*arguments, **(options or {}))
+
+    with Watch(), torch.autocast("cpu", torch.bfloat16):
+        value_and_gradients(cross_entropy, make_inputs())
+    assert len(seen) == 3 * -(-ROWS // CHUNK)  # logits and two gradients a chunk: no product twice
+    assert all(dtypes == {torch.bfloat16} for dtypes in seen)
+
+
+def test_a_scaled_loss_under_float16_keeps_its_small_gradients(chunked):
+    """Half of the tokens are never right and have a probability of about 0.00005: a 4,096th of it is 0 in float16."""
+    hidden, weight, targets = make_inputs(rows=4096)
+    seldom = slice(VOCABULARY // 2, None)
+    with torch.no_grad():
+        hidden *= 0.3
+        hidden[:, 0] = 4
+        weight[:, 0] = 0
+        weight[seldom, 0] = -1.5
+    inputs = (hidden, weight, targets % (VOCABULARY // 2))
+    assert 1e-5 < (hidden @ weight.T).softmax(-1)[:, seldom].mean() < 1e-4
+    scale = 2.0**16  # as GradScaler does
+    expected = value_and_gradients(plain, inputs, scale)
+    with torch.autocast("cpu", torch.float16):
+        found = value_and_gradients(cross_entropy, inputs, scale)
+    for ours, theirs in zip(found, expected, strict=True):
+        assert ours.isfinite().all()
+        assert ((ours - theirs).norm() / theirs.norm()).item() < 2e-3
+    ours, theirs = found[2][seldom], expected[2][seldom]
+    assert ((ours - theirs).norm() / theirs.norm()).item() < 0.01
+
+
+def test_gradients_scale_with_what_comes_after_the_loss(chunked):
+    inputs = make_inputs()
+    _, *once = value_and_gradients(cross_entropy, inputs)
+    _, *scaled = value_and_gradients(cross_entropy, inputs, scale=-2.5)
+    for one, other in zip(once, scaled, strict=True):
+        torch.testing.assert_close(other, -2.5 * one)
+
+
+def test_gradients_add_up_over_two_calls(chunked):
+    """As in gradient accumulation, and with the embedding used both at the bottom and in the head."""
+    hidden, weight, targets = make_inputs()
+    for _ in range(2):
+        cross_entropy(hidden, weight, targets).backward()
+    _, grad_hidden, grad_weight = value_and_gradients(plain, make_inputs())
+    torch.testing.assert_close(hidden.grad, 2 * grad_hidden, rtol=1e-5, atol=1e-7)
+    torch.testing.assert_close(weight.grad, 2 * grad_weight, rtol=1e-5, atol=1e-7)
+
+
+def test_a_models_gradients_are_the_same_in_chunks(monkeypatch, tiny_config):
+    torch.manual_seed(0)
+    model = GPT(tiny_config)
+    ids, targets = torch.randint(tiny_config.vocab_size, (2, 3, 16))
+    gradients = []
+    for threshold in (1 << 40, 0):
+        monkeypatch.setattr(loss, "CHUNK", CHUNK)
+        monkeypatch.setattr(loss, "THRESHOLD", threshold)
+        gradients.append(torch.autograd.grad(model(ids, targets), list(model.parameters())))
+    for whole, in_chunks in zip(*gradients, strict=True):
+        torch.testing.assert_close(in_chunks, whole, rtol=1e-4, atol=1e-7)
+
+
+def test_large_logits_do_not_overflow(chunked):
+    hidden, weight, targets = make_inputs()
+    inputs = ((1e4 * hidden.detach()).requires_grad_(), weight, targets)
+    for ours, theirs in zip(
+        value_and_gradients(cross_entropy, inputs), value_and_gradients(plain, inputs), strict=True
+    ):
+        assert ours.isfinite().all()
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-6)
+
+
+@torch.no_grad()
+def test_token_losses_are_minus_log_p_of_each_target(chunked):
+    hidden, weight, targets = make_inputs()
+    log_p = (hidden.double() @ weight.double().T).log_softmax(-1)
+    expected = [-log_p[row, target].item() for row, target in enumerate(targets)]
+    assert token_losses(hidden, weight, targets).tolist() == pytest.approx(expected, rel=1e-5)
+    assert cross_entropy(hidden, weight, targets).item() == pytest.approx(sum(expected) / ROWS, rel=1e-5)
+
+
+class Largest(TorchDispatchMode):
+    """Watch every operation, note the largest tensor that one returns and how many matrix products there are."""
+
+    def __init__(self):
+        super().__init__()
+        self.numel = self.products = 0
+
+    def __torch_dispatch__(self, function, types, arguments=(), options=None):
+        result = function(*arguments, **(options or {}))
+        self.products += function is torch.ops.aten.mm.default
+        for tensor in result if isinstance(result, tuple | list) else [result]:
+            if isinstance(tensor, Tensor):
+                self.numel = max(self.numel, tensor.untyped_storage().nbytes() // tensor.element_size())
+        return result
+
+
+@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("backward", [True, False])
+def test_no_tensor_holds_the_logits_of_all_rows(chunked, precision, backward):
+    inputs = make_inputs(rows=40 * CHUNK)
+    autocast = torch.autocast("cpu", precision, enabled=precision != torch.float32)
+    with autocast, Largest() as ours, torch.set_grad_enabled(backward):
+        value_and_gradients(cross_entropy, inputs) if backward else cross_entropy(*inputs)
+    with autocast, Largest() as theirs:
+        value_and_gradients(plain, inputs)
+    assert theirs.numel >= 40 * CHUNK * VOCABULARY
+    assert ours.numel <= 40 * CHUNK * max(WIDTH, VOCABULARY // 40 + 1)  # the inputs' own size, or a chunk's logits
+
+
+def test_without_gradients_no_work_is_done_for_them(chunked):
+    inputs = make_inputs()
+    with torch.no_grad(), Largest() as watch:
+        result = cross_entropy(*inputs)
+    assert not result.requires_grad
+    assert watch.products == -(-ROWS // CHUNK)  # the logits, a chunk at a time, and nothing else
+
+
+def test_the_threshold_decides_by_the_number_of_logits(monkeypatch):
+    """Just below it one matrix is held, from it on chunks are."""
+    monkeypatch.setattr(loss, "CHUNK", CHUNK)
+    for threshold, largest in ((ROWS * VOCABULARY + 1, ROWS * VOCABULARY), (ROWS * VOCABULARY, VOCABULARY * WIDTH)):
+        monkeypatch.setattr(loss, "THRESHOLD", threshold)
+        with Largest() as watch:
+            value_and_gradients(cross_entropy, make_inputs())
+        assert watch.numel == largest
+
+
+def test_the_full_size_step_is_above_the_threshold():
+    assert loss.THRESHOLD <= 8 * 512 * 50_257
+    assert loss.CHUNK <= 512
+
+
+@pytest.mark.skipif(not any(map(shutil.which, ("cc", "gcc", "clang"))), reason="needs a C compiler")
+def test_compiled_gives_the_same_loss_and_gradients(chunked):
+    """As the model is on CUDA; the loop over chunks is unrolled, so there are only two."""
+    inputs = make_inputs(rows=CHUNK + 3)
+    found = value_and_gradients(torch.compile(cross_entropy), inputs)
+    for ours, theirs in zip(found, value_and_gradients(plain, inputs), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-7)

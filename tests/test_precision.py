@@ -1,0 +1,222 @@
+"""Device, number format and compilation: chosen by what is there, and checked on the CPU as far as that goes."""
+
+import dataclasses
+import importlib.util
+import math
+import shutil
+
+import pytest
+import torch
+from test_training import assert_same_end, losses, small_run, stop_after, write_text
+
+from tinyllm import GPT, train, training
+from tinyllm.checkpoint import find_checkpoint, load_training_state
+from tinyllm.device import autocast, pick_compile, pick_device, pick_precision
+from tinyllm.optim import make_optimizer
+from tinyllm.training import train_step
+
+CPU, CUDA = torch.device("cpu"), torch.device("cuda")
+
+
+@pytest.fixture(scope="module")
+def text(tmp_path_factory):
+    return write_text(tmp_path_factory.mktemp("text") / "words.txt")
+
+
+def machine(monkeypatch, cuda: bool = False, mps: bool = False) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
+
+
+# --- What is chosen ---
+
+
+@pytest.mark.parametrize(
+    ("cuda", "mps", "chosen"),
+    [(True, True, "cuda"), (True, False, "cuda"), (False, True, "mps"), (False, False, "cpu")],
+)
+def test_auto_takes_the_best_device_there_is(monkeypatch, cuda, mps, chosen):
+    machine(monkeypatch, cuda, mps)
+    assert pick_device().type == chosen
+    assert pick_device("cpu").type == "cpu"
+
+
+def test_a_device_by_name(monkeypatch):
+    machine(monkeypatch, cuda=True)
+    assert pick_device("cuda:1") == torch.device("cuda", 1)
+    machine(monkeypatch)
+    with pytest.raises(ValueError, match="'cuda' is not available here; 'cpu' is"):
+        pick_device("cuda")
+    with pytest.raises(ValueError, match="'mps' is not available"):
+        pick_device("mps")
+    with pytest.raises(ValueError, match="unknown device 'gpu'"):
+        pick_device("gpu")
+
+
+@pytest.mark.parametrize("name", ["meta", "xpu"])
+def test_a_device_that_torch_knows_and_training_does_not(monkeypatch, name):
+    machine(monkeypatch)
+    with pytest.raises(ValueError, match="not available"):
+        pick_device(name)
+
+
+def test_precision_by_device(monkeypatch):
+    native = []
+
+    def is_bf16_supported(including_emulation=True):
+        return including_emulation or native[-1]  # a T4 emulates it, and says so only when asked
+
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", is_bf16_supported)
+    native.append(True)
+    assert pick_precision(CUDA) == torch.bfloat16
+    native.append(False)
+    assert pick_precision(CUDA) == torch.float16
+    assert pick_precision(CPU) == pick_precision(torch.device("mps")) == torch.float32
+    for name in ("float32", "bfloat16", "float16"):
+        assert pick_precision(CPU, name) == pick_precision(CUDA, name) == getattr(torch, name)
+
+
+def test_compile_where_triton_and_a_compiler_are(monkeypatch):
+    here = {"triton", "gcc"}
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: "found" if name in here else None)
+    monkeypatch.setattr(shutil, "which", lambda name: name if name in here else None)
+    assert pick_compile(CUDA)
+    assert not pick_compile(CPU)
+    assert pick_compile(CPU, True)
+    assert not pick_compile(CUDA, False)
+    here.remove("gcc")
+    assert not pick_compile(CUDA)
+    here |= {"clang"}
+    assert pick_compile(CUDA)
+    here.remove("triton")
+    assert not pick_compile(CUDA)
+
+
+def test_autocast_casts_matrix_products_and_nothing_in_float32():
+    a = torch.randn(4, 4)
+    with autocast(CPU, torch.float32):
+        assert (a @ a).dtype == torch.float32
+    with autocast(CPU, torch.bfloat16):
+        assert (a @ a).dtype == torch.bfloat16
+        assert a.softmax(-1).dtype == torch.float32
+
+
+# --- What the loop does with it ---
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+def test_training_in_half_precision_follows_float32(text, tmp_path, precision):
+    """On the CPU, through the whole of `train`: the loss falls, near float32's, and weights stay float32."""
+    overrides = {"max_iterations": 60, "dropout": 0.0}
+    expected = losses(train(small_run(text, tmp_path / "float32", **overrides), progress=False))
+    products = set()
+    hook = torch.nn.modules.module.register_module_forward_hook(
+        lambda module, _, out: products.add(out.dtype) if isinstance(module, torch.nn.Linear) else None
+    )
+    try:
+        run = train(small_run(text, tmp_path / precision, precision=precision, **overrides), progress=False)
+    finally:
+        hook.remove()
+    found = losses(run)
+    assert products == {getattr(torch, precision)}
+    assert {tensor.dtype for tensor in run.model.state_dict().values()} == {torch.float32}
+    assert found[0] == pytest.approx(expected[0], rel=2e-3)
+    assert found[0] != expected[0]
+    assert found[-1] < 0.7 * found[0]
+    assert found[-1] == pytest.approx(expected[-1], rel=0.1)
+    scaler = load_training_state(find_checkpoint(tmp_path / precision))["scaler"]
+    assert bool(scaler) == (precision == "float16")
+
+
+def one_step(model: GPT, scaler: torch.amp.GradScaler, optimizer: torch.optim.Optimizer) -> tuple[float, float]:
+    ids = torch.arange(32).view(2, 16)
+    return train_step(model, [(ids, ids + 1)], optimizer, scaler, 1.0, torch.float16)
+
+
+@pytest.fixture
+def stepper(tiny_config):
+    torch.manual_seed(0)
+    model = GPT(tiny_config)
+    optimizer = make_optimizer(model, small_run("text", "folder").training)
+    return model, torch.amp.GradScaler("cpu", init_scale=1024.0, growth_interval=2), optimizer
+
+
+def test_an_overflow_skips_the_step_and_halves_the_scale(stepper):
+    model, scaler, optimizer = stepper
+    one_step(model, scaler, optimizer)
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    moments = {p: {k: v.clone() for k, v in state.items()} for p, state in optimizer.state.items()}
+    hook = model.final_norm.weight.register_hook(lambda grad: grad * math.inf)
+    loss, norm = one_step(model, scaler, optimizer)
+    hook.remove()
+    assert math.isfinite(loss)
+    assert not math.isfinite(norm)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+    assert all(torch.equal(v, moments[p][k]) for p, state in optimizer.state.items() for k, v in state.items())
+    assert scaler.get_scale() == 512.0
+    one_step(model, scaler, optimizer)
+    assert any(not torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+    assert all(torch.isfinite(tensor).all() for tensor in model.state_dict().values())
+    one_step(model, scaler, optimizer)
+    assert scaler.get_scale() == 1024.0  # it grows again after two good steps
+
+
+def test_the_scaled_gradient_is_clipped_at_its_true_size(stepper):
+    """Clipping before unscaling would compare 1,024 times the gradient with the limit."""
+    model, scaler, optimizer = stepper
+    state = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    _, norm = one_step(model, scaler, optimizer)
+    plain = GPT(model.config)
+    plain.load_state_dict(state)
+    ids = torch.arange(32).view(2, 16)
+    plain(ids, ids + 1).backward()
+    expected = math.sqrt(sum(p.grad.double().square().sum().item() for p in plain.parameters()))
+    assert norm == pytest.approx(expected, rel=0.01)
+
+
+def test_a_loss_that_is_not_finite_is_an_error_with_a_scaler_too(stepper, monkeypatch):
+    model, scaler, optimizer = stepper
+    monkeypatch.setattr(GPT, "forward", lambda self, *_: self.final_norm.weight.sum() * math.nan)
+    with pytest.raises(FloatingPointError):
+        one_step(model, scaler, optimizer)
+
+
+def overflowing(monkeypatch, iteration: int) -> None:
+    """The gradient of one step of `train` overflows, whichever call gets there."""
+    step = training.train_step
+
+    def train_step(model, batches, optimizer, *rest):
+        at = round(optimizer.param_groups[0]["lr"] * 1e9)
+        overflows = at == round(training.learning_rate(iteration, small_run("text", "folder").training) * 1e9)
+        hook = model.final_norm.weight.register_hook(lambda grad: grad * (math.inf if overflows else 1.0))
+        try:
+            return step(model, batches, optimizer, *rest)
+        finally:
+            hook.remove()
+
+    monkeypatch.setattr(training, "train_step", train_step)
+
+
+def test_the_scale_survives_a_resume(text, tmp_path, monkeypatch):
+    """A run whose scale was halved before it stopped goes on with that scale, bit for bit."""
+    overflowing(monkeypatch, iteration=3)
+    whole = small_run(text, tmp_path / "whole", precision="float16")
+    train(whole, progress=False)
+    parts = dataclasses.replace(whole, run_folder=str(tmp_path / "parts"))
+    train(parts, progress=False, on_step=stop_after(6))
+    scale = load_training_state(find_checkpoint(tmp_path / "parts"))["scaler"]["scale"]
+    assert scale == torch.amp.GradScaler("cpu").get_scale() / 2
+    train(parts, progress=False)
+    assert_same_end(tmp_path / "whole", tmp_path / "parts")
+    assert load_training_state(find_checkpoint(tmp_path / "parts"))["scaler"]["scale"] == scale
+
+
+def test_a_compiled_model_gives_the_same_losses(text, tmp_path):
+    """On the CPU with the C compiler; checkpoints hold the names of the plain model."""
+    overrides = {"max_iterations": 4, "dropout": 0.0, "num_layers": 1}
+    plain = train(small_run(text, tmp_path / "plain", **overrides), progress=False)
+    compiled = train(small_run(text, tmp_path / "compiled", compile=True, **overrides), progress=False)
+    assert losses(compiled) == pytest.approx(losses(plain), abs=1e-4)
+    assert compiled.model.state_dict().keys() == plain.model.state_dict().keys()
+    assert type(compiled.model) is GPT
+    assert find_checkpoint(tmp_path / "compiled").iteration == 4
