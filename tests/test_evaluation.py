@@ -282,3 +282,12 @@ def test_the_floor_is_the_sum_of_what_the_draws_cost(tokenizer, articles):
 def test_one_article_has_no_standard_error(tokenizer, articles):
     model = make_model(tokenizer.vocab_size, 200)
     assert evaluate_articles(model, tokenizer, articles[:1]).standard_error == math.inf
+
+
+def test_another_tokenizer_than_the_models_is_refused(tiny_config):
+    tokenizer = SubWordTokenizer.train("some words to learn from", 300)
+    model = GPT(tiny_config)
+    with pytest.raises(ValueError, match=f"{tiny_config.vocab_size} tokens.*{tokenizer.vocab_size}"):
+        evaluate_articles(model, tokenizer, list(tinywiki.generate(1)))
+    with pytest.raises(ValueError, match="saved with the model"):
+        evaluate(model, tokenizer, Corpus("words", {"validation": lambda: iter(["some words"])}))

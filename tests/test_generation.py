@@ -250,7 +250,7 @@ def test_a_stop_token_is_the_last_step(model):
 
 def test_a_batch_goes_on_until_every_row_has_stopped(model):
     ids = torch.zeros(3, 5, dtype=torch.long)
-    config = GenerationConfig(maximum_length=30, temperature=5.0, seed=4, stop_tokens=())
+    config = GenerationConfig(maximum_length=30, temperature=50.0, seed=5, stop_tokens=())
     free = rows(model, ids, config)
     stops = (free[0][2], free[1][6], free[2][3])
     ends = [min(row.index(stop) for stop in stops if stop in row) for row in free]

@@ -211,11 +211,16 @@ def test_the_scale_survives_a_resume(text, tmp_path, monkeypatch):
     assert load_training_state(find_checkpoint(tmp_path / "parts"))["scaler"]["scale"] == scale
 
 
-def test_a_compiled_model_gives_the_same_losses(text, tmp_path):
+def test_a_compiled_model_gives_the_same_losses(text, tmp_path, monkeypatch):
     """On the CPU with the C compiler; checkpoints hold the names of the plain model."""
     overrides = {"max_iterations": 4, "dropout": 0.0, "num_layers": 1}
     plain = train(small_run(text, tmp_path / "plain", **overrides), progress=False)
+    compile_, step, made, stepped = torch.compile, training.train_step, [], []
+    monkeypatch.setattr(torch, "compile", lambda model: made.append(compile_(model)) or made[-1])
+    monkeypatch.setattr(training, "train_step", lambda model, *rest: stepped.append(model) or step(model, *rest))
     compiled = train(small_run(text, tmp_path / "compiled", compile=True, **overrides), progress=False)
+    assert len(made) == 1
+    assert all(model is made[0] for model in stepped)
     assert losses(compiled) == pytest.approx(losses(plain), abs=1e-4)
     assert compiled.model.state_dict().keys() == plain.model.state_dict().keys()
     assert type(compiled.model) is GPT

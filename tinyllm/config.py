@@ -207,8 +207,8 @@ class GenerationConfig:
     def __post_init__(self) -> None:
         _require_whole(self, 0, "maximum_length")
         _require_number(self, 0, LARGEST, "temperature")
-        divides = self.temperature == 0 or self.temperature >= 1e-6  # smaller ones overflow float32
-        _require(divides, "temperature", self.temperature, "0, or 1e-6 or more")
+        usable = self.temperature == 0 or self.temperature >= 1e-6  # smaller ones overflow float32
+        _require(usable, "temperature", self.temperature, "0, or 1e-6 or more")
         if self.top_k is not None:
             _require_whole(self, 1, "top_k")
         if self.top_p is not None:

@@ -99,6 +99,7 @@ def evaluate(
     model: GPT, tokenizer: Tokenizer, corpus: Corpus, split: str = "validation", stride: int | None = None
 ) -> Evaluation:
     """Score every token of a corpus's split once. Raises ValueError if there is no such split."""
+    tokenizer.check_vocabulary(model.config.vocab_size)
     return evaluate_split(model, tokenize(corpus.documents(split), tokenizer), stride)
 
 
@@ -134,6 +135,7 @@ class FloorEvaluation(Evaluation):
 
 def evaluate_articles(model: GPT, tokenizer: SubWordTokenizer, articles: Sequence[Article]) -> FloorEvaluation:
     """Score TinyWiki articles with both separators around them, and sort the nats by kind of token."""
+    tokenizer.check_vocabulary(model.config.vocab_size)
     end = tokenizer.end_of_text_id
     encoded = tokenizer.encode_batch([article.text for article in articles])
     scores = surprises(model, [np.array([end, *ids, end]) for ids in encoded])

@@ -108,6 +108,8 @@ def generate_texts(
     model: GPT, tokenizer: Tokenizer, prompt: str = "", config: GenerationConfig | None = None, number: int = 1
 ) -> list[str]:
     """Draw `number` continuations of one prompt at once, each like `generate_text`'s."""
+    if number < 1:
+        raise ValueError(f"number must be 1 or more, not {number}")
     config, prompt_ids = _prepare(model, tokenizer, prompt, config)
     steps = list(generate(model, torch.tensor([prompt_ids] * number), config))
     rows = torch.stack(steps, dim=1).tolist() if steps else [[]] * number
@@ -121,11 +123,7 @@ def generate_texts(
 def _prepare(
     model: GPT, tokenizer: Tokenizer, prompt: str, config: GenerationConfig | None
 ) -> tuple[GenerationConfig, list[int]]:
-    if model.config.vocab_size != tokenizer.vocab_size:
-        raise ValueError(
-            f"the model has {model.config.vocab_size} tokens and the tokenizer {tokenizer.vocab_size}: "
-            "use the tokenizer that was saved with the model"
-        )
+    tokenizer.check_vocabulary(model.config.vocab_size)
     config = config or GenerationConfig()
     if config.stop_tokens is None:
         config = dataclasses.replace(config, stop_tokens=(tokenizer.end_of_text_id,))

@@ -44,7 +44,8 @@ def fetch_gpt2_vocabulary() -> None:
     tiktoken would download them itself, but waits for ever where the network swallows the connection. Raises
     ConnectionError if they cannot be had.
     """
-    folder = Path(os.environ.setdefault("TIKTOKEN_CACHE_DIR", str(home() / "tiktoken")))
+    folder = Path(os.environ.get("TIKTOKEN_CACHE_DIR") or home() / "tiktoken")
+    os.environ["TIKTOKEN_CACHE_DIR"] = str(folder)
     for name, sha256 in _GPT2_FILES.items():
         address = _GPT2_VOCABULARY + name
         target = folder / hashlib.sha1(address.encode()).hexdigest()  # the name tiktoken gives it
@@ -54,7 +55,7 @@ def fetch_gpt2_vocabulary() -> None:
             response = requests.get(address, timeout=(TIMEOUT, 30))
             response.raise_for_status()
             if hashlib.sha256(response.content).hexdigest() != sha256:
-                raise requests.RequestException("not the file that was asked for")  # a login page, perhaps
+                raise requests.exceptions.ContentDecodingError("another file")  # a login page, perhaps
         except requests.RequestException as error:
             raise ConnectionError(
                 f"could not download GPT-2's vocabulary from {address} ({type(error).__name__}); go online once, copy "

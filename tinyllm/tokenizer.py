@@ -86,6 +86,14 @@ class Tokenizer:
         """A hash of the whole vocabulary: two tokenizers with the same fingerprint give the same ids."""
         return hashlib.sha256(json.dumps(self.to_json(), sort_keys=True).encode()).hexdigest()[:16]
 
+    def check_vocabulary(self, vocab_size: int) -> None:
+        """Raise ValueError if a model with `vocab_size` tokens cannot have been trained with this tokenizer."""
+        if vocab_size != self.vocab_size:
+            raise ValueError(
+                f"the model has {vocab_size} tokens and the tokenizer {self.vocab_size}: "
+                "use the tokenizer that was saved with the model"
+            )
+
     def _check_special(self, allowed_special: Collection[str]) -> None:
         for token in allowed_special:
             if token not in self.special_tokens:
