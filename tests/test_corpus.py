@@ -86,7 +86,7 @@ LINES = st.sampled_from(
     [
         *("\n", "\n", " \n", "  \n", " prose , and more \n", "é\u2028\x85 \n", " = 2 + 2 = \n"),
         *(" = A = \n", " = B 2 = \n", " = a = b = \n", " =  = \n", "= A = \n", " = A =\n"),
-        *(" = = S = = \n", " = =  = \n", " = = = T = = = \n"),
+        *(" = = S = = \n", " = =  = \n", " = = = T = = = \n", " = = U = \n", " = U = = \n"),
     ]
 )
 
@@ -133,6 +133,13 @@ def test_text_without_titles_is_cut_at_line_ends_into_bounded_pieces(parts):
         assert len(piece.rstrip()) < LARGE + longest
         assert piece.strip()
     assert all(len(piece) >= LARGE for piece in pieces[:-1])
+
+
+def test_a_long_article_is_still_one_document(text):
+    lines = ["\n", " = Long = \n", "\n", *[" prose \n"] * LARGE, *lines_of(text)]
+    documents = list(split_articles(lines))
+    assert len(documents) == 1 + len(TITLES)
+    assert len(documents[0]) > 5 * LARGE
 
 
 def test_articles_are_read_one_by_one():

@@ -1,6 +1,7 @@
 """What a run writes down as it goes: one line of JSON for each step and each measurement."""
 
 import json
+import math
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +18,7 @@ def read_history(folder: Path) -> list[dict[str, Any]]:
 
     Steps hold iteration, training_loss, learning_rate, gradient_norm, tokens_per_second and seconds. Measurements
     hold iteration and validation_loss, on TinyWiki also entropy_floor (of the same articles) and by_label. Losses
-    are in nats per token. A last line cut off by a crash is left out.
+    are in nats per token; gradient_norm is None where float16 overflowed. A last line cut off by a crash is left out.
     """
     path = folder / "history.jsonl"
     points = []
@@ -60,7 +61,7 @@ class History:
             "iteration": iteration,
             "training_loss": loss,
             "learning_rate": rate,
-            "gradient_norm": norm,
+            "gradient_norm": norm if math.isfinite(norm) else None,
             "tokens_per_second": tokens / seconds,
             "seconds": seconds,
         })  # fmt: skip

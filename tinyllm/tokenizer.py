@@ -20,6 +20,7 @@ from tinyllm.bpe import PATTERN, check_text, count_words, learn_merges
 from tinyllm.network import fetch_gpt2_vocabulary
 
 END_OF_TEXT = "<|endoftext|>"
+GPT2_VOCAB_SIZE = 50_257
 
 
 class Tokenizer:

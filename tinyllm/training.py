@@ -40,6 +40,7 @@ from tinyllm.model import GPT
 from tinyllm.optim import learning_rate, make_optimizer
 from tinyllm.presets import get_preset
 from tinyllm.run import Run
+from tinyllm.tokenizer import GPT2_VOCAB_SIZE
 
 CHECKPOINT_SECONDS = 15 * 60
 
@@ -77,6 +78,9 @@ def _train(
     config: RunConfig, checkpoint: Checkpoint | None, processes: Processes, on_step: OnStep | None, progress: bool
 ) -> Run:
     training, device = config.training, processes.device
+    asked = config.model.vocab_size
+    if config.dataset.tokenizer == "gpt2" and asked != GPT2_VOCAB_SIZE:
+        raise ValueError(f"vocab_size is {asked}, but the gpt2 tokenizer needs vocab_size={GPT2_VOCAB_SIZE}")
     data = prepare(config.dataset, config.model.vocab_size, progress and processes.first)
     model = _new_model(config, data).to(device)
     optimizer = make_optimizer(model, training)
@@ -216,13 +220,8 @@ def mean_loss(model: GPT, ids: np.ndarray, targets: np.ndarray, precision: torch
 
 def _new_model(config: RunConfig, data: PreparedData) -> GPT:
     """The untrained model, with as many tokens as the tokenizer has: a short text teaches it fewer than asked for."""
-    learned, asked = data.tokenizer.vocab_size, config.model.vocab_size
-    if config.dataset.tokenizer == "gpt2" and learned != asked:
-        raise ValueError(
-            f"vocab_size is {asked}, but the gpt2 tokenizer has {learned} tokens: set vocab_size={learned}"
-        )
     torch.manual_seed(config.training.seed)
-    return GPT(config.replace(vocab_size=learned).model)
+    return GPT(config.replace(vocab_size=data.tokenizer.vocab_size).model)
 
 
 def _held_out_measure(config: RunConfig, data: PreparedData, precision: torch.dtype) -> Callable[[GPT], dict[str, Any]]:
