@@ -14,6 +14,8 @@ from tinyllm import load_run, tinywiki
 from tinyllm.__main__ import main
 from tinyllm.evaluation import evaluate_articles
 
+pytestmark = pytest.mark.timeout(1800)  # a minute by itself, but a busy machine makes two threads wait for each other
+
 KEYS = ["validation_loss", "entropy_floor", "tokens_per_second", "seconds", "parameters", "sample", "run"]
 
 
