@@ -183,3 +183,16 @@ def test_several_gpus_in_a_notebook_are_named_with_the_line_that_uses_them(monke
     line = capsys.readouterr().out.strip()
     assert "\n" not in line
     assert "torchrun --nproc-per-node=4 -m tinyllm train" in line
+
+
+def test_the_documented_command_works_and_speaks_once(tmp_path):
+    write_text(tmp_path / "text.txt")
+    options = f"--data {tmp_path / 'text.txt'} --run-folder {tmp_path / 'run'} --vocab-size 300 --context-length 16"
+    options += " --embedding-dim 16 --num-layers 1 --num-heads 2 --feedforward-dim 32 --max-iterations 3 --json"
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--master-addr=127.0.0.1"]
+    command += [f"--master-port={free_port()}", "-m", "tinyllm", "train", "laptop", *options.split()]
+    environment = os.environ | {"GLOO_SOCKET_IFNAME": "lo"}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert json.loads(done.stdout)["iteration"] == 3
+    assert load_run(tmp_path / "run").finished

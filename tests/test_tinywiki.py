@@ -330,6 +330,20 @@ def test_labels_say_what_a_span_is(full, some):
         assert next(mentions, None) is None
 
 
+def test_a_world_fact_that_comes_again_is_recalled(monkeypatch):
+    """None does in the two forms there are. One who forgets then draws the town, or the given name, again."""
+    monkeypatch.setattr(tinywiki, "SHORT", (*SHORT, "{He} missed the River {river} . \n\n"))
+    for article in generate(20, "again"):
+        pronoun, river = (span for span in article.spans[-5:] if span.label == "recall")
+        given, town = article.choices["given"], article.choices["town"]
+        assert (pronoun.text, river.text) == (WORLD["He"][1][given], WORLD["river"][1][town])
+        assert pronoun.nats == river.nats == 0
+        assert river.forgotten == pytest.approx(draw_nats("town", town, {}))
+        weights = weights_of("given")
+        same = sum(weight for name, weight in weights.items() if WORLD["He"][1][name] == pronoun.text)
+        assert pronoun.forgotten == pytest.approx(-math.log(same / sum(weights.values())))
+
+
 def test_choices_are_whole_words(some):
     """White space stands on one side or the other of every border between two spans."""
     for full in (False, True):

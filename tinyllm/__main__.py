@@ -17,6 +17,7 @@ import tyro
 from tinyllm import doctor
 from tinyllm.config import GenerationConfig, RunConfig, near_names
 from tinyllm.data import prepare
+from tinyllm.distributed import is_first_process
 from tinyllm.estimate import UTILISATION, estimate
 from tinyllm.evaluation import Evaluation, FloorEvaluation
 from tinyllm.presets import PRESETS, get_preset
@@ -67,6 +68,8 @@ def _train(arguments: list[str]) -> dict[str, Any]:
     run = train(_preset_options(arguments, "train").config)
     if not run.finished:
         raise KeyboardInterrupt
+    if not is_first_process():
+        return {}  # under torchrun one process speaks for all
     measured = [point["validation_loss"] for point in run.history if "validation_loss" in point]
     print(f"done: {run.iteration} iterations, held-out loss {measured[-1]:.4f} nats per token; saved in {run.folder}")
     print(f"next: python -m tinyllm evaluate {run.folder}   or   python -m tinyllm sample {run.folder}")
@@ -243,7 +246,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("stopped; the same command goes on from the last checkpoint", file=sys.stderr)
         return 130
-    if as_json:
+    if as_json and is_first_process():
         print(json.dumps(result, ensure_ascii=False))
     return 0
 

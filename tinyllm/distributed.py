@@ -33,6 +33,11 @@ class Processes:
         return bool(flags.item())
 
 
+def is_first_process() -> bool:
+    """Whether this is the process that speaks: the only one, or torchrun's number 0."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 @contextmanager
 def join_processes(device_name: str) -> Iterator[Processes]:
     """Join the process group that torchrun's environment variables describe, and leave it at the end."""
