@@ -48,7 +48,7 @@ def quickstart(config: RunConfig) -> dict[str, Any]:
     print(f"{parsed} of {SAMPLES} samples parse as TinyWiki articles ({parsed / SAMPLES:.0%}).")
     share = unchanged / recalled if recalled else 0.0
     print(
-        f"In these, {unchanged} of {recalled} later mentions of the first sentence's facts are unchanged ({share:.0%})."
+        f"In these, {unchanged} of {recalled} later mentions of the first sentence's facts are unchanged ({share:.1%})."
     )
     steps = [point for point in run.history if "training_loss" in point]
     tokens_per_second = sum(p["tokens_per_second"] * p["seconds"] for p in steps) / sum(p["seconds"] for p in steps)
