@@ -86,18 +86,7 @@ def _train(
     optimizer = make_optimizer(model, training)
     precision = pick_precision(device, training.precision)
     scaler = torch.amp.GradScaler(device.type, enabled=precision == torch.float16)
-    start = 0
-    if checkpoint is not None:
-        if load_checkpoint_tokenizer(checkpoint).fingerprint != data.tokenizer.fingerprint:
-            raise ValueError(
-                f"{config.dataset.data} has changed since the run in {config.run_folder} began, and with it the "
-                "vocabulary; give another run_folder"
-            )
-        start = checkpoint.iteration
-        model.load_state_dict(load_model(checkpoint.folder, "cpu").state_dict())
-        state = load_training_state(checkpoint)
-        optimizer.load_state_dict(state["optimizer"])
-        scaler.load_state_dict(state["scaler"])
+    start = 0 if checkpoint is None else _restore(checkpoint, config, data, model, optimizer, scaler)
 
     blocks = Blocks(data.splits["train"], config.model.context_length, training.seed, config.dataset.block_begin)
     measure_held_out = _held_out_measure(config, data, precision)
@@ -222,6 +211,27 @@ def _new_model(config: RunConfig, data: PreparedData) -> GPT:
     """The untrained model, with as many tokens as the tokenizer has: a short text teaches it fewer than asked for."""
     torch.manual_seed(config.training.seed)
     return GPT(config.replace(vocab_size=data.tokenizer.vocab_size).model)
+
+
+def _restore(
+    checkpoint: Checkpoint,
+    config: RunConfig,
+    data: PreparedData,
+    model: GPT,
+    optimizer: torch.optim.Optimizer,
+    scaler: torch.amp.GradScaler,
+) -> int:
+    """Put everything back as it was at a checkpoint; returns the number of steps done."""
+    if load_checkpoint_tokenizer(checkpoint).fingerprint != data.tokenizer.fingerprint:
+        raise ValueError(
+            f"{config.dataset.data} has changed since the run in {config.run_folder} began, and with it the "
+            "vocabulary; give another run_folder"
+        )
+    model.load_state_dict(load_model(checkpoint.folder, "cpu").state_dict())
+    state = load_training_state(checkpoint)
+    optimizer.load_state_dict(state["optimizer"])
+    scaler.load_state_dict(state["scaler"])
+    return checkpoint.iteration
 
 
 def _held_out_measure(config: RunConfig, data: PreparedData, precision: torch.dtype) -> Callable[[GPT], dict[str, Any]]:
