@@ -517,3 +517,10 @@ def test_a_bad_answer_is_refused_and_not_kept(trouble, empty_cache, mirror, gpt2
     assert all(content in [file.read_bytes() for file in gpt2_files.values()] for content in kept)
     mirror.update(status=200, spoil="")
     assert SubWordTokenizer("gpt2").vocab_size == 50_257
+
+
+def test_what_tiktoken_cannot_match_is_an_error_and_not_a_panic(gpt2_tokenizer):
+    text = " " * 1_000_000 + "a"
+    for encode in (gpt2_tokenizer.encode, lambda text: gpt2_tokenizer.encode_batch([text])):
+        with pytest.raises(ValueError, match=r"[Ss]tack"):
+            encode(text)
