@@ -113,14 +113,14 @@ def millions(number: int) -> str:
 
 
 EMBEDDING, ATTENTION, FEEDFORWARD, PLAIN = "#FBE3C8", "#CFE5F5", "#CDEBDF", "#F1F3F5"  # tints of the plots' colours
-STREAM = 222  # its height on the card
+STREAM = 218  # its height on the card
 
 
 def architecture(config: ModelConfig) -> Figure:
     """The model with its shapes and its parameters: one straight residual stream that the blocks read and add to."""
     C, F, V = config.embedding_dim, config.feedforward_dim, config.vocab_size
     sizes = part_sizes(config)
-    figure, axes = card(548)
+    figure, axes = card(542)
     heading(
         axes,
         f"The reference model: {sizes['total']:,} parameters",
@@ -128,53 +128,63 @@ def architecture(config: ModelConfig) -> Figure:
     )
 
     # The blocks, a pile of cards, and the stream that runs straight through them.
-    left, right, low, high = 290, 572, STREAM - 50, STREAM + 236
+    left, right, low, high = 286, 568, STREAM - 58, STREAM + 234
     for shift in (8, 4, 0):
         box(axes, left + shift, low + shift, right - left, high - low, colour="white")
     axes.text(left + 14, high - 25, f"{config.num_layers} × block", fontsize=13, weight="bold")
     axes.text(right - 14, high - 25, f"{millions(sizes['block'])} each", color=GREY, ha="right")
-    axes.text(left + 141, low + 13, "residual stream  (B, T, C)", color=BLUE, ha="center")
-    axes.plot([184, 584], [STREAM, STREAM], color=BLUE, linewidth=5, solid_capstyle="butt")
-    arrow(axes, (570, STREAM), (594, STREAM), BLUE, 5)
-    attention = f"causal\nattention\n{config.num_heads} heads\n{millions(sizes['attention'])}"
-    branch(axes, 302, attention, ATTENTION)
-    branch(axes, 438, f"feed-forward\n{C} → {F:,}\nGELU → {C}\n{millions(sizes['feedforward'])}", FEEDFORWARD)
+    axes.text((left + right) / 2, low + 13, "residual stream  (B, T, C)", color=BLUE, ha="center")
+    axes.plot([184, 576], [STREAM, STREAM], color=BLUE, linewidth=5, solid_capstyle="butt")
+    arrow(axes, (566, STREAM), (586, STREAM), BLUE, 5)
+    heads = f"{config.num_heads} heads of {config.head_dim}"
+    branch(axes, left + 14, f"causal\nattention\n{heads}", millions(sizes["attention"]), ATTENTION)
+    hidden = f"feed-forward\n{C} → {F:,}\nGELU → {C}"
+    branch(axes, left + 150, hidden, millions(sizes["feedforward"]), FEEDFORWARD)
 
     # In: ids become vectors.
-    box(axes, 28, STREAM - 23, 56, 46, "token\nids")
-    axes.text(56, STREAM - 42, "(B, T)", color=GREY, ha="center")
-    arrow(axes, (84, STREAM), (104, STREAM))
-    box(axes, 104, STREAM - 34, 80, 68, f"token\nembedding\n{millions(sizes['embedding'])}", EMBEDDING)
-    box(axes, 164, STREAM + 84, 80, 46, f"positions\n{millions(sizes['positions'])}", EMBEDDING)
-    arrow(axes, (204, STREAM + 84), (204, STREAM + 9))
-    plus(axes, 204)
-    box(axes, 222, STREAM - 12, 56, 24, "dropout")
+    box(axes, 28, STREAM - 34, 58, 68, "token\nids", "(B, T)")
+    arrow(axes, (86, STREAM), (104, STREAM))
+    box(axes, 104, STREAM - 34, 80, 68, "token\nembedding", millions(sizes["embedding"]), EMBEDDING)
+    box(axes, 163, STREAM + 84, 80, 50, "positions", millions(sizes["positions"]), EMBEDDING)
+    arrow(axes, (203, STREAM + 84), (203, STREAM + 9))
+    plus(axes, 203)
+    box(axes, 219, STREAM - 12, 56, 24, "dropout")
 
     # Out: vectors become a guess at each next token.
-    box(axes, 594, STREAM - 23, 68, 46, "final\nLayerNorm")
-    arrow(axes, (662, STREAM), (682, STREAM))
-    box(axes, 682, STREAM - 34, 90, 68, "head\nC → V", EMBEDDING)
-    arrow(axes, (727, STREAM + 34), (727, STREAM + 84))
-    box(axes, 682, STREAM + 84, 90, 46, "logits\n(B, T, V)")
-    arrow(axes, (727, STREAM + 130), (727, STREAM + 180))
-    box(axes, 682, STREAM + 180, 90, 46, "cross-entropy\nwith targets")
+    box(axes, 586, STREAM - 25, 74, 50, "final\nLayerNorm")
+    arrow(axes, (660, STREAM), (676, STREAM))
+    box(axes, 676, STREAM - 34, 96, 68, "head", "C → V", EMBEDDING)
+    arrow(axes, (724, STREAM + 34), (724, STREAM + 84))
+    box(axes, 676, STREAM + 84, 96, 50, "logits", "(B, T, V)")
+    arrow(axes, (724, STREAM + 134), (724, STREAM + 184))
+    box(axes, 676, STREAM + 184, 96, 50, "cross-entropy\nwith targets")
 
     # The head's matrix is the embedding's.
-    below = STREAM - 72
-    axes.plot([144, 144, 727, 727], [STREAM - 34, below, below, STREAM - 34], "--", color=ORANGE, linewidth=1.3)
-    tied = axes.text(431, below, "tied: one V × C matrix, used twice", color=ORANGE, ha="center", va="center_baseline")
+    below = STREAM - 80
+    axes.plot([144, 144, 724, 724], [STREAM - 34, below, below, STREAM - 34], "--", color=ORANGE, linewidth=1.3)
+    tied = axes.text((left + right) / 2, below - 4, "tied: one V × C matrix, used twice", color=ORANGE, ha="center")
     tied.set_bbox({"facecolor": "white", "edgecolor": "none", "pad": 4})
     parameter_strip(axes, config.num_layers, sizes)
     return figure
 
 
 def box(
-    axes: Axes, left: float, bottom: float, width: float, height: float, text: str = "", colour: str = PLAIN
+    axes: Axes,
+    left: float,
+    bottom: float,
+    width: float,
+    height: float,
+    text: str = "",
+    note: str = "",
+    colour: str = PLAIN,
 ) -> None:
+    """A part: its name, and below it in grey its size or shape. Each line is set by itself, at even distances."""
     corners = "round,pad=0,rounding_size=5"
     axes.add_patch(FancyBboxPatch((left, bottom), width, height, corners, facecolor=colour, edgecolor=LINE, zorder=2))
-    middle = (left + width / 2, bottom + height / 2)
-    axes.text(*middle, text, fontsize=11, ha="center", va="center_baseline", linespacing=1.3)
+    lines = [(line, INK) for line in text.splitlines()] + [(line, GREY) for line in note.splitlines()]
+    for row, (line, ink) in enumerate(lines):
+        y = bottom + height / 2 + 15 * ((len(lines) - 1) / 2 - row) - 4
+        axes.text(left + width / 2, y, line, fontsize=11, color=ink, ha="center")
 
 
 def arrow(
@@ -190,25 +200,27 @@ def plus(axes: Axes, x: float) -> None:
     axes.plot(x, STREAM, "+", markersize=9, color=BLUE, markeredgewidth=1.8)
 
 
-def branch(axes: Axes, left: float, text: str, colour: str) -> None:
+def branch(axes: Axes, left: float, text: str, note: str, colour: str) -> None:
     """One sub-layer: it reads the stream, works on a normalised copy, and adds what it found."""
-    middle, back, top = left + 48, left + 112, STREAM + 190
+    middle, back, top = left + 48, left + 112, STREAM + 195
     axes.plot(middle, STREAM, "o", markersize=8, color=BLUE)
-    axes.plot([middle, middle, back, back], [STREAM, top, top, STREAM + 20], color=BLUE, linewidth=1.8)
+    for start, end in ((0, 26), (50, 66), (142, 158)):
+        arrow(axes, (middle, STREAM + start), (middle, STREAM + end), BLUE, 1.8)
+    axes.plot([middle, middle, back, back], [STREAM + 182, top, top, STREAM + 20], color=BLUE, linewidth=1.8)
     arrow(axes, (back, STREAM + 30), (back, STREAM + 8), BLUE, 1.8)
     plus(axes, back)
-    box(axes, left, STREAM + 24, 96, 24, "LayerNorm")
-    box(axes, left, STREAM + 62, 96, 78, text, colour)
-    box(axes, left, STREAM + 154, 96, 24, "dropout")
+    box(axes, left, STREAM + 26, 96, 24, "LayerNorm")
+    box(axes, left, STREAM + 66, 96, 76, text, note, colour)
+    box(axes, left, STREAM + 158, 96, 24, "dropout")
     for x, word in ((middle, "read"), (back, "add")):
-        axes.text(x, STREAM - 23, word, fontsize=11, color=BLUE, ha="center")
+        axes.text(x, STREAM - 24, word, fontsize=11, color=BLUE, ha="center")
 
 
 def parameter_strip(axes: Axes, num_layers: int, sizes: Mapping[str, int]) -> None:
     """All parameters side by side, each part as wide as its share."""
-    left, width, bottom, height = 28, 744, 62, 30
+    left, width, bottom, height = 28, 744, 50, 30
     scale = width / sizes["total"]
-    axes.text(left, bottom + height + 10, "Where the parameters are", weight="bold")
+    axes.text(left, bottom + height + 11, "Where the parameters are", weight="bold")
 
     def part(start: float, number: int, colour: str) -> float:
         axes.add_patch(Rectangle((start, bottom), number * scale, height, facecolor=colour, edgecolor="none"))
@@ -218,18 +230,15 @@ def parameter_strip(axes: Axes, num_layers: int, sizes: Mapping[str, int]) -> No
         return f"{name}  {millions(number)}  ({number / sizes['total']:.1%})"
 
     edge = part(left, sizes["embedding"], EMBEDDING)
-    end = part(edge, sizes["positions"], ORANGE)
-    axes.text(
-        (left + edge) / 2, bottom + 15, share("embedding = head", sizes["embedding"]), ha="center", va="center_baseline"
-    )
-    axes.text((edge + end) / 2, bottom - 18, share("positions", sizes["positions"]), color=ORANGE, ha="center")
-    start = end
+    start = part(edge, sizes["positions"], ORANGE)
+    axes.text((left + edge) / 2, bottom + 11, share("embedding = head", sizes["embedding"]), ha="center")
+    axes.text((edge + start) / 2, bottom - 20, share("positions", sizes["positions"]), color=ORANGE, ha="center")
     for _ in range(num_layers):
         part(start, sizes["block"], FEEDFORWARD)
         part(start, sizes["attention"], ATTENTION)
         start += sizes["block"] * scale
         axes.plot([start, start], [bottom, bottom + height], color="white", linewidth=2)
-    axes.text(start, bottom - 18, share(f"{num_layers} blocks", num_layers * sizes["block"]), ha="right")
+    axes.text(left + width, bottom - 20, share(f"{num_layers} blocks", num_layers * sizes["block"]), ha="right")
 
 
 # A measured quickstart run
@@ -260,7 +269,8 @@ def read_run(folder: Path) -> dict[str, Any]:
 def loss_curve(numbers: Mapping[str, Any]) -> Figure:
     """The quickstart's loss on its way from the uniform guess to the floor."""
     figure, axes = card(430)
-    heading(axes, "A minute of training, down to the floor", "nats per token; no model can do better than the floor")
+    title = f"{len(numbers['training'])} iterations, from a uniform guess to the floor"
+    heading(axes, title, "nats per token, on a logarithmic scale; no model can do better than the floor")
     plot = panel(axes, 64, 52, 560, 300)
     training = np.array(numbers["training"])
     plot.plot(training, color=BLUE, linewidth=0.8, alpha=0.45)
