@@ -506,6 +506,11 @@ def test_a_text_shorter_than_a_block_is_refused(begin):
         Blocks(split_of([8]), 8, begin=begin)
 
 
+@pytest.mark.timeout(60)  # offsets at which no block fits would make hundreds of empty epochs for each with one
+def test_a_text_of_one_block_has_a_block_in_every_epoch():
+    assert Blocks(split_of([1025]), 1024).batch(20_000, 1)[0].tolist() == [list(range(1024))]
+
+
 @pytest.mark.parametrize("world_size", [1, 2, 4])
 def test_the_shares_of_several_processes_are_the_batch_of_one(world_size):
     config = RunConfig(
