@@ -1,25 +1,167 @@
 """Pictures of numbers, with matplotlib's object interface: no global state, no window."""
 
+import base64
 import io
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
+from torch import Tensor
+
+from tinyllm.tinywiki import LABELS
 
 # Colour-blind safe (Okabe and Ito, "Color Universal Design", 2008); shape or text always says the same as the colour.
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#666666"
 
 
-class Picture(Figure):
-    """A figure that a notebook shows without pyplot."""
+_PACKAGE = Path(__file__).parent
 
-    def _repr_png_(self) -> bytes:
+
+class Picture(Figure):
+    """A figure that a notebook shows without pyplot, with a text for who cannot see it."""
+
+    alt = ""
+
+    def _repr_mimebundle_(self, **_: Any) -> tuple[dict, dict]:
         buffer = io.BytesIO()
         self.savefig(buffer, format="png", dpi=100)
-        return buffer.getvalue()
+        return _shown(buffer.getvalue(), self.alt)
+
+
+class Drawing:
+    """One of the course's drawings (figures/ in the repository), with its text."""
+
+    def __init__(self, name: str):
+        folders = (_PACKAGE / "figures", _PACKAGE.parent / "figures")  # as installed, and in a checkout
+        folder = next(folder for folder in folders if (folder / "alt.json").exists())
+        self.alt = json.loads((folder / "alt.json").read_text(encoding="utf-8"))[f"{name}.png"]
+        self.png = (folder / f"{name}.png").read_bytes()
+
+    def _repr_mimebundle_(self, **_: Any) -> tuple[dict, dict]:
+        return _shown(self.png, self.alt, {"width": 800})
+
+
+def _shown(png: bytes, alt: str, size: Mapping[str, int] | None = None) -> tuple[dict, dict]:
+    """What a notebook keeps of a picture: the pixels, and its text both as plain output and as alt text."""
+    return {"image/png": base64.b64encode(png).decode(), "text/plain": alt}, {"image/png": {"alt": alt, **(size or {})}}
+
+
+def _plot(title: str, alt: str, width: float = 7, height: float = 3.5) -> tuple[Picture, Axes]:
+    figure = Picture(figsize=(width, height), layout="constrained")
+    figure.alt = alt
+    axes = figure.add_subplot()
+    axes.set_title(title, loc="left", fontsize=12, fontweight="bold")
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure, axes
+
+
+def heatmap(
+    values: Tensor,
+    title: str,
+    rows: Sequence[str] = (),
+    columns: Sequence[str] = (),
+    row_label: str = "",
+    column_label: str = "",
+) -> Picture:
+    """A matrix (R, C) as shades of blue; up to 12 x 12 with its numbers, and hidden (-inf) entries left white."""
+    matrix = np.asarray(values.detach() if isinstance(values, Tensor) else values, float)
+    height, width = matrix.shape
+    figure, axes = _plot(title, f"Heat map. {title}", 2 + min(6.5, 0.62 * width), 1.2 + min(5.5, 0.45 * height))
+    finite = matrix[np.isfinite(matrix)]
+    image = axes.imshow(np.where(np.isfinite(matrix), matrix, np.nan), cmap="Blues", aspect="auto",
+                        vmin=min(0.0, finite.min()), vmax=finite.max() * 1.1 or 1)  # fmt: skip
+    axes.set(xlabel=column_label, ylabel=row_label)
+    axes.set_xticks(range(len(columns)), columns)
+    axes.set_yticks(range(len(rows)), rows)
+    if max(height, width) <= 12:
+        for (row, column), value in np.ndenumerate(matrix):
+            text = f"{value:.2f}" if np.isfinite(value) else "–∞"
+            dark = np.isfinite(value) and image.norm(value) > 0.6
+            axes.text(column, row, text, ha="center", va="center", fontsize=9, color="white" if dark else "black")
+    return figure
+
+
+def bars(values: Mapping[str, float], title: str, unit: str = "", lines: Mapping[str, float] | None = None) -> Picture:
+    """Horizontal bars with their values, and dashed lines to compare with."""
+    alt = f"Bar chart. {title} Bars: {', '.join(values)}." + (f" Lines: {', '.join(lines)}." if lines else "")
+    figure, axes = _plot(title, alt, height=1.3 + 0.32 * len(values))
+    drawn = axes.barh(list(values), list(values.values()), color=BLUE, height=0.7)
+    axes.bar_label(drawn, fmt="%.3g", padding=3, fontsize=9)
+    axes.invert_yaxis()
+    axes.set_xlabel(unit)
+    axes.margins(x=0.12)
+    _lines(axes, lines, axes.axvline)
+    return figure
+
+
+def curves(
+    ways: Mapping[str, Sequence[float]],
+    title: str,
+    xlabel: str,
+    ylabel: str,
+    x: Sequence[float] | None = None,
+    lines: Mapping[str, float] | None = None,
+    log: bool = False,
+) -> Picture:
+    """Lines over the same x (0, 1, 2 ... by default), each with its own dash; more horizontal ones to compare with."""
+    alt = f"Line chart. {title} Lines: {', '.join([*ways, *(lines or {})])}."
+    figure, axes = _plot(title, alt)
+    styles = ((BLUE, "-"), (ORANGE, "--"), (GREEN, "-."), ("black", ":"), ("#CC79A7", "-"), ("#56B4E9", "--"))
+    for (label, values), (colour, dash) in zip(ways.items(), styles * 3, strict=False):
+        axes.plot(range(len(values)) if x is None else x, values, dash, color=colour, linewidth=1.8, label=label)
+    axes.set(xlabel=xlabel, ylabel=ylabel)
+    if log:
+        _log_axis(axes)
+    axes.grid(alpha=0.2)
+    _lines(axes, lines, axes.axhline)
+    if len(ways) > 1 or lines:
+        axes.legend(frameon=False, fontsize=9)
+    return figure
+
+
+def ladder(results: Mapping[str, Mapping[str, float]], lines: Mapping[str, float] | None = None) -> Picture:
+    """The course's chart: the loss of several models, in all and by kind of token.
+
+    Args:
+        results: {model: what `short_run` returned}.
+        lines: horizontal lines in the panel of all tokens, {label: nats per token}.
+    """
+    parts = [part for part in ("all", *LABELS) if all(part in result for result in results.values())]
+    figure = Picture(figsize=(9, 3.9), layout="constrained")
+    figure.alt = f"Bar chart: nats per token of {', '.join(results)}; in all and by kind of token: {', '.join(parts)}."
+    panels = figure.subplots(1, len(parts), sharey=True, squeeze=False, width_ratios=[1.6, 1, 1, 1, 1][: len(parts)])[0]
+    colours = ("#999999", "#56B4E9", BLUE, GREEN, ORANGE, "#CC79A7")
+    for panel, part in zip(panels, parts, strict=True):
+        heights = [result[part] for result in results.values()]
+        drawn = panel.bar(range(len(results)), heights, color=colours[: len(results)], width=0.8)
+        panel.bar_label(drawn, fmt="%.2f", fontsize=7.5, padding=1)
+        panel.set_title({"all": "all tokens"}.get(part, part), fontsize=11, fontweight="bold")
+        panel.set_xticks(range(len(results)), list(results), rotation=90, fontsize=9)
+        panel.spines[["top", "right"]].set_visible(False)
+    panels[0].set_ylabel("nats per token")
+    _lines(panels[0], lines, panels[0].axhline)
+    if lines:
+        figure.legend(
+            *panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False, fontsize=9
+        )
+    return figure
+
+
+def _lines(axes: Axes, lines: Mapping[str, float] | None, draw: Any) -> None:
+    for (label, value), style in zip((lines or {}).items(), ("--", ":", "-.", (0, (1, 4))) * 9, strict=False):
+        draw(value, linestyle=style, color=GREY, linewidth=1.2, label=f"{label}: {value:.2f}")
+
+
+def _log_axis(axes: Axes) -> None:
+    axes.set_yscale("log")
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5)))
+    axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axes.yaxis.set_minor_locator(NullLocator())
 
 
 def loss_curve(
@@ -32,8 +174,7 @@ def loss_curve(
         lines: more horizontal lines to compare with, {label: nats per token}; TinyWiki's floor is in the history.
         path: where to write the picture; the ending says the format.
     """
-    figure = Picture(figsize=(7, 4), layout="constrained")
-    axes = figure.add_subplot()
+    figure, axes = _plot("", "Line chart: training loss and held-out loss by iteration, in nats per token.", height=4)
     steps = [point for point in history if "training_loss" in point]
     measured = [point for point in history if "validation_loss" in point]
     if steps:
@@ -45,14 +186,10 @@ def loss_curve(
         axes.plot(x, y, "o-", color=ORANGE, markersize=4, label="held-out articles")
     floors = [point["entropy_floor"] for point in measured if "entropy_floor" in point]
     lines = ({"entropy floor": floors[-1]} if floors else {}) | dict(lines or {})
-    for (label, value), style in zip(lines.items(), ("--", ":", "-.") * 9, strict=False):
-        axes.axhline(value, linestyle=style, color=GREY, linewidth=1, label=f"{label}: {value:.2f}")
-    axes.set(xlabel="iteration", ylabel="loss (nats per token)", yscale="log")
-    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5)))
-    axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-    axes.yaxis.set_minor_locator(NullLocator())
+    _lines(axes, lines, axes.axhline)
+    axes.set(xlabel="iteration", ylabel="loss (nats per token)")
+    _log_axis(axes)
     axes.grid(alpha=0.2)
-    axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False)
     if path is not None:
         figure.savefig(path, dpi=150)

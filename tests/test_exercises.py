@@ -1,0 +1,988 @@
+"""The exercises: each reference beside an independent one, what `check` says to every kind of answer, and `predict`."""
+
+import codecs
+import copy
+import inspect
+import math
+import random
+import string
+import sys
+from collections import Counter
+from itertools import pairwise
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import scipy.sparse
+import scipy.stats
+import tokenizers
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from transformers import TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
+
+from tinyllm import GPT, ModelConfig, exercises, tinywiki
+from tinyllm.exercises import (
+    attention,
+    block,
+    check,
+    checking,
+    data,
+    gpt,
+    predict,
+    predictions,
+    sampling,
+    tokenization,
+    training,
+)
+from tinyllm.exercises.checking import CHAPTERS, EXERCISES, difference, examine
+
+NAMES = sorted(EXERCISES)
+SENTENCE_LIMIT = 200  # characters of a verdict's first line
+
+
+@pytest.fixture(autouse=True)
+def seeded():
+    random.seed(0)
+    torch.manual_seed(0)
+
+
+# Each reference beside an independent one
+
+
+def test_count_pairs_is_a_count_over_the_words_written_out():
+    words = {tuple(random.choices("abc", k=random.randint(1, 6))): random.randint(1, 9) for _ in range(30)}
+    text = [word for word, frequency in words.items() for _ in range(frequency)]
+    expected = Counter(first + second for word in text for first, second in pairwise(word))
+    assert {"".join(pair): count for pair, count in tokenization.count_pairs(words).items()} == expected
+
+
+def test_merge_is_str_replace():
+    for _ in range(200):
+        text = "".join(random.choices("ab", k=random.randint(0, 12)))
+        pair = "".join(random.choices("ab", k=2))
+        expected = [ord(letter) for letter in text.replace(pair, "X")]
+        assert tokenization.merge([ord(c) for c in text], (ord(pair[0]), ord(pair[1])), ord("X")) == expected
+
+
+def test_encode_is_that_of_the_library_tokenizers():
+    for _ in range(50):
+        merges = [(left.decode(), right.decode()) for left, right in tokenization._merges(12)]
+        vocabulary = ["a", "b", "c", *(left + right for left, right in merges)]
+        model = tokenizers.models.BPE({token: place for place, token in enumerate(vocabulary)}, merges)
+        word = "".join(random.choices("abc", k=12))
+        expected = [token.value.encode() for token in model.tokenize(word)]
+        assert tokenization.encode(word.encode(), [(a.encode(), b.encode()) for a, b in merges]) == expected
+
+
+def test_decode_is_an_incremental_decoder(gpt2_tokenizer):
+    tokens = gpt2_tokenizer.tokens
+    ids = [*random.choices(range(256), k=200), *gpt2_tokenizer.encode("naïve € 語 🙂")]
+    decoder = codecs.getincrementaldecoder("utf-8")("replace")
+    expected = "".join(decoder.decode(tokens[token]) for token in ids) + decoder.decode(b"", final=True)
+    assert tokenization.decode(ids, tokens) == expected
+    assert expected.endswith("naïve € 語 🙂")
+
+
+def test_next_token_pairs_are_windows():
+    tokens = random.choices(range(50), k=40)
+    inputs, targets = data.next_token_pairs(tokens, 7, 5)
+    windows = np.lib.stride_tricks.sliding_window_view(tokens, 5)
+    assert inputs == windows[7].tolist()
+    assert targets == windows[8].tolist()
+
+
+def test_split_articles_holds_out_a_seeded_share():
+    articles = list(string.ascii_letters)
+    train, held_out = data.split_articles(articles, 0.25, 3)
+    assert len(held_out) == 13
+    assert sorted(train + held_out) == sorted(articles)
+    assert (train, held_out) == data.split_articles(articles, 0.25, 3) != data.split_articles(articles, 0.25, 4)
+    assert len(data.split_articles(articles, 0.001, 0)[1]) == 1
+    assert articles == list(string.ascii_letters)
+
+
+def test_unigram_loss_is_a_categorical_distribution():
+    train, test = torch.randint(9, (200,)), torch.randint(11, (50,))
+    p = torch.distributions.Categorical(torch.bincount(train, minlength=11).double() + 1)
+    expected = -p.log_prob(test).mean().item()
+    assert data.unigram_loss(train.tolist(), test.tolist(), 11) == pytest.approx(expected, rel=1e-9)
+
+
+def test_bigram_probabilities_are_a_normalised_sparse_count():
+    ids = np.random.default_rng(0).integers(6, size=300)
+    counts = scipy.sparse.coo_array((np.ones(299), (ids[:-1], ids[1:])), shape=(7, 7)).toarray() + 1
+    expected = torch.tensor(counts / counts.sum(axis=1, keepdims=True), dtype=torch.float32)
+    torch.testing.assert_close(data.bigram_probabilities(ids.tolist(), 7), expected)
+
+
+@pytest.mark.parametrize("scale", [1, 1000])
+def test_cross_entropy_is_torchs(scale):
+    logits, targets = scale * torch.randn(20, 9), torch.randint(9, (20,))
+    torch.testing.assert_close(data.cross_entropy(logits, targets), F.cross_entropy(logits, targets))
+
+
+def test_floor_per_token_is_that_of_tinywiki():
+    articles = tinywiki.articles("test")[:20]
+    drawn = [[([math.exp(-span.nats)], 0) for span in article.spans if span.nats] for article in articles]
+    expected = sum(article.nats for article in articles) / (20 * 100)
+    assert data.floor_per_token([(draws, 100) for draws in drawn]) == pytest.approx(expected)
+    assert data.floor_per_token([([([0.25] * 4, 2)] * 3, 2), ([([0.5, 0.5], 1)], 5)]) == pytest.approx(math.log(2))
+
+
+def test_causal_average_is_attention_with_zero_queries():
+    x = torch.randn(1, 7, 5)
+    expected = F.scaled_dot_product_attention(torch.zeros_like(x), torch.randn_like(x), x, is_causal=True)
+    torch.testing.assert_close(attention.causal_average(x[0]), expected[0])
+
+
+def test_scores_mask_and_weights_together_are_torchs_attention():
+    q, k, v = torch.randn(3, 2, 3, 6, 4)
+    weights = attention.attention_weights(attention.scores(q, k), attention.causal_mask(6))
+    torch.testing.assert_close(weights @ v, F.scaled_dot_product_attention(q, k, v, is_causal=True))
+
+
+def test_causal_mask_is_where_torchs_mask_adds_nothing():
+    assert torch.equal(attention.causal_mask(6), nn.Transformer.generate_square_subsequent_mask(6) == 0)
+
+
+def test_heads_are_consecutive_parts_of_each_token():
+    x = torch.randn(2, 5, 12)
+    heads = attention.split_heads(x, 3)
+    assert heads.shape == (2, 3, 5, 4)
+    for head, part in enumerate(x.chunk(3, dim=-1)):
+        assert torch.equal(heads[:, head], part)
+    assert torch.equal(attention.merge_heads(heads), x)
+
+
+def test_layer_norm_is_torchs():
+    x, weight, bias = torch.randn(2, 5, 12), torch.randn(12), torch.randn(12)
+    torch.testing.assert_close(block.layer_norm(x, weight, bias, 0.1), F.layer_norm(x, (12,), weight, bias, 0.1))
+    torch.testing.assert_close(block.layer_norm(x, weight, bias), F.layer_norm(x, (12,), weight, bias))
+
+
+def test_gelu_is_x_times_a_normal_distribution():
+    x = torch.linspace(-6, 6, 200, dtype=torch.double)
+    torch.testing.assert_close(block.gelu(x), x * torch.from_numpy(scipy.stats.norm.cdf(x)))
+
+
+def test_dropout_drops_as_torchs_does():
+    x = torch.ones(300, 300)
+    y = block.dropout(x, 0.3, True)
+    assert scipy.stats.binomtest(int((y == 0).sum()), x.numel(), 0.3).pvalue > 1e-4
+    assert y.unique().tolist() == F.dropout(x, 0.3).unique().tolist()
+    assert torch.equal(block.dropout(x, 0.3, False), x)
+    assert torch.equal(block.dropout(x, 0.0, True), x)
+
+
+def test_block_forward_is_torchs_encoder_layer():
+    layer = nn.TransformerEncoderLayer(8, 2, 16, dropout=0.0, activation="gelu", batch_first=True, norm_first=True)
+    nn.init.normal_(layer.norm1.weight)
+    x = torch.randn(2, 5, 8)
+    y = block.block_forward(
+        x,
+        layer.norm1,
+        lambda x: layer.self_attn(x, x, x)[0],
+        layer.norm2,
+        lambda x: layer.linear2(F.gelu(layer.linear1(x))),
+    )
+    torch.testing.assert_close(y, layer(x))
+
+
+def test_embed_and_logits_are_the_models_ends(tiny_config):
+    model = GPT(tiny_config)
+    token_ids = torch.randint(tiny_config.vocab_size, (2, 7))
+    seen = []
+    model.blocks[0].register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    model.blocks[-1].register_forward_hook(lambda _, inputs, output: seen.append(output))
+    expected = model(token_ids)
+    tables = model.token_embedding.weight, model.position_embedding.weight
+    torch.testing.assert_close(gpt.embed(token_ids, *tables), seen[0])
+    torch.testing.assert_close(gpt.logits(seen[1], model.final_norm, tables[0]), expected)
+
+
+@pytest.mark.parametrize("sizes", [(97, 16, 24, 2, 48), (11, 3, 5, 1, 7), (50, 8, 6, 4, 24)])
+def test_parameter_count_is_the_models(sizes):
+    vocab_size, context_length, embedding_dim, num_layers, feedforward_dim = sizes
+    config = ModelConfig(
+        vocab_size=vocab_size, context_length=context_length, embedding_dim=embedding_dim, num_layers=num_layers,
+        num_heads=1, feedforward_dim=feedforward_dim,
+    )  # fmt: skip
+    assert gpt.parameter_count(*sizes) == sum(parameter.numel() for parameter in GPT(config).parameters())
+
+
+def test_init_std_is_the_spread_of_a_new_models_weights():
+    config = ModelConfig(
+        vocab_size=200, context_length=64, embedding_dim=96, num_layers=5, num_heads=2, feedforward_dim=96
+    )
+    matrices = {name: p for name, p in GPT(config).named_parameters() if p.dim() == 2}
+    assert len(matrices) == 22
+    for name, parameter in matrices.items():
+        assert gpt.init_std(name, 5) == pytest.approx(parameter.std().item(), rel=0.05)
+
+
+@pytest.mark.parametrize("warmup", [1, 7])
+def test_learning_rate_is_that_of_torchs_schedulers(warmup):
+    n, most, least = 50, 0.3, 0.02
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=most)
+    up = torch.optim.lr_scheduler.LinearLR(optimizer, start_factor=1 / (warmup + 1), total_iters=warmup)
+    down = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=n - warmup, eta_min=least)
+    schedule = torch.optim.lr_scheduler.SequentialLR(optimizer, [up, down], milestones=[warmup])
+    for iteration in range(n + 1):
+        expected = optimizer.param_groups[0]["lr"]
+        assert training.learning_rate(iteration, n, warmup, most, least) == pytest.approx(expected, rel=1e-9)
+        optimizer.step()
+        schedule.step()
+
+
+def test_adamw_step_is_torchs():
+    parameter = torch.randn(4, 3)
+    theirs = nn.Parameter(parameter.clone())
+    optimizer = torch.optim.AdamW([theirs], lr=0.01, betas=(0.9, 0.95), eps=0.01, weight_decay=0.1)
+    m = v = torch.zeros(4, 3)
+    for step in range(1, 6):
+        theirs.grad = torch.randn(4, 3)
+        parameter, m, v = training.adamw_step(parameter, theirs.grad, m, v, step, 0.01, 0.9, 0.95, 0.01, 0.1)
+        optimizer.step()
+        torch.testing.assert_close(parameter, theirs.data)
+
+
+@pytest.mark.parametrize("max_norm", [0.5, 100.0])
+def test_clip_is_torchs(max_norm):
+    parameters = [nn.Parameter(torch.zeros(3)), nn.Parameter(torch.zeros(2, 5))]
+    gradients = [torch.randn_like(parameter) for parameter in parameters]
+    for parameter, gradient in zip(parameters, gradients, strict=True):
+        parameter.grad = gradient.clone()
+    torch.nn.utils.clip_grad_norm_(parameters, max_norm)
+    torch.testing.assert_close(training.clip(gradients, max_norm), [parameter.grad for parameter in parameters])
+
+
+def test_accumulate_leaves_the_gradient_of_the_whole_batch():
+    model = nn.Sequential(nn.Linear(4, 6), nn.Tanh(), nn.Linear(6, 2))
+    whole = copy.deepcopy(model)
+    x, y = torch.randn(12, 4), torch.randn(12, 2)
+    ((whole(x) - y) ** 2).mean().backward()
+    training.accumulate(model, list(zip(x.split(3), y.split(3), strict=True)))
+    for ours, theirs in zip(model.parameters(), whole.parameters(), strict=True):
+        torch.testing.assert_close(ours.grad, theirs.grad)
+
+
+def test_parameter_groups_decay_weights_but_those_of_norms(tiny_config):
+    model = GPT(tiny_config)
+    model.head = nn.Linear(tiny_config.embedding_dim, tiny_config.vocab_size, bias=False)
+    model.head.weight = model.token_embedding.weight
+    decay, none = (group["params"] for group in training.parameter_groups(model, 0.3))
+    names = {parameter: name for name, parameter in model.named_parameters()}
+    wanted = {name for name in names.values() if name.endswith("weight") and "norm" not in name}
+    assert {names[parameter] for parameter in decay} == wanted
+    assert len(decay) + len(none) == len(names)
+    torch.optim.AdamW(training.parameter_groups(model, 0.3))  # refuses a parameter that stands twice
+
+
+def test_temperature_top_k_and_top_p_are_transformers():
+    logits = 2 * torch.randn(1, 40)
+    expected = TemperatureLogitsWarper(0.7)(None, logits.clone()).softmax(-1)
+    torch.testing.assert_close(sampling.temperature(logits[0], 0.7), expected[0])
+    assert torch.equal(sampling.top_k(logits[0], 9), TopKLogitsWarper(9)(None, logits)[0])
+    for p in (0.1, 0.5, 0.9):
+        assert torch.equal(sampling.top_p(logits[0], p), TopPLogitsWarper(p)(None, logits)[0])
+    assert sampling.temperature(torch.tensor([1.0, 3.0, 2.0]), 0).tolist() == [0, 1, 0]
+
+
+def test_cached_steps_are_attention_over_the_whole_text():
+    token_table, position_table, (w_q, w_k, w_v) = torch.randn(9, 4), torch.randn(8, 4), torch.randn(3, 4, 4)
+    ids = [3, 1, 4, 1, 5]
+    keys = values = torch.empty(0, 4)
+    outputs = []
+    for token_id in ids:
+        output, keys, values = sampling.cached_step(token_id, keys, values, token_table, position_table, w_q, w_k, w_v)
+        outputs.append(output)
+    x = (F.embedding(torch.tensor(ids), token_table) + position_table[:5])[None]
+    expected = F.scaled_dot_product_attention(x @ w_q, x @ w_k, x @ w_v, is_causal=True)
+    torch.testing.assert_close(torch.stack(outputs), expected[0])
+    torch.testing.assert_close(keys, (x @ w_k)[0])
+
+
+def test_generate_follows_the_likeliest_token():
+    def next_is_one_more(ids: list[int]) -> Tensor:
+        return torch.eye(10).roll(1, dims=1)[ids]
+
+    assert sampling.generate(next_is_one_more, [4, 7], 5) == [4, 7, 8, 9, 0, 1, 2]
+
+
+# What `check` says
+
+
+def test_there_are_34_exercises_in_the_chapters_order():
+    assert len(EXERCISES) == 34
+    numbers = Counter(name.partition(".")[0] for name in EXERCISES)
+    assert [numbers[chapter] for chapter in CHAPTERS] == [4, 6, 6, 4, 4, 5, 5]
+    assert exercises.__all__ == ["check", "predict"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_reference_is_correct_each_time(name):
+    for _ in range(5):
+        verdict = examine(name, EXERCISES[name].reference)
+        assert verdict.kind == "correct", verdict.message
+    number = len(EXERCISES[name].cases())
+    assert number >= 3
+    assert verdict.message == f"{name}: correct, on {number} cases drawn just now."
+
+
+def stub(*arguments):
+    raise NotImplementedError
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_untouched_stub_is_not_attempted(name, capsys):
+    assert check(name, stub) is None
+    expected = f"{name}: not attempted yet. Replace `raise NotImplementedError` with your answer.\n"
+    assert capsys.readouterr().out == expected
+
+
+NONSENSE = {
+    "None": lambda *arguments: None,
+    "a string": lambda *arguments: "forty-two",
+    "a float": lambda *arguments: -1.5,
+    "NaN": lambda *arguments: math.nan,
+    "a tensor of NaN": lambda *arguments: torch.full((2, 2), torch.nan),
+    "a tensor of nothing": lambda *arguments: torch.empty(0),
+    "a tensor that cannot be compared": lambda *arguments: torch.empty(2, 2, device="meta"),
+    "an empty list": lambda *arguments: [],
+    "a list of itself": lambda *arguments: endless,
+    "a tuple of None": lambda *arguments: (None, None),
+    "a function": lambda *arguments: print,
+    "a type": lambda *arguments: list,
+    "no arguments": lambda: 1,
+    "the program's end": lambda *arguments: exit(),
+    "endless recursion": lambda *arguments: NONSENSE["endless recursion"](*arguments),
+}
+endless = []
+endless.append(endless)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_nonsense_is_correct_or_raises(name, capsys):
+    for belief, answer in NONSENSE.items():
+        if belief == "None" and name == "training.accumulate":
+            continue  # that is what it returns
+        verdict = examine(name, answer)
+        assert verdict.kind in ("wrong", "raised", "unusable"), belief
+        sentence = verdict.message.partition("\n")[0]
+        assert sentence.startswith(f"{name}: ")
+        assert len(sentence) < SENTENCE_LIMIT + len(name), sentence
+        assert len(verdict.message) < 3000, belief
+
+
+@pytest.mark.parametrize("answer", [None, 3, "causal_mask", torch.ones(3, 3)], ids=repr)
+def test_what_is_no_function_gets_one_sentence(answer, capsys):
+    check("attention.causal_mask", answer)
+    printed = capsys.readouterr().out
+    assert printed.startswith("attention.causal_mask: give the function itself, causal_mask, not ")
+    assert printed.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("answer", "sentence"),
+    [
+        (lambda length: None, "your result is None; a tensor of shape (1, 1) is wanted. Is a `return` missing?"),
+        (lambda length: "mask", "your result is a str; a tensor of shape (1, 1) is wanted."),
+        (lambda length: torch.ones(length, length + 1).bool(), "your result has shape (1, 2); (1, 1) is wanted."),
+        (
+            lambda length: torch.ones(length, length).tril(),
+            "your result holds floating-point numbers; truth values (bool) are wanted.",
+        ),
+        (lambda length: torch.ones(length).int() / 0 * 0 + torch.zeros(1, 1), "your result holds floating-point"),
+    ],
+)
+def test_an_unusable_result_is_named_in_one_sentence(answer, sentence):
+    verdict = examine("attention.causal_mask", answer)
+    assert verdict.kind == "unusable"
+    assert verdict.message.startswith(f"attention.causal_mask: {sentence}")
+    assert "length = 1" in verdict.message
+
+
+def test_nan_is_named_with_its_place():
+    verdict = examine("block.gelu", lambda x: torch.cat([x[:-1], x[-1:] * torch.nan]))
+    assert verdict.message.startswith("block.gelu: your result[2] is NaN (not a number).")
+    assert examine("gpt.init_std", lambda name, num_layers: math.nan).message.startswith(
+        "gpt.init_std: your result is NaN"
+    )
+
+
+def test_a_wrong_answer_gets_the_first_failing_case():
+    verdict = examine("attention.causal_mask", lambda length: torch.ones(length, length).triu().bool())
+    assert verdict.kind == "wrong"
+    assert verdict.message.splitlines() == [
+        "attention.causal_mask: not right yet.",
+        "Case 2 of 5:",
+        "  length = 2",
+        "  expected: tensor (2, 2) [[True, False], [True, True]]",
+        "  got: tensor (2, 2) [[True, True], [False, True]]",
+        "  first difference: result[0, 1]",
+    ]
+
+
+def test_an_answer_that_raises_gets_its_own_error_and_line():
+    def own_step(x):
+        return x @ x  # the shapes do not fit
+
+    def answer(x):
+        return own_step(x)
+
+    verdict = examine("attention.merge_heads", answer)
+    assert verdict.kind == "raised"
+    first, second = verdict.message.splitlines()[:2]
+    assert first.startswith("attention.merge_heads: your code raised RuntimeError: Expected size")
+    assert second == f"  in line {inspect.getsourcelines(own_step)[1] + 1}: return x @ x  # the shapes do not fit"
+
+
+def test_a_long_error_is_shortened():
+    def answer(length):
+        raise ValueError("much too long " * 1000)
+
+    assert len(examine("attention.causal_mask", answer).message) < 500
+
+
+def test_torchs_own_not_implemented_is_an_attempt():
+    verdict = examine("attention.attention_weights", lambda scores, mask: mask.softmax(dim=-1))
+    assert verdict.kind == "raised"
+    assert "NotImplementedError" in verdict.message
+
+
+def test_an_answer_that_stops_at_a_later_case_is_an_attempt():
+    def answer(length):
+        if length > 1:
+            raise NotImplementedError
+        return torch.ones(1, 1).bool()
+
+    assert examine("attention.causal_mask", answer).kind == "raised"
+
+
+def test_an_answer_may_change_its_arguments():
+    def answer(x, num_heads):
+        B, T, _ = x.shape
+        result = x.clone().view(B, T, num_heads, -1).transpose(1, 2)
+        x.zero_()
+        return result
+
+    assert examine("attention.split_heads", answer).kind == "correct"
+    assert examine("tokenization.decode", lambda ids, tokens: tokens.clear()).kind == "unusable"
+    assert examine("tokenization.decode", tokenization.decode).kind == "correct"  # no case was touched
+
+
+def test_cases_are_new_each_time_and_leave_the_random_state_alone():
+    seen = []
+
+    def answer(x):
+        seen.append(x)
+        torch.manual_seed(1)
+        random.seed(1)
+        np.random.seed(1)
+        return attention.causal_average(x)
+
+    before = torch.get_rng_state(), random.getstate(), np.random.get_state()[1].tolist()
+    assert examine("attention.causal_average", answer).kind == "correct"
+    assert examine("attention.causal_average", answer).kind == "correct"
+    assert torch.equal(before[0], torch.get_rng_state())
+    assert before[1:] == (random.getstate(), np.random.get_state()[1].tolist())
+    assert not torch.equal(seen[0], seen[len(seen) // 2])
+
+
+@pytest.mark.parametrize("name", ["attention.casual_mask", "atention.causal_mask", "causal_mask"])
+def test_an_unknown_name_is_an_error_with_near_names(name):
+    with pytest.raises(ValueError, match=r"did you mean .*attention\.causal_mask"):
+        check(name, stub)
+
+
+@pytest.fixture
+def nothing_imported(monkeypatch):
+    monkeypatch.setattr(checking, "EXERCISES", {})
+    for chapter in CHAPTERS:
+        monkeypatch.setattr(exercises, chapter, getattr(exercises, chapter))  # put back afterwards
+        monkeypatch.delitem(sys.modules, f"tinyllm.exercises.{chapter}")
+
+
+def test_only_the_chapter_that_is_asked_for_is_imported(nothing_imported):
+    assert examine("attention.causal_mask", stub).kind == "not attempted"
+    assert {name.partition(".")[0] for name in checking.EXERCISES} == {"attention"}
+
+
+def test_an_unknown_chapter_is_compared_with_all(nothing_imported):
+    with pytest.raises(ValueError, match=r"did you mean attention\.causal_mask"):
+        check("atention.causal_mask", stub)
+
+
+def test_any_other_name_is_an_error_too():
+    with pytest.raises(ValueError, match="unknown exercise"):
+        check(stub, "attention.causal_mask")
+
+
+def test_numbers_may_differ_by_rounding_and_other_values_may_not():
+    assert difference(1e-4, 1.00001e-4) is None
+    assert difference(1e-4, 1.01e-4) == "result"
+    assert difference(torch.tensor([1.0, 2.0]), torch.tensor([1.0, 2.00001], dtype=torch.double)) is None
+    assert difference(torch.tensor([1.0, 2.0]), torch.tensor([1.0, 2.001])) == "result[1]"
+    assert difference(torch.tensor([-torch.inf, 0]), torch.tensor([-torch.inf, 0])) is None
+    assert difference(torch.tensor([-torch.inf, 0]), torch.tensor([-1e9, 0])) == "result[0]"
+    assert difference(5, np.int64(5)) is None
+    assert difference({"a": [1, (b"x", "y")]}, {"a": [1, (b"x", "z")]}) == "result['a'][1][1]"
+    assert difference([[1, 2]], [[1]]) == "the length of result[0]"
+    assert difference({"a": 1}, {"b": 1}) == "result"
+    for expected, got in [(1, True), (1.0, True), (1, 1.0), ("a", b"a"), ([1], (1,)), (True, 1)]:
+        with pytest.raises(checking.Unusable):
+            difference(expected, got)
+
+
+# Known mistakes
+
+
+def ignores_frequency(words):
+    return tokenization.count_pairs(dict.fromkeys(words, 1))
+
+
+def counts_across_words(words):
+    return tokenization.count_pairs({tuple(s for word, n in words.items() for s in word * n): 1})
+
+
+def merges_overlapping(ids, pair, new_id):
+    result = []
+    for place, token in enumerate(ids):
+        if place and (ids[place - 1], token) == pair:
+            result[-1] = new_id
+        else:
+            result.append(token)
+    return result
+
+
+def merges_reversed(ids, pair, new_id):
+    return tokenization.merge(ids, pair[::-1], new_id)
+
+
+def encodes_left_to_right(word, merges):
+    parts = [bytes([byte]) for byte in word]
+    place = 0
+    while place < len(parts) - 1:
+        if (parts[place], parts[place + 1]) in merges:
+            parts[place : place + 2] = [parts[place] + parts[place + 1]]
+            place = 0
+        else:
+            place += 1
+    return parts
+
+
+def encodes_longest_match(word, merges):
+    vocabulary = [left + right for left, right in merges]
+    parts = []
+    while word:
+        part = max((t for t in vocabulary if word.startswith(t)), key=len, default=word[:1])
+        parts.append(part)
+        word = word[len(part) :]
+    return parts
+
+
+def decodes_one_by_one(ids, tokens):
+    return "".join(tokens[i].decode("utf-8", errors="replace") for i in ids)
+
+
+def drops_bad_bytes(ids, tokens):
+    return b"".join(tokens[i] for i in ids).decode("utf-8", errors="ignore")
+
+
+def splits_lines(articles, fraction, seed):
+    lines = [line for article in articles for line in article.splitlines()]
+    return data.split_articles(lines, fraction, seed)
+
+
+def splits_unseeded(articles, fraction, seed):
+    return data.split_articles(articles, fraction, random.randrange(10**9))
+
+
+def splits_half_seeded(articles, fraction, seed):
+    return data.split_articles(articles, fraction, seed + random.randrange(10**9))
+
+
+def always_the_same_split(articles, fraction, seed):
+    return data.split_articles(articles, fraction, 0)
+
+
+def normalises_columns(ids, vocab_size):
+    counts = torch.ones(vocab_size, vocab_size)
+    for pair in pairwise(ids):
+        counts[pair] += 1
+    return counts / counts.sum(dim=0)
+
+
+def leaves_zero_rows(ids, vocab_size):
+    counts = torch.zeros(vocab_size, vocab_size)
+    for pair in pairwise(ids):
+        counts[pair] += 1
+    return counts / counts.sum(dim=1, keepdim=True)
+
+
+def overflows(logits, targets):
+    p = logits.exp() / logits.exp().sum(dim=1, keepdim=True)
+    return -p[torch.arange(len(targets)), targets].log().mean()
+
+
+def mean_of_ratios(articles):
+    return sum(data.floor_per_token([article]) for article in articles) / len(articles)
+
+
+def treats_draws_as_uniform(articles):
+    return data.floor_per_token([([([1 / len(p)] * len(p), i) for p, i in draws], n) for draws, n in articles])
+
+
+def leaves_itself_out(x):
+    return torch.stack([x[:t].mean(dim=0) if t else x[0] for t in range(len(x))])
+
+
+def masks_after_softmax(scores, mask):
+    return scores.softmax(dim=-1) * mask
+
+
+def unbiased_layer_norm(x, weight, bias, eps=1e-5):
+    return weight * (x - x.mean(-1, keepdim=True)) / torch.sqrt(x.var(-1, keepdim=True) + eps) + bias
+
+
+def wrong_axis_layer_norm(x, weight, bias, eps=1e-5):
+    return weight * (x - x.mean(1, keepdim=True)) / torch.sqrt(x.var(1, keepdim=True, correction=0) + eps) + bias
+
+
+def drops_whole_rows(x, p, training):
+    return x * (torch.randperm(len(x)) >= p * len(x))[:, None] / (1 - p) if training else x
+
+
+def drops_whole_columns(x, p, training):
+    return drops_whole_rows(x.T, p, training).T
+
+
+def drops_too_little(x, p, training):
+    return x * (torch.rand_like(x) >= p / 2) / (1 - p) if training else x
+
+
+def drops_the_same_each_time(x, p, training):
+    torch.manual_seed(0)
+    return block.dropout(x, p, training)
+
+
+def norm_after_the_sum(x, attention_norm, attention, feedforward_norm, feedforward):
+    x = attention_norm(x + attention(x))
+    return feedforward_norm(x + feedforward(x))
+
+
+def one_residual(x, attention_norm, attention, feedforward_norm, feedforward):
+    x = x + attention(attention_norm(x))
+    return feedforward(feedforward_norm(x))
+
+
+def residual_from_the_norm(x, attention_norm, attention, feedforward_norm, feedforward):
+    x = attention_norm(x)
+    x = x + attention(x)
+    x = feedforward_norm(x)
+    return x + feedforward(x)
+
+
+def positions_along_the_batch(token_ids, token_table, position_table):
+    return token_table[token_ids] + position_table[: len(token_ids), None]
+
+
+def counts_the_head_twice(vocab_size, context_length, embedding_dim, num_layers, feedforward_dim):
+    sizes = vocab_size, context_length, embedding_dim, num_layers, feedforward_dim
+    return gpt.parameter_count(*sizes) + vocab_size * embedding_dim
+
+
+def forgets_biases(vocab_size, context_length, C, num_layers, F):
+    return (vocab_size + context_length) * C + num_layers * (4 * C * C + 2 * C * F + 2 * C) + C
+
+
+def cosine_from_the_start(i, n, w, most, least):
+    rate = least + (most - least) * (1 + math.cos(math.pi * i / n)) / 2
+    return most * (i + 1) / (w + 1) if i < w else rate
+
+
+def ends_at_zero(i, n, w, most, least):
+    return training.learning_rate(i, n, w, most, 0.0)
+
+
+def no_bias_correction(parameter, gradient, m, v, step, *rest):
+    new = training.adamw_step(parameter, gradient, m, v, 10**6, *rest)
+    return new
+
+
+def l2_decay(parameter, gradient, m, v, step, lr, beta1, beta2, eps, weight_decay):
+    gradient = gradient + weight_decay * parameter
+    return training.adamw_step(parameter, gradient, m, v, step, lr, beta1, beta2, eps, 0.0)
+
+
+def eps_under_the_root(parameter, gradient, m, v, step, lr, beta1, beta2, eps, weight_decay):
+    _, m, v = training.adamw_step(parameter, gradient, m, v, step, lr, beta1, beta2, eps, weight_decay)
+    root = (v / (1 - beta2**step) + eps).sqrt()
+    return parameter * (1 - lr * weight_decay) - lr * m / (1 - beta1**step) / root, m, v
+
+
+def clips_tensor_by_tensor(gradients, max_norm):
+    return [training.clip([gradient], max_norm)[0] for gradient in gradients]
+
+
+def enlarges_small_gradients(gradients, max_norm):
+    norm = torch.cat([gradient.flatten() for gradient in gradients]).norm()
+    return [gradient * max_norm / norm for gradient in gradients]
+
+
+def accumulates_undivided(model, micro_batches):
+    for x, y in micro_batches:
+        F.mse_loss(model(x), y).backward()
+
+
+def zeroes_each_time(model, micro_batches):
+    for x, y in micro_batches:
+        model.zero_grad()
+        (F.mse_loss(model(x), y) / len(micro_batches)).backward()
+
+
+def decays_norms(model, weight_decay):
+    norms = {id(p) for name, p in model.named_parameters() if "norm" in name and name.endswith("weight")}
+    decay = [p for p in model.parameters() if p.dim() >= 2 or id(p) in norms]
+    none = [p for p in model.parameters() if p.dim() < 2 and id(p) not in norms]
+    return [{"params": decay, "weight_decay": weight_decay}, {"params": none, "weight_decay": 0.0}]
+
+
+def tied_weight_twice(model, weight_decay):
+    parameters = [p for module in model.modules() for p in module.parameters(recurse=False)]
+    return [
+        {"params": [p for p in parameters if p.dim() >= 2], "weight_decay": weight_decay},
+        {"params": [p for p in parameters if p.dim() < 2], "weight_decay": 0.0},
+    ]
+
+
+def fails_at_zero(logits, temperature):
+    return (logits / temperature).softmax(dim=0)
+
+
+def zeroes_logits(logits, k):
+    return logits * (logits >= logits.topk(k).values.min())
+
+
+def keeps_the_smallest(logits, k):
+    return -sampling.top_k(-logits, k).masked_fill(sampling.top_k(-logits, k) == -torch.inf, torch.inf)
+
+
+def drops_the_token_that_crosses(logits, p):
+    ordered, order = logits.sort(descending=True)
+    result = torch.full_like(logits, -torch.inf)
+    kept = order[ordered.softmax(dim=0).cumsum(dim=0) <= p]
+    result[kept] = logits[kept]
+    return result
+
+
+def not_put_back_in_order(logits, p):
+    return sampling.top_p(logits, p).sort(descending=True).values
+
+
+def position_starts_again(token_id, keys, values, token_table, position_table, *weights):
+    return sampling.cached_step(token_id, keys, values, token_table, position_table[:1].expand(9, -1), *weights)
+
+
+def overwrites_the_cache(token_id, keys, values, *rest):
+    output, keys, values = sampling.cached_step(token_id, keys, values, *rest)
+    return output, keys[-1:], values[-1:]
+
+
+def takes_the_first_position(next_logits, prompt, number):
+    ids = list(prompt)
+    for _ in range(number):
+        ids.append(next_logits(ids)[0].argmax().item())
+    return ids
+
+
+def loses_the_prompt(next_logits, prompt, number):
+    return sampling.generate(next_logits, prompt, number)[len(prompt) :]
+
+
+def sees_the_last_token_only(next_logits, prompt, number):
+    return sampling.generate(lambda ids: next_logits(ids[-1:]), prompt, number)
+
+
+MISTAKES = {
+    "tokenization.count_pairs": [ignores_frequency, counts_across_words],
+    "tokenization.merge": [merges_overlapping, merges_reversed],
+    "tokenization.encode": [encodes_left_to_right, encodes_longest_match],
+    "tokenization.decode": [decodes_one_by_one, drops_bad_bytes],
+    "data.next_token_pairs": [
+        lambda tokens, start, length: (tokens[start : start + length], tokens[start : start + length]),
+        lambda tokens, start, length: (tokens[start : start + length], tokens[start - 1 : start + length - 1]),
+    ],
+    "data.split_articles": [splits_lines, splits_unseeded, splits_half_seeded, always_the_same_split],
+    "data.unigram_loss": [
+        lambda train, test, V: data.unigram_loss(train, train, V),
+        lambda train, test, V: data.unigram_loss(train, test, V) / math.log(2),
+    ],
+    "data.bigram_probabilities": [normalises_columns, leaves_zero_rows],
+    "data.cross_entropy": [overflows, lambda logits, targets: F.cross_entropy(logits, targets, reduction="sum")],
+    "data.floor_per_token": [mean_of_ratios, treats_draws_as_uniform],
+    "attention.causal_average": [leaves_itself_out, lambda x: x.mean(dim=0, keepdim=True).expand_as(x)],
+    "attention.scores": [
+        lambda q, k: q @ k.transpose(-2, -1) / math.sqrt(q.shape[1] * q.shape[-1]),
+        lambda q, k: q @ k / math.sqrt(q.shape[-1]),
+    ],
+    "attention.causal_mask": [
+        lambda length: torch.ones(length, length).bool().triu(),
+        lambda length: torch.ones(length, length).bool().tril(-1),
+    ],
+    "attention.attention_weights": [
+        masks_after_softmax,
+        lambda scores, mask: scores.masked_fill(~mask, -torch.inf).softmax(dim=-2),
+    ],
+    "attention.split_heads": [
+        lambda x, H: x.view(len(x), H, x.shape[1], -1),
+        lambda x, H: x.view(*x.shape[:2], -1, H).transpose(1, 2),
+    ],
+    "attention.merge_heads": [
+        lambda x: x.reshape(x.shape[0], x.shape[2], -1),
+        lambda x: x.sum(dim=1),
+    ],
+    "block.layer_norm": [wrong_axis_layer_norm, unbiased_layer_norm],
+    "block.gelu": [lambda x: F.gelu(x, approximate="tanh"), lambda x: x * torch.sigmoid(1.702 * x)],
+    "block.dropout": [
+        lambda x, p, training: x * (torch.rand_like(x) >= p) if training else x,
+        lambda x, p, training: block.dropout(x, p, True),
+        drops_whole_rows,
+        drops_whole_columns,
+        drops_too_little,
+        drops_the_same_each_time,
+    ],
+    "block.block_forward": [norm_after_the_sum, one_residual, residual_from_the_norm],
+    "gpt.embed": [positions_along_the_batch, lambda token_ids, token_table, position_table: token_table[token_ids]],
+    "gpt.parameter_count": [counts_the_head_twice, forgets_biases],
+    "gpt.init_std": [
+        lambda name, L: 0.02 / math.sqrt(L) if "projection" in name else 0.02,
+        lambda name, L: 0.02 / math.sqrt(2 * L),
+    ],
+    "gpt.logits": [
+        lambda hidden, norm, table: hidden @ table.T,
+        lambda hidden, norm, table: (norm(hidden) @ table.T).softmax(dim=-1),
+    ],
+    "training.learning_rate": [cosine_from_the_start, ends_at_zero],
+    "training.adamw_step": [no_bias_correction, l2_decay, eps_under_the_root],
+    "training.clip": [clips_tensor_by_tensor, enlarges_small_gradients],
+    "training.accumulate": [accumulates_undivided, zeroes_each_time],
+    "training.parameter_groups": [decays_norms, tied_weight_twice],
+    "sampling.temperature": [lambda logits, t: logits.softmax(dim=0) / max(t, 1e-6), fails_at_zero],
+    "sampling.top_k": [zeroes_logits, keeps_the_smallest],
+    "sampling.top_p": [drops_the_token_that_crosses, not_put_back_in_order],
+    "sampling.cached_step": [position_starts_again, overwrites_the_cache],
+    "sampling.generate": [takes_the_first_position, loses_the_prompt, sees_the_last_token_only],
+}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_known_mistakes_are_found_each_time(name):
+    for mistake in MISTAKES[name]:
+        for _ in range(3):
+            verdict = examine(name, mistake)
+            assert verdict.kind in ("wrong", "unusable"), verdict.message
+            assert len(verdict.message) < 3000
+
+
+# Predictions
+
+
+@pytest.fixture(scope="module")
+def prepared():
+    return predictions._prepared()
+
+
+def test_no_prediction_yet_prints_the_question_and_measures_nothing(capsys, monkeypatch):
+    monkeypatch.setattr(predictions, "_prepared", None)
+    assert len(predictions.PREDICTIONS) == 10
+    for name, asked in predictions.PREDICTIONS.items():
+        assert predict(name, None) is None
+        first, second = capsys.readouterr().out.splitlines()
+        assert first == f"{name}: no prediction yet. Put your number in place of None."
+        assert second == f"{asked.question} ({asked.unit})"
+        assert asked.question.endswith("?")
+
+
+@pytest.mark.parametrize("guess", ["6.9", [1], math.nan, math.inf, 10**400, True, 1j, torch.ones(2), print], ids=repr)
+def test_a_guess_that_is_no_number_gets_one_line(guess, capsys):
+    predict("05.first_loss", guess)
+    printed = capsys.readouterr().out
+    assert printed.startswith("05.first_loss: a prediction is one number, such as 3 or 0.5, not ")
+    assert printed.count("\n") == 1
+    assert len(printed) < 150
+
+
+def test_a_guess_is_compared_with_what_is_measured(capsys):
+    predict("02.uniform_loss", 7)
+    predict("04.feedforward_share", 0.5)
+    predict("04.feedforward_share", np.float64(2))
+    assert capsys.readouterr().out.splitlines() == [
+        "02.uniform_loss: you said 7, and 6.931 was measured here (nats per token). "
+        "Your guess is too high by 0.06853, or 0.989%.",
+        "04.feedforward_share: you said 0.5, and 2 was measured here (feed-forward weights per attention weight). "
+        "Your guess is too low by 1.5, or 75%.",
+        "04.feedforward_share: you said 2, and 2 was measured here (feed-forward weights per attention weight). "
+        "Exactly so.",
+    ]
+
+
+def test_measuring_leaves_the_random_state_alone():
+    before = torch.get_rng_state()
+    predict("05.first_loss", 1)
+    assert torch.equal(before, torch.get_rng_state())
+
+
+def test_an_unknown_prediction_is_an_error_with_near_names():
+    with pytest.raises(ValueError, match=r"did you mean 05\.first_loss"):
+        predict("5.first_loss", 7)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("02.uniform_loss", 10 * math.log(2)),
+        ("03.zero_queries", 1 / 4),
+        ("04.feedforward_share", 2),
+        ("06.loss_times_1000", 1),
+        ("07.commonest_town", 1 / sum(1 / rank**2 for rank in range(1, 17))),
+    ],
+)
+def test_what_has_a_closed_form_is_measured_so(name, expected):
+    assert predictions.PREDICTIONS[name].measure() == pytest.approx(expected, rel=1e-4)
+
+
+def test_the_first_loss_is_near_that_of_the_uniform_guess():
+    assert predictions.first_loss() == pytest.approx(math.log(1024), rel=0.02)
+
+
+def test_the_bigram_loss_is_counted_on_training_and_scored_on_test_articles(prepared):
+    tokenizer, stream = prepared.tokenizer, prepared.splits["train"].tokens.tolist()
+    pairs, firsts = Counter(pairwise(stream)), Counter(stream[:-1])
+    text = "<|endoftext|>".join(["", *(article.text for article in tinywiki.articles("test")), ""])
+    ids = tokenizer.encode(text, allowed_special=["<|endoftext|>"])
+    nats = [-math.log((pairs[pair] + 1) / (firsts[pair[0]] + 1024)) for pair in pairwise(ids)]
+    assert predictions.bigram_loss() == pytest.approx(sum(nats) / len(nats), rel=1e-9)
+
+
+def test_the_floor_is_the_articles_entropy_over_their_tokens(prepared):
+    official = prepared.splits["test"].tokens
+    assert predictions.floor() == pytest.approx(tinywiki.entropy() * 200 / len(official), rel=0.03)
+
+
+def test_the_surname_that_is_asked_for_is_the_first_articles(prepared):
+    title = tinywiki.articles("train")[0].text.split("=")[1]
+    surname = title.split()[1]
+    assert surname in predictions.PREDICTIONS["01.surname_tokens"].question
+    ids = prepared.tokenizer.encode(title)
+    pieces = [prepared.tokenizer.decode([token]) for token in ids]
+    number = int(predictions.surname_tokens())
+    assert "".join(pieces[-1 - number : -1]) == f" {surname}"
+
+
+def test_the_hours_are_those_of_the_estimate(monkeypatch):
+    monkeypatch.setattr(
+        predictions, "estimate", lambda config: SimpleNamespace(seconds=7200 * config.training.batch_size)
+    )
+    assert predictions.hours() == 16

@@ -1,0 +1,174 @@
+"""Predict, then measure: questions with a number for an answer, which is measured on this machine."""
+
+import inspect
+import math
+import numbers
+import reprlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+import torch
+from torch import nn
+
+from tinyllm.config import LARGEST, near_names
+from tinyllm.data import Blocks, PreparedData, prepare
+from tinyllm.estimate import estimate
+from tinyllm.exercises.checking import own_random_state
+from tinyllm.model import GPT, TransformerBlock
+from tinyllm.presets import PRESETS
+from tinyllm.tinywiki import articles
+from tinyllm.tinywiki_grammar import FIELDS
+
+PREDICTIONS: dict[str, "Prediction"] = {}
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """A question, the unit of its answer, and the function that measures it."""
+
+    question: str
+    unit: str
+    measure: Callable[[], float]
+
+
+def prediction(name: str, unit: str) -> Callable[[Callable[[], float]], Callable[[], float]]:
+    """Register a function that measures something; its docstring is the question."""
+
+    def register(measure: Callable[[], float]) -> Callable[[], float]:
+        PREDICTIONS[name] = Prediction(inspect.cleandoc(measure.__doc__), unit, measure)
+        return measure
+
+    return register
+
+
+def predict(name: str, guess: float | None) -> None:
+    """Print the question for None. For a number, measure the answer here and print how far apart they are.
+
+    Raises ValueError, with near names, for a name that no question has.
+    """
+    if name not in PREDICTIONS:
+        raise ValueError(f"unknown prediction {name!r}{near_names(str(name), PREDICTIONS)}")
+    asked = PREDICTIONS[name]
+    if guess is None:
+        print(f"{name}: no prediction yet. Put your number in place of None.")
+        print(f"{asked.question} ({asked.unit})")
+    elif not isinstance(guess, numbers.Real) or isinstance(guess, bool) or not -LARGEST <= guess <= LARGEST:
+        print(f"{name}: a prediction is one number, such as 3 or 0.5, not {reprlib.repr(guess)}.")
+    else:
+        with own_random_state():
+            measured = asked.measure()
+        print(f"{name}: {_compare(float(guess), measured, asked.unit)}")
+
+
+def _compare(guess: float, measured: float, unit: str) -> str:
+    said, found = f"{guess:.4g}", f"{measured:.4g}"
+    if said == found:
+        return f"you said {said}, and {found} was measured here ({unit}). Exactly so."
+    apart = f"{abs(guess - measured):,.4g}, or {100 * abs(guess / measured - 1):,.3g}%"
+    direction = "high" if guess > measured else "low"
+    return f"you said {said}, and {found} was measured here ({unit}). Your guess is too {direction} by {apart}."
+
+
+def _prepared() -> PreparedData:
+    """TinyWiki as the quickstart reads it; after the first time it is read from the cache."""
+    config = PRESETS["quickstart"]
+    return prepare(config.dataset, config.model.vocab_size, progress=False)
+
+
+@cache
+def _test_articles() -> list[list[int]]:
+    """TinyWiki's test articles as ids, each with both separators around it, as an evaluation scores them."""
+    tokenizer = _prepared().tokenizer
+    end = tokenizer.end_of_text_id
+    return [[end, *tokenizer.encode(article.text), end] for article in articles("test")]
+
+
+@prediction("01.surname_tokens", "tokens")
+def surname_tokens() -> float:
+    """The first article is about Percival Marlshaw: into how many tokens does TinyWiki's vocabulary cut the surname?"""
+    surname = articles("train")[0].choices["surname"]
+    return len(_prepared().tokenizer.encode(f" {surname}"))
+
+
+@prediction("02.uniform_loss", "nats per token")
+def uniform_loss() -> float:
+    """What is the loss of a model that finds each of 1,024 tokens equally likely?"""
+    return math.log(PRESETS["quickstart"].model.vocab_size)
+
+
+@prediction("02.bigram_loss", "nats per token")
+def bigram_loss() -> float:
+    """What is the loss on TinyWiki's test articles of counted bigrams, which know the token before and no more?"""
+    prepared = _prepared()
+    V = prepared.tokenizer.vocab_size
+    stream = prepared.splits["train"].tokens.astype(np.int64)
+    counts = np.bincount(stream[:-1] * V + stream[1:], minlength=V * V).reshape(V, V) + 1
+    log_p = np.log(counts / counts.sum(axis=1, keepdims=True))
+    nats = sum(-log_p[ids[:-1], ids[1:]].sum() for ids in _test_articles())
+    return float(nats / sum(len(ids) - 1 for ids in _test_articles()))
+
+
+@prediction("02.floor", "nats per token")
+def floor() -> float:
+    """What is the lowest loss on TinyWiki's test articles that a model can reach on average?"""
+    return sum(article.nats for article in articles("test")) / sum(len(ids) - 1 for ids in _test_articles())
+
+
+@prediction("03.zero_queries", "a share of 1")
+def zero_queries() -> float:
+    """If all queries are zero, how much weight does row 4 (the fourth token) give to each token it may see?"""
+    from tinyllm.exercises.attention import attention_weights, causal_mask, scores
+
+    queries, keys = torch.zeros(1, 1, 6, 3), torch.randn(1, 1, 6, 3)
+    return attention_weights(scores(queries, keys), causal_mask(6))[0, 0, 3, 0].item()
+
+
+@prediction("04.feedforward_share", "feed-forward weights per attention weight")
+def feedforward_share() -> float:
+    """In one block, how many weights of matrices has the feed-forward layer for each one of attention?"""
+    block = TransformerBlock(PRESETS["quickstart"].model)
+
+    def weights(layer: nn.Module) -> int:
+        return sum(parameter.numel() for parameter in layer.parameters() if parameter.dim() == 2)
+
+    return weights(block.feedforward) / weights(block.attention)
+
+
+@prediction("05.first_loss", "nats per token")
+@torch.no_grad()
+def first_loss() -> float:
+    """What is the loss of a GPT with 1,024 tokens in its vocabulary before its first step of training?"""
+    config = PRESETS["quickstart"].model
+    inputs, targets = Blocks(_prepared().splits["held_out"], config.context_length).fixed(8)
+    return GPT(config)(torch.from_numpy(inputs), torch.from_numpy(targets)).item()
+
+
+@prediction("06.loss_times_1000", "times as long")
+def loss_times_1000() -> float:
+    """If the loss is multiplied by 1,000, how many times as long is AdamW's first step?"""
+
+    def first_step(factor: float) -> float:
+        parameter = nn.Parameter(torch.zeros(8))
+        optimizer = torch.optim.AdamW([parameter], lr=1e-3)
+        loss = ((parameter - torch.linspace(1, 2, 8)) ** 2).mean()
+        (factor * loss).backward()
+        optimizer.step()
+        return parameter.detach().norm().item()  # it began at zero
+
+    return first_step(1000) / first_step(1)
+
+
+@prediction("07.commonest_town", "a share of 1")
+def commonest_town() -> float:
+    """How often would TinyWiki's commonest town be drawn at temperature 0.5?"""
+    from tinyllm.exercises.sampling import temperature
+
+    return temperature(torch.tensor(FIELDS["town"].probabilities()).log(), 0.5).max().item()
+
+
+@prediction("08.hours", "hours")
+def hours() -> float:
+    """How long would the full run on WikiText-103 take on this machine?"""
+    return estimate(PRESETS["wikitext103"]).seconds / 3600
