@@ -121,8 +121,9 @@ def short_run(
         loss.backward()
         if recipe:
             nn.utils.clip_grad_norm_(model.parameters(), config.max_gradient_norm)
+            rate = learning_rate(iteration, config)
             for group in optimizer.param_groups:
-                group["lr"] = learning_rate(iteration, config)
+                group["lr"] = rate
         optimizer.step()
         optimizer.zero_grad()
     result = text.score(model)

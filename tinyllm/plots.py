@@ -52,6 +52,7 @@ def _shown(png: bytes, alt: str, size: Mapping[str, int] | None = None) -> tuple
 
 
 def _plot(title: str, alt: str, width: float = 7, height: float = 3.5) -> tuple[Picture, Axes]:
+    width = max(width, 1 + 0.095 * len(title))  # the title is not cut off
     figure = Picture(figsize=(width, height), layout="constrained")
     figure.alt = alt
     axes = figure.add_subplot()
@@ -78,9 +79,10 @@ def heatmap(
     axes.set(xlabel=column_label, ylabel=row_label)
     axes.set_xticks(range(len(columns)), columns)
     axes.set_yticks(range(len(rows)), rows)
+    whole = (finite == finite.round()).all()
     if max(height, width) <= 12:
         for (row, column), value in np.ndenumerate(matrix):
-            text = f"{value:.2f}" if np.isfinite(value) else "–∞"
+            text = (f"{value:.0f}" if whole else f"{value:.2f}") if np.isfinite(value) else "–∞"
             dark = np.isfinite(value) and image.norm(value) > 0.6
             axes.text(column, row, text, ha="center", va="center", fontsize=9, color="white" if dark else "black")
     return figure

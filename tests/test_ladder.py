@@ -1,0 +1,107 @@
+"""The course's short runs: what they train on, how they are scored, and that chapters find each other's results."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from tinyllm import GPT, evaluate_articles, ladder, tinywiki
+from tinyllm.ladder import ARTICLES, CausalAverage, SmallModel, course_text, remembered, short_run
+from tinyllm.presets import get_preset
+
+
+@pytest.fixture(scope="module")
+def text():
+    return course_text()
+
+
+@pytest.fixture
+def own_home(tmp_path, monkeypatch):
+    monkeypatch.setenv("TINYLLM_HOME", str(tmp_path))
+    return tmp_path
+
+
+def test_a_causal_average_is_the_mean_of_the_past_added_to_the_token():
+    x = torch.randn(2, 5, 3)
+    expected = torch.stack([x[:, t] + x[:, : t + 1].mean(dim=1) for t in range(5)], dim=1)
+    torch.testing.assert_close(CausalAverage()(x), expected)
+
+
+def test_scores_equal_those_of_the_packages_evaluation(text):
+    """For a GPT, `evaluate_articles` scores the same articles by another way."""
+    config = get_preset("quickstart").model
+    torch.manual_seed(0)
+    model = GPT(config)
+    scores = text.score(model)
+    result = evaluate_articles(model, text.tokenizer, tinywiki.articles("test")[:ARTICLES])
+    assert scores["all"] == pytest.approx(result.nats_per_token, rel=1e-4)
+    for kind, part in result.by_label.items():
+        assert scores[kind] == pytest.approx(part["nats"] / part["tokens"], rel=1e-4)
+
+
+def test_a_uniform_model_scores_the_logarithm_of_the_vocabulary(text):
+    table = nn.Embedding(text.vocab_size, text.vocab_size)
+    nn.init.zeros_(table.weight)
+    assert text.score(table) == {
+        kind: pytest.approx(math.log(text.vocab_size), rel=1e-5) for kind in ("all", *tinywiki.LABELS)
+    }
+
+
+def test_the_plain_run_is_adamw_at_a_constant_rate(text, monkeypatch, own_home):
+    monkeypatch.setattr(ladder, "ITERATIONS", 5)
+    torch.manual_seed(0)
+    model = SmallModel(text.vocab_size, 8, CausalAverage())
+    twin = SmallModel(text.vocab_size, 8, CausalAverage())
+    twin.load_state_dict(model.state_dict())
+    matrices = [p for p in twin.parameters() if p.dim() > 1]
+    vectors = [p for p in twin.parameters() if p.dim() == 1]
+    groups = [{"params": matrices, "weight_decay": 0.1}, {"params": vectors, "weight_decay": 0.0}]
+    optimizer = torch.optim.AdamW(groups, lr=0.01, betas=(0.9, 0.95))
+    for iteration in range(5):
+        ids, targets = text.blocks.batch(8 * iteration, 8)
+        logits = twin(torch.from_numpy(ids))
+        loss = F.cross_entropy(logits.flatten(0, 1), torch.from_numpy(np.ascontiguousarray(targets)).flatten())
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    short_run(model, text, 0.01)
+    for mine, theirs in zip(model.parameters(), twin.parameters(), strict=True):
+        torch.testing.assert_close(mine, theirs)
+    assert remembered() == {}
+
+
+def test_the_recipe_warms_up_and_clips(text, monkeypatch, own_home):
+    monkeypatch.setattr(ladder, "ITERATIONS", 2)
+    rates, norms = [], []
+    monkeypatch.setattr(ladder, "learning_rate", lambda iteration, config: rates.append(iteration) or 0.0)
+    monkeypatch.setattr(nn.utils, "clip_grad_norm_", lambda parameters, norm: norms.append(norm))
+    model = SmallModel(text.vocab_size, 8, CausalAverage())
+    before = [parameter.clone() for parameter in model.parameters()]
+    short_run(model, text, 0.01, recipe=True)
+    assert rates == [0, 1]  # asked once a step
+    assert norms == [1.0, 1.0]
+    assert all(torch.equal(old, new) for old, new in zip(before, model.parameters(), strict=True))  # the rate was 0
+
+
+def test_results_are_remembered_for_later_chapters(text, monkeypatch, own_home):
+    monkeypatch.setattr(ladder, "ITERATIONS", 1)
+    model = SmallModel(text.vocab_size, 8, CausalAverage())
+    first = short_run(model, text, 0.01, name="averaging")
+    second = short_run(model, text, 0.01, name="attention")
+    assert remembered() == {"averaging": first, "attention": second}
+    assert json.loads((own_home / "ladder.json").read_text()) == remembered()
+
+
+def test_a_text_of_ones_own_has_one_score_and_is_not_remembered(tmp_path, monkeypatch, own_home):
+    path = tmp_path / "mine.txt"
+    path.write_text("".join(f"the {n % 7} cats sat on {n % 5} mats .\n" for n in range(3000)))
+    monkeypatch.setattr(ladder, "ITERATIONS", 1)
+    mine = course_text(str(path))
+    result = short_run(SmallModel(mine.vocab_size, 8, CausalAverage()), mine, 0.01, name="averaging")
+    assert set(result) == {"all"}
+    assert 0 < result["all"] < 2 * math.log(mine.vocab_size)
+    assert remembered() == {}

@@ -1,0 +1,337 @@
+"""The notebooks as files: their form, their structure, what they promise. That they run is for `pytest --nbval`."""
+
+import importlib
+import importlib.util
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from statistics import median
+
+import nbformat
+import pytest
+
+from tinyllm.exercises import checking, predictions
+
+ROOT = Path(__file__).parent.parent
+FOLDER = ROOT / "notebooks"
+PATHS = sorted(FOLDER.glob("*.ipynb"))
+NAMES = [path.stem for path in PATHS]
+COURSE = [
+    "00_start_here", "01_tokenization", "02_data", "03_attention", "04_transformer_block", "05_gpt", "06_training",
+    "07_sampling", "08_wikitext103", "A1_pytorch_primer",
+]  # fmt: skip
+BUILDING = COURSE[1:8]  # those that build a piece, and prove it
+ADDRESS = re.compile(r"https?://[^\s)\"'>]+")
+
+spec = importlib.util.spec_from_file_location("build", FOLDER / "build.py")
+build = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(build)
+
+
+def cells(name: str, kind: str) -> list:
+    return [cell for cell in build.read(FOLDER / f"{name}.ipynb").cells if cell.cell_type == kind]
+
+
+def tagged(cell, tag: str) -> bool:
+    return tag in cell.metadata.get("tags", ())
+
+
+def prose(name: str) -> str:
+    return "\n\n".join(cell.source for cell in cells(name, "markdown"))
+
+
+def code(name: str) -> str:
+    return "\n\n".join(cell.source for cell in cells(name, "code"))
+
+
+def headings(name: str) -> list[str]:
+    return re.findall(r"^#+ .*", prose(name), re.MULTILINE)
+
+
+def test_the_course_is_complete():
+    assert NAMES == COURSE
+
+
+# Their form
+
+
+@pytest.mark.parametrize("name", COURSE)
+def test_a_notebook_is_in_the_committed_form(name):
+    path = FOLDER / f"{name}.ipynb"
+    notebook = build.normalise(build.read(path), path.name, build.repository_address())
+    assert build.text_of(notebook) == path.read_text(encoding="utf-8"), "run python notebooks/build.py"
+    nbformat.validate(notebook)
+
+
+@pytest.mark.parametrize("name", COURSE)
+def test_normalising_undoes_what_an_editor_adds(name):
+    """JupyterLab adds metadata, ids, counts and split streams when it runs and saves a notebook."""
+    path = FOLDER / f"{name}.ipynb"
+    saved = build.read(path)
+    saved.metadata["widgets"] = {"state": {}}
+    saved.metadata["language_info"] = {"name": "python", "version": "3.11.2", "mimetype": "text/x-python"}
+    saved.metadata["kernelspec"]["display_name"] = "my environment"
+    for number, cell in enumerate(saved.cells):
+        cell["id"] = f"another-{number}"
+        cell.metadata["collapsed"] = False
+        cell.source += "\n"
+        if cell.cell_type == "code":
+            cell.execution_count = 7 * number
+            for output in list(cell.outputs):
+                if output.output_type == "stream" and len(output.text) > 1:
+                    half = nbformat.v4.new_output("stream", name=output.name, text=output.text[:1])
+                    output.text = output.text[1:]
+                    cell.outputs.insert(cell.outputs.index(output), half)
+    assert build.text_of(saved) != path.read_text(encoding="utf-8")
+    again = build.normalise(saved, path.name, build.repository_address())
+    assert build.text_of(again) == path.read_text(encoding="utf-8")
+
+
+def test_build_check_names_a_notebook_in_another_form(tmp_path):
+    copy_course(tmp_path)
+    command = [sys.executable, str(tmp_path / "notebooks" / "build.py"), "--check"]
+    assert subprocess.run(command, capture_output=True).returncode == 0
+    path = tmp_path / "notebooks" / "03_attention.ipynb"
+    path.write_text(path.read_text(encoding="utf-8").replace('"name": "python3"', '"name": "other"'), encoding="utf-8")
+    found = subprocess.run(command, capture_output=True, text=True)
+    assert found.returncode != 0
+    assert "03_attention.ipynb" in found.stderr
+    assert "02_data" not in found.stderr
+    subprocess.run([*command[:-1], "--normalise"], check=True)
+    assert subprocess.run(command, capture_output=True).returncode == 0
+
+
+# Their structure
+
+
+@pytest.mark.parametrize("name", COURSE)
+def test_it_opens_with_its_question_and_closes_with_what_comes_next(name):
+    opening, closing = cells(name, "markdown")[0].source, cells(name, "markdown")[-1].source
+    assert re.match(rf"# {name[:2]} \w", opening)
+    assert "?" in opening
+    assert all(f"**{part}:**" in opening for part in ("You will have built", "You need"))
+    assert re.search(r"\*\*Time:\*\* \d+", opening)
+    assert any(heading == "## Summary" for heading in headings(name))
+    summary = prose(name).partition("## Summary")[2]
+    assert len(re.findall(r"^(?:\d\.|-) ", summary, re.MULTILINE)) == 5
+    assert re.search(r"\*\*Sources[:*]", closing)
+    assert re.search(r"\b(19|20)\d\d\b", closing)
+    assert re.search(r"\*\*Next[:*]", closing)
+
+
+@pytest.mark.parametrize("name", COURSE[1:9])
+def test_it_asks_three_questions_on_the_chapter_before(name):
+    recall = next(cell.source for cell in cells(name, "markdown") if cell.source.startswith("## Recall"))
+    assert recall.count("<details>") == recall.count("</details>") == recall.count("<summary>") == 3
+    assert recall.count("?") >= 3
+
+
+@pytest.mark.parametrize("name", BUILDING)
+def test_it_proves_what_it_builds(name):
+    titles = headings(name)
+    assert "## The proof" in titles
+    assert titles.index("## The proof") < titles.index("## Summary")
+    notebook = build.read(FOLDER / f"{name}.ipynb").cells
+    start = next(place for place, cell in enumerate(notebook) if cell.source.startswith("## The proof"))
+    proof = "\n".join(cell.source for cell in notebook[start:] if cell.cell_type == "code")
+    assert "from tinyllm" in proof
+    assert "assert" in proof
+    if name[:2] in ("02", "03", "04", "05"):
+        assert "backward()" in proof
+        assert "assert_close" in proof
+    if name[:2] in ("03", "04", "05"):
+        assert "probe" in proof
+
+
+@pytest.mark.parametrize("name", COURSE[2:7])
+def test_it_ends_with_a_rung_of_the_ladder(name):
+    assert "## The ladder" in headings(name)
+    assert "short_run(" in code(name)
+    assert re.search(r"\bladder\(", code(name))
+
+
+@pytest.mark.parametrize("name", COURSE)
+def test_its_cells_are_short_and_it_has_a_place_to_stop(name):
+    sources = [cell.source for cell in cells(name, "code") if not tagged(cell, "bootstrap")]
+    lines = [source.count("\n") + 1 for source in sources]
+    assert median(lines) <= 7
+    assert max(lines) <= 30
+    if name in BUILDING:
+        assert 25 <= len(sources) <= 55
+        assert "**Halfway.**" in prose(name)
+
+
+def test_the_bootstrap_cell_is_the_same_everywhere_and_comes_before_other_code():
+    first = {cells(name, "code")[0].source for name in COURSE}
+    assert len(first) == 1
+    assert all(tagged(cells(name, "code")[0], "bootstrap") for name in COURSE)
+
+
+def test_every_exercise_stands_in_a_notebook_untouched():
+    for chapter in checking.CHAPTERS:
+        importlib.import_module(f"tinyllm.exercises.{chapter}")
+    asked: dict[str, str] = {}
+    for name in COURSE:
+        for cell in cells(name, "code"):
+            for exercise in re.findall(r'^check\("([\w.]+)"', cell.source, re.MULTILINE):
+                asked[exercise] = name
+                assert "raise NotImplementedError" in cell.source, exercise
+                assert "not attempted yet" in cell.outputs[0].text, exercise
+    assert set(asked) == set(checking.EXERCISES)
+    per_chapter = {name: list(asked.values()).count(name) for name in BUILDING}
+    assert min(per_chapter.values()) >= 4, per_chapter
+
+
+def test_every_prediction_is_asked_without_an_answer():
+    asked = [
+        found for name in COURSE for found in re.findall(r'^predict\("([\w.]+)", (.+)\)$', code(name), re.MULTILINE)
+    ]
+    assert {name for name, _ in asked} == set(predictions.PREDICTIONS)
+    assert {guess for _, guess in asked} == {"None"}
+
+
+def test_no_class_is_pasted_from_one_notebook_into_another():
+    seen: dict[str, str] = {}
+    for name in COURSE:
+        for class_name in re.findall(r"^class (\w+)", code(name), re.MULTILINE):
+            assert class_name not in seen, f"{class_name} stands in {seen.get(class_name)} and {name}"
+            seen[class_name] = name
+
+
+# What they say
+
+
+@pytest.mark.parametrize("name", COURSE)
+def test_links_lead_to_files_and_pictures_have_words(name):
+    for target in re.findall(r"\]\((?!https?:|#)([^)]+)\)", prose(name)):
+        assert (FOLDER / target.partition("#")[0]).exists(), target
+    for cell in cells(name, "code"):
+        for output in cell.outputs:
+            if "image/png" in output.get("data", {}):
+                assert len(output.metadata["image/png"]["alt"]) > 20, cell.source
+                assert output.data["text/plain"] == output.metadata["image/png"]["alt"]
+
+
+@pytest.mark.parametrize("name", COURSE)
+def test_outputs_hold_no_error_no_warning_and_no_path_of_this_machine(name):
+    notebook = build.read(FOLDER / f"{name}.ipynb")
+    for cell in notebook.cells:
+        for output in cell.get("outputs", ()):
+            assert output.output_type != "error"
+            assert output.get("name") != "stderr"
+            text = output.get("text", "") + str(output.get("data", {}).get("text/plain", ""))
+            assert not re.search(r"(/tmp/|/home/|/root/|/work/|/usr/|[A-Z]:\\)", text), text
+
+
+def test_the_repository_address_stands_in_pyproject_alone():
+    """Until it is known there is none; then build.py writes it, and nothing else holds it."""
+    address = build.repository_address()
+    for path in PATHS:
+        text = path.read_text(encoding="utf-8")
+        assert ("colab.research.google.com" in text) == bool(address)
+        assert (f'REPOSITORY = \\"{address}\\"') in text
+    for path in [*ROOT.glob("*.md"), *ROOT.glob("*.yml"), *ROOT.glob("tinyllm/**/*.py")]:
+        assert not address or address not in path.read_text(encoding="utf-8"), path
+
+
+def copy_course(folder: Path) -> None:
+    shutil.copytree(FOLDER, folder / "notebooks", ignore=shutil.ignore_patterns("my", "models", ".ipynb_checkpoints"))
+    shutil.copy(ROOT / "pyproject.toml", folder)
+
+
+def test_setting_the_repository_writes_badges_that_name_their_own_file(tmp_path):
+    copy_course(tmp_path)
+    address = "https://example.org/someone/somewhere"
+    command = [sys.executable, str(tmp_path / "notebooks" / "build.py"), "--repository"]
+    for _ in range(2):  # the second time changes nothing
+        subprocess.run([*command, address], check=True)
+        assert f'[project.urls]\nRepository = "{address}"\n' in (tmp_path / "pyproject.toml").read_text()
+        assert (tmp_path / "pyproject.toml").read_text().count(address) == 1
+        for name in COURSE:
+            text = (tmp_path / "notebooks" / f"{name}.ipynb").read_text(encoding="utf-8")
+            link = f"https://colab.research.google.com/github/someone/somewhere/blob/main/notebooks/{name}.ipynb"
+            assert text.count(link) == text.count("colab-badge.svg") == 1
+            assert f'REPOSITORY = \\"{address}\\"' in text
+    subprocess.run([*command[:-1], "--check"], check=True)
+    assert subprocess.run([*command, "not an address"], capture_output=True).returncode != 0
+
+
+# The bootstrap cell, for real
+
+
+def test_the_bootstrap_cell_installs_the_course_from_a_bare_clone_and_leaves_torch_alone(tmp_path):
+    """A new environment that has torch and the rest, but not tinyllm; then notebook 00 runs to its end there."""
+    environment = tmp_path / "environment"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(environment)], check=True)
+    python = environment / ("Scripts" if os.name == "nt" else "bin") / "python"
+    own = Path(
+        subprocess.check_output(
+            [python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"], text=True
+        ).strip()
+    )
+    import torch
+
+    shared = tmp_path / "shared"  # what this environment has, less the course itself
+    shared.mkdir()
+    for path in Path(torch.__file__).parent.parent.iterdir():
+        if "tinyllm" not in path.name and path.suffix != ".pth":
+            (shared / path.name).symlink_to(path)
+    (own / "shared.pth").write_text(f"{shared}\n")
+    clone = tmp_path / "course.git"
+    work = tmp_path / "work"
+    shutil.copytree(ROOT, work, ignore=shutil.ignore_patterns(".git", ".venv", "models", "my", "*.egg-info", "build"))
+    identity = ["-c", "user.name=a test", "-c", "user.email=test@example.org"]
+    for command in (["init", "-q"], ["add", "-A"], [*identity, "commit", "-qm", "the course"]):
+        subprocess.run(["git", *command], cwd=work, check=True)
+    subprocess.run(["git", "clone", "-q", "--bare", str(work), str(clone)], check=True)
+
+    before = subprocess.check_output([python, "-c", "import torch; print(torch.__file__)"], text=True)
+    missing = subprocess.run([python, "-c", "import tinyllm"], cwd=tmp_path, capture_output=True, text=True)
+    assert "No module named 'tinyllm'" in missing.stderr
+    script = tmp_path / "run.py"
+    script.write_text(RUN_CELLS)
+    lonely = tmp_path / "elsewhere"
+    lonely.mkdir()
+    variables = os.environ | {
+        "TINYLLM_SOURCE": str(clone), "PIP_NO_INDEX": "1", "PIP_NO_BUILD_ISOLATION": "0", "PIP_NO_DEPS": "1",
+        "TINYLLM_HOME": str(tmp_path / "home"),
+    }  # fmt: skip
+    notebook = FOLDER / "00_start_here.ipynb"
+    done = subprocess.run(
+        [python, str(script), str(notebook)], cwd=lonely, env=variables, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "all cells ran" in done.stdout
+    both = "import tinyllm, torch; print(tinyllm.__file__); print(torch.__file__)"
+    where = subprocess.check_output([python, "-c", both], cwd=lonely, text=True).splitlines()
+    assert Path(where[0]).is_relative_to(environment)
+    assert where[1] == before.strip()
+    variables["TINYLLM_SOURCE"] = ""
+    first = subprocess.run(
+        [python, "-c", NO_SOURCE, str(notebook)], cwd=lonely, env=variables, capture_output=True, text=True
+    )
+    assert "TINYLLM_SOURCE" in first.stderr
+    assert "Traceback" not in first.stderr
+
+
+RUN_CELLS = """
+import json, sys
+cells = json.load(open(sys.argv[1], encoding="utf-8"))["cells"]
+from IPython.core.interactiveshell import InteractiveShell
+shell = InteractiveShell.instance()
+for cell in cells:
+    if cell["cell_type"] == "code" and "nbval-skip" not in cell["metadata"].get("tags", []):
+        result = shell.run_cell("".join(cell["source"]))
+        result.raise_error()
+print("all cells ran")
+"""
+NO_SOURCE = """
+import importlib.util, json, sys
+find = importlib.util.find_spec
+importlib.util.find_spec = lambda name, *rest: None if name == "tinyllm" else find(name, *rest)
+cells = json.load(open(sys.argv[1], encoding="utf-8"))["cells"]
+exec("".join(next(cell for cell in cells if cell["cell_type"] == "code")["source"]))
+"""
