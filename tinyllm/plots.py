@@ -118,7 +118,9 @@ def curves(
         axes.plot(range(len(values)) if x is None else x, values, dash, color=colour, linewidth=1.8, label=label)
     axes.set(xlabel=xlabel, ylabel=ylabel)
     if log:
-        _log_axis(axes)
+        axes.set_yscale("log")
+        if max(map(max, ways.values())) < 100 * min(map(min, ways.values())):
+            _round_log_ticks(axes)
     axes.grid(alpha=0.2)
     _lines(axes, lines, axes.axhline)
     if len(ways) > 1 or lines:
@@ -159,8 +161,8 @@ def _lines(axes: Axes, lines: Mapping[str, float] | None, draw: Any) -> None:
         draw(value, linestyle=style, color=GREY, linewidth=1.2, label=f"{label}: {value:.2f}")
 
 
-def _log_axis(axes: Axes) -> None:
-    axes.set_yscale("log")
+def _round_log_ticks(axes: Axes) -> None:
+    """Ticks at 1, 2, 3, 5 and their tens: a loss rarely spans two decades, where ticks at tens alone say little."""
     axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5)))
     axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     axes.yaxis.set_minor_locator(NullLocator())
@@ -190,7 +192,8 @@ def loss_curve(
     lines = ({"entropy floor": floors[-1]} if floors else {}) | dict(lines or {})
     _lines(axes, lines, axes.axhline)
     axes.set(xlabel="iteration", ylabel="loss (nats per token)")
-    _log_axis(axes)
+    axes.set_yscale("log")
+    _round_log_ticks(axes)
     axes.grid(alpha=0.2)
     axes.legend(frameon=False)
     if path is not None:
