@@ -111,7 +111,10 @@ def short_run(
     clipped, as in `train`. With a `name` the result is remembered for later chapters, under TINYLLM_HOME.
     """
     config = TrainingConfig(
-        max_iterations=ITERATIONS, max_learning_rate=max_learning_rate, min_learning_rate=max_learning_rate / 40
+        max_iterations=ITERATIONS,
+        max_learning_rate=max_learning_rate,
+        min_learning_rate=max_learning_rate / 40,
+        warmup_iterations=ITERATIONS // 20,
     )
     optimizer = make_optimizer(model, config)
     model.train()
