@@ -5,7 +5,7 @@ import base64
 import pytest
 import torch
 
-from tinyllm.plots import Drawing, bars, curves, heatmap, ladder
+from tinyllm.plots import Drawing, bars, curves, heatmap, ladder, loss_curve
 
 KINDS = ("all", "grammar", "choice", "recall", "world")
 PICTURES = {
@@ -49,6 +49,14 @@ def test_curves_draw_the_values_given_on_the_scale_asked_for():
     assert axes.lines[1].get_ydata() == [1.0, 1.0]
     assert axes.get_yscale() == "log"
     assert curves({"a": [1, 2]}, "A line.", "x", "y", x=[5, 9]).axes[0].lines[0].get_xdata().tolist() == [5, 9]
+
+
+def test_a_loss_curve_is_drawn_over_a_published_one():
+    history = [{"iteration": 0, "training_loss": 9.0}, {"iteration": 1, "validation_loss": 8.0}]
+    other = loss_curve(history, published={0: 10.0, 1000: 5.0}).axes[0].lines[0]
+    assert list(other.get_xdata()) == [0, 1000]
+    assert list(other.get_ydata()) == [10.0, 5.0]
+    assert "published" not in [line.get_label() for line in loss_curve(history).axes[0].lines]
 
 
 def test_the_title_is_not_cut_off():

@@ -98,6 +98,8 @@ def bars(values: Mapping[str, float], title: str, unit: str = "", lines: Mapping
     axes.set_xlabel(unit)
     axes.margins(x=0.12)
     _lines(axes, lines, axes.axvline)
+    if lines:
+        axes.legend(frameon=False, fontsize=9)
     return figure
 
 
@@ -169,7 +171,10 @@ def _round_log_ticks(axes: Axes) -> None:
 
 
 def loss_curve(
-    history: Sequence[Mapping[str, Any]], lines: Mapping[str, float] | None = None, path: str | Path | None = None
+    history: Sequence[Mapping[str, Any]],
+    lines: Mapping[str, float] | None = None,
+    path: str | Path | None = None,
+    published: Mapping[int, float] | None = None,
 ) -> Picture:
     """Training and validation loss by iteration.
 
@@ -177,8 +182,11 @@ def loss_curve(
         history: points as in `Run.history`.
         lines: more horizontal lines to compare with, {label: nats per token}; TinyWiki's floor is in the history.
         path: where to write the picture; the ending says the format.
+        published: another run's validation loss to draw this one over, {iteration: nats per token}.
     """
     figure, axes = _plot("", "Line chart: training loss and held-out loss by iteration, in nats per token.", height=4)
+    if published:
+        axes.plot(list(published), list(published.values()), "D--", color=GREY, markersize=5, label="published")
     steps = [point for point in history if "training_loss" in point]
     measured = [point for point in history if "validation_loss" in point]
     if steps:
