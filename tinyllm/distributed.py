@@ -8,6 +8,11 @@ from dataclasses import dataclass
 import torch
 import torch.distributed
 
+# Imported here because its functions take the process group of this moment as a default argument: torch would import
+# it within the first step, it would keep gloo's threads alive after the group is left, and now and then a process
+# that exits beside those threads is aborted (torch 2.13).
+import torch.distributed.nn.functional
+
 from tinyllm.device import pick_device
 
 
