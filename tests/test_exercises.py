@@ -3,11 +3,15 @@
 import codecs
 import copy
 import inspect
+import json
 import math
 import random
+import re
+import signal
 import string
 import sys
 from collections import Counter
+from contextlib import contextmanager
 from itertools import pairwise
 from types import SimpleNamespace
 
@@ -18,6 +22,7 @@ import scipy.stats
 import tokenizers
 import torch
 import torch.nn.functional as F
+from mutation import mutants
 from torch import Tensor, nn
 from transformers import TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
 
@@ -29,13 +34,17 @@ from tinyllm.exercises import (
     checking,
     data,
     gpt,
+    hint,
     predict,
     predictions,
+    progress,
     sampling,
+    solution,
     tokenization,
     training,
 )
-from tinyllm.exercises.checking import CHAPTERS, EXERCISES, difference, examine
+from tinyllm.exercises.checking import CHAPTERS, EXERCISES, examine
+from tinyllm.exercises.comparing import difference
 
 NAMES = sorted(EXERCISES)
 SENTENCE_LIMIT = 200  # characters of a verdict's first line
@@ -317,7 +326,7 @@ def test_there_are_34_exercises_in_the_chapters_order():
     assert len(EXERCISES) == 34
     numbers = Counter(name.partition(".")[0] for name in EXERCISES)
     assert [numbers[chapter] for chapter in CHAPTERS] == [4, 6, 6, 4, 4, 5, 5]
-    assert exercises.__all__ == ["check", "predict"]
+    assert exercises.__all__ == ["check", "hint", "predict", "progress", "solution"]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -415,7 +424,8 @@ def test_a_wrong_answer_gets_the_first_failing_case():
     verdict = examine("attention.causal_mask", lambda length: torch.ones(length, length).triu().bool())
     assert verdict.kind == "wrong"
     assert verdict.message.splitlines() == [
-        "attention.causal_mask: not right yet.",
+        "attention.causal_mask: not right yet. It is upside down: row t looks at itself and at what comes later. "
+        "The lower triangle is wanted, tril.",
         "Case 2 of 5:",
         "  length = 2",
         "  expected: tensor (2, 2) [[True, False], [True, True]]",
@@ -535,355 +545,166 @@ def test_numbers_may_differ_by_rounding_and_other_values_may_not():
             difference(expected, got)
 
 
-# Known mistakes
-
-
-def ignores_frequency(words):
-    return tokenization.count_pairs(dict.fromkeys(words, 1))
-
-
-def counts_across_words(words):
-    return tokenization.count_pairs({tuple(s for word, n in words.items() for s in word * n): 1})
-
-
-def merges_overlapping(ids, pair, new_id):
-    result = []
-    for place, token in enumerate(ids):
-        if place and (ids[place - 1], token) == pair:
-            result[-1] = new_id
-        else:
-            result.append(token)
-    return result
-
-
-def merges_reversed(ids, pair, new_id):
-    return tokenization.merge(ids, pair[::-1], new_id)
-
-
-def encodes_left_to_right(word, merges):
-    parts = [bytes([byte]) for byte in word]
-    place = 0
-    while place < len(parts) - 1:
-        if (parts[place], parts[place + 1]) in merges:
-            parts[place : place + 2] = [parts[place] + parts[place + 1]]
-            place = 0
-        else:
-            place += 1
-    return parts
-
-
-def encodes_longest_match(word, merges):
-    vocabulary = [left + right for left, right in merges]
-    parts = []
-    while word:
-        part = max((t for t in vocabulary if word.startswith(t)), key=len, default=word[:1])
-        parts.append(part)
-        word = word[len(part) :]
-    return parts
-
-
-def decodes_one_by_one(ids, tokens):
-    return "".join(tokens[i].decode("utf-8", errors="replace") for i in ids)
-
-
-def drops_bad_bytes(ids, tokens):
-    return b"".join(tokens[i] for i in ids).decode("utf-8", errors="ignore")
-
-
-def splits_lines(articles, fraction, seed):
-    lines = [line for article in articles for line in article.splitlines()]
-    return data.split_articles(lines, fraction, seed)
-
-
-def splits_unseeded(articles, fraction, seed):
-    return data.split_articles(articles, fraction, random.randrange(10**9))
-
-
-def splits_half_seeded(articles, fraction, seed):
-    return data.split_articles(articles, fraction, seed + random.randrange(10**9))
-
-
-def always_the_same_split(articles, fraction, seed):
-    return data.split_articles(articles, fraction, 0)
-
-
-def normalises_columns(ids, vocab_size):
-    counts = torch.ones(vocab_size, vocab_size)
-    for pair in pairwise(ids):
-        counts[pair] += 1
-    return counts / counts.sum(dim=0)
-
-
-def leaves_zero_rows(ids, vocab_size):
-    counts = torch.zeros(vocab_size, vocab_size)
-    for pair in pairwise(ids):
-        counts[pair] += 1
-    return counts / counts.sum(dim=1, keepdim=True)
-
-
-def overflows(logits, targets):
-    p = logits.exp() / logits.exp().sum(dim=1, keepdim=True)
-    return -p[torch.arange(len(targets)), targets].log().mean()
-
-
-def mean_of_ratios(articles):
-    return sum(data.floor_per_token([article]) for article in articles) / len(articles)
-
-
-def treats_draws_as_uniform(articles):
-    return data.floor_per_token([([([1 / len(p)] * len(p), i) for p, i in draws], n) for draws, n in articles])
-
-
-def leaves_itself_out(x):
-    return torch.stack([x[:t].mean(dim=0) if t else x[0] for t in range(len(x))])
-
-
-def masks_after_softmax(scores, mask):
-    return scores.softmax(dim=-1) * mask
-
-
-def unbiased_layer_norm(x, weight, bias, eps=1e-5):
-    return weight * (x - x.mean(-1, keepdim=True)) / torch.sqrt(x.var(-1, keepdim=True) + eps) + bias
-
-
-def wrong_axis_layer_norm(x, weight, bias, eps=1e-5):
-    return weight * (x - x.mean(1, keepdim=True)) / torch.sqrt(x.var(1, keepdim=True, correction=0) + eps) + bias
-
-
-def drops_whole_rows(x, p, training):
-    return x * (torch.randperm(len(x)) >= p * len(x))[:, None] / (1 - p) if training else x
-
-
-def drops_whole_columns(x, p, training):
-    return drops_whole_rows(x.T, p, training).T
-
-
-def drops_too_little(x, p, training):
-    return x * (torch.rand_like(x) >= p / 2) / (1 - p) if training else x
-
-
-def drops_the_same_each_time(x, p, training):
-    torch.manual_seed(0)
-    return block.dropout(x, p, training)
-
-
-def norm_after_the_sum(x, attention_norm, attention, feedforward_norm, feedforward):
-    x = attention_norm(x + attention(x))
-    return feedforward_norm(x + feedforward(x))
-
-
-def one_residual(x, attention_norm, attention, feedforward_norm, feedforward):
-    x = x + attention(attention_norm(x))
-    return feedforward(feedforward_norm(x))
-
-
-def residual_from_the_norm(x, attention_norm, attention, feedforward_norm, feedforward):
-    x = attention_norm(x)
-    x = x + attention(x)
-    x = feedforward_norm(x)
-    return x + feedforward(x)
-
-
-def positions_along_the_batch(token_ids, token_table, position_table):
-    return token_table[token_ids] + position_table[: len(token_ids), None]
-
-
-def counts_the_head_twice(vocab_size, context_length, embedding_dim, num_layers, feedforward_dim):
-    sizes = vocab_size, context_length, embedding_dim, num_layers, feedforward_dim
-    return gpt.parameter_count(*sizes) + vocab_size * embedding_dim
-
-
-def forgets_biases(vocab_size, context_length, C, num_layers, F):
-    return (vocab_size + context_length) * C + num_layers * (4 * C * C + 2 * C * F + 2 * C) + C
-
-
-def cosine_from_the_start(i, n, w, most, least):
-    rate = least + (most - least) * (1 + math.cos(math.pi * i / n)) / 2
-    return most * (i + 1) / (w + 1) if i < w else rate
-
-
-def ends_at_zero(i, n, w, most, least):
-    return training.learning_rate(i, n, w, most, 0.0)
-
-
-def no_bias_correction(parameter, gradient, m, v, step, *rest):
-    new = training.adamw_step(parameter, gradient, m, v, 10**6, *rest)
-    return new
-
-
-def l2_decay(parameter, gradient, m, v, step, lr, beta1, beta2, eps, weight_decay):
-    gradient = gradient + weight_decay * parameter
-    return training.adamw_step(parameter, gradient, m, v, step, lr, beta1, beta2, eps, 0.0)
-
-
-def eps_under_the_root(parameter, gradient, m, v, step, lr, beta1, beta2, eps, weight_decay):
-    _, m, v = training.adamw_step(parameter, gradient, m, v, step, lr, beta1, beta2, eps, weight_decay)
-    root = (v / (1 - beta2**step) + eps).sqrt()
-    return parameter * (1 - lr * weight_decay) - lr * m / (1 - beta1**step) / root, m, v
-
-
-def clips_tensor_by_tensor(gradients, max_norm):
-    return [training.clip([gradient], max_norm)[0] for gradient in gradients]
-
-
-def enlarges_small_gradients(gradients, max_norm):
-    norm = torch.cat([gradient.flatten() for gradient in gradients]).norm()
-    return [gradient * max_norm / norm for gradient in gradients]
-
-
-def accumulates_undivided(model, micro_batches):
-    for x, y in micro_batches:
-        F.mse_loss(model(x), y).backward()
-
-
-def zeroes_each_time(model, micro_batches):
-    for x, y in micro_batches:
-        model.zero_grad()
-        (F.mse_loss(model(x), y) / len(micro_batches)).backward()
-
-
-def decays_norms(model, weight_decay):
-    norms = {id(p) for name, p in model.named_parameters() if "norm" in name and name.endswith("weight")}
-    decay = [p for p in model.parameters() if p.dim() >= 2 or id(p) in norms]
-    none = [p for p in model.parameters() if p.dim() < 2 and id(p) not in norms]
-    return [{"params": decay, "weight_decay": weight_decay}, {"params": none, "weight_decay": 0.0}]
-
-
-def tied_weight_twice(model, weight_decay):
-    parameters = [p for module in model.modules() for p in module.parameters(recurse=False)]
-    return [
-        {"params": [p for p in parameters if p.dim() >= 2], "weight_decay": weight_decay},
-        {"params": [p for p in parameters if p.dim() < 2], "weight_decay": 0.0},
-    ]
-
-
-def fails_at_zero(logits, temperature):
-    return (logits / temperature).softmax(dim=0)
-
-
-def zeroes_logits(logits, k):
-    return logits * (logits >= logits.topk(k).values.min())
-
-
-def keeps_the_smallest(logits, k):
-    return -sampling.top_k(-logits, k).masked_fill(sampling.top_k(-logits, k) == -torch.inf, torch.inf)
-
-
-def drops_the_token_that_crosses(logits, p):
-    ordered, order = logits.sort(descending=True)
-    result = torch.full_like(logits, -torch.inf)
-    kept = order[ordered.softmax(dim=0).cumsum(dim=0) <= p]
-    result[kept] = logits[kept]
-    return result
-
-
-def not_put_back_in_order(logits, p):
-    return sampling.top_p(logits, p).sort(descending=True).values
-
-
-def position_starts_again(token_id, keys, values, token_table, position_table, *weights):
-    return sampling.cached_step(token_id, keys, values, token_table, position_table[:1].expand(9, -1), *weights)
-
-
-def overwrites_the_cache(token_id, keys, values, *rest):
-    output, keys, values = sampling.cached_step(token_id, keys, values, *rest)
-    return output, keys[-1:], values[-1:]
-
-
-def takes_the_first_position(next_logits, prompt, number):
-    ids = list(prompt)
-    for _ in range(number):
-        ids.append(next_logits(ids)[0].argmax().item())
-    return ids
-
-
-def loses_the_prompt(next_logits, prompt, number):
-    return sampling.generate(next_logits, prompt, number)[len(prompt) :]
-
-
-def sees_the_last_token_only(next_logits, prompt, number):
-    return sampling.generate(lambda ids: next_logits(ids[-1:]), prompt, number)
-
-
-MISTAKES = {
-    "tokenization.count_pairs": [ignores_frequency, counts_across_words],
-    "tokenization.merge": [merges_overlapping, merges_reversed],
-    "tokenization.encode": [encodes_left_to_right, encodes_longest_match],
-    "tokenization.decode": [decodes_one_by_one, drops_bad_bytes],
-    "data.next_token_pairs": [
-        lambda tokens, start, length: (tokens[start : start + length], tokens[start : start + length]),
-        lambda tokens, start, length: (tokens[start : start + length], tokens[start - 1 : start + length - 1]),
-    ],
-    "data.split_articles": [splits_lines, splits_unseeded, splits_half_seeded, always_the_same_split],
-    "data.unigram_loss": [
-        lambda train, test, V: data.unigram_loss(train, train, V),
-        lambda train, test, V: data.unigram_loss(train, test, V) / math.log(2),
-    ],
-    "data.bigram_probabilities": [normalises_columns, leaves_zero_rows],
-    "data.cross_entropy": [overflows, lambda logits, targets: F.cross_entropy(logits, targets, reduction="sum")],
-    "data.floor_per_token": [mean_of_ratios, treats_draws_as_uniform],
-    "attention.causal_average": [leaves_itself_out, lambda x: x.mean(dim=0, keepdim=True).expand_as(x)],
-    "attention.scores": [
-        lambda q, k: q @ k.transpose(-2, -1) / math.sqrt(q.shape[1] * q.shape[-1]),
-        lambda q, k: q @ k / math.sqrt(q.shape[-1]),
-    ],
-    "attention.causal_mask": [
-        lambda length: torch.ones(length, length).bool().triu(),
-        lambda length: torch.ones(length, length).bool().tril(-1),
-    ],
-    "attention.attention_weights": [
-        masks_after_softmax,
-        lambda scores, mask: scores.masked_fill(~mask, -torch.inf).softmax(dim=-2),
-    ],
-    "attention.split_heads": [
-        lambda x, H: x.view(len(x), H, x.shape[1], -1),
-        lambda x, H: x.view(*x.shape[:2], -1, H).transpose(1, 2),
-    ],
-    "attention.merge_heads": [
-        lambda x: x.reshape(x.shape[0], x.shape[2], -1),
-        lambda x: x.sum(dim=1),
-    ],
-    "block.layer_norm": [wrong_axis_layer_norm, unbiased_layer_norm],
-    "block.gelu": [lambda x: F.gelu(x, approximate="tanh"), lambda x: x * torch.sigmoid(1.702 * x)],
-    "block.dropout": [
-        lambda x, p, training: x * (torch.rand_like(x) >= p) if training else x,
-        lambda x, p, training: block.dropout(x, p, True),
-        drops_whole_rows,
-        drops_whole_columns,
-        drops_too_little,
-        drops_the_same_each_time,
-    ],
-    "block.block_forward": [norm_after_the_sum, one_residual, residual_from_the_norm],
-    "gpt.embed": [positions_along_the_batch, lambda token_ids, token_table, position_table: token_table[token_ids]],
-    "gpt.parameter_count": [counts_the_head_twice, forgets_biases],
-    "gpt.init_std": [
-        lambda name, L: 0.02 / math.sqrt(L) if "projection" in name else 0.02,
-        lambda name, L: 0.02 / math.sqrt(2 * L),
-    ],
-    "gpt.logits": [
-        lambda hidden, norm, table: hidden @ table.T,
-        lambda hidden, norm, table: (norm(hidden) @ table.T).softmax(dim=-1),
-    ],
-    "training.learning_rate": [cosine_from_the_start, ends_at_zero],
-    "training.adamw_step": [no_bias_correction, l2_decay, eps_under_the_root],
-    "training.clip": [clips_tensor_by_tensor, enlarges_small_gradients],
-    "training.accumulate": [accumulates_undivided, zeroes_each_time],
-    "training.parameter_groups": [decays_norms, tied_weight_twice],
-    "sampling.temperature": [lambda logits, t: logits.softmax(dim=0) / max(t, 1e-6), fails_at_zero],
-    "sampling.top_k": [zeroes_logits, keeps_the_smallest],
-    "sampling.top_p": [drops_the_token_that_crosses, not_put_back_in_order],
-    "sampling.cached_step": [position_starts_again, overwrites_the_cache],
-    "sampling.generate": [takes_the_first_position, loses_the_prompt, sees_the_last_token_only],
+# Known mistakes, and mutants
+
+KNOWN = [(name, function) for name in NAMES for function, _ in EXERCISES[name].mistakes]
+# Mutants that no test can tell from the reference, or that are right too: {(exercise, change): why}.
+EQUIVALENT: dict[tuple[str, str], str] = {
+    ("data.split_articles", "line 3: articles.copy() -> articles"): "shuffling the learner's own copy harms nobody",
+    ("attention.scores", "line 3: -2 -> 2"): "the same of four dimensions",
+    (
+        "block.layer_norm",
+        "line 1: 1e-05 -> 2e-05",
+    ): "a default so small that no case can show it; another case gives eps",
+    ("block.dropout", "line 8: torch.rand_like(x) >= p -> torch.rand_like(x) > p"): "a draw never is exactly p",
+    ("training.learning_rate", "line 6: iteration < warmup -> iteration <= warmup"): "both lines meet at the peak",
+    ("sampling.temperature", "line 5: 0 -> -1"): "the only dimension",
+    ("sampling.top_p", "line 4: 0 -> -1"): "the only dimension",
+    ("sampling.top_p", "line 5: 0 -> -1"): "the only dimension",
+    ("sampling.top_p", "line 6: before < p -> before <= p"): "a sum never is exactly p",
+    ("sampling.cached_step", "line 18: 0 -> -1"): "the only dimension",
 }
 
 
+@pytest.mark.parametrize(("name", "function"), KNOWN, ids=lambda value: getattr(value, "__name__", value))
+def test_a_known_mistake_gets_its_own_diagnosis(name, function):
+    diagnosis = dict(EXERCISES[name].mistakes)[function]
+    for _ in range(5):
+        verdict = examine(name, function)
+        assert verdict.kind in ("wrong", "unusable", "raised"), verdict.message
+        assert verdict.diagnosis == diagnosis
+        assert diagnosis in verdict.message
+        assert len(verdict.message) < 3000
+
+
 @pytest.mark.parametrize("name", NAMES)
-def test_known_mistakes_are_found_each_time(name):
-    for mistake in MISTAKES[name]:
-        for _ in range(3):
-            verdict = examine(name, mistake)
-            assert verdict.kind in ("wrong", "unusable"), verdict.message
-            assert len(verdict.message) < 3000
+def test_each_exercise_knows_mistakes_and_has_help(name):
+    exercise = EXERCISES[name]
+    assert len(exercise.mistakes) >= 2
+    diagnoses = [diagnosis for _, diagnosis in exercise.mistakes]
+    assert len(set(diagnoses)) == len(diagnoses)
+    for text in (exercise.hint, exercise.why, *diagnoses):
+        assert 20 < len(text) < 300
+        assert text.endswith((".", "?"))
+        assert not re.search(r"\b(simply|obviously|just)\b", text)
+
+
+class Endless(BaseException):
+    """Not an Exception: the grader would take that for the answer's own."""
+
+
+@contextmanager
+def time_limit(seconds: float):
+    """An answer that never ends is stopped: a mutant's loop may have lost its way out."""
+
+    def stop(*_):
+        raise Endless
+
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def survives(name: str, mutant) -> bool:
+    """Whether the grader takes a mutant for right, five times in a row."""
+    for _ in range(5):
+        try:
+            with time_limit(2):
+                if examine(name, mutant).kind != "correct":
+                    return False
+        except Endless:
+            return False
+    return True
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_mutants_of_the_reference_are_found(name):
+    changes = dict(mutants(EXERCISES[name].reference))
+    assert changes
+    left = {(name, change) for change, mutant in changes.items() if survives(name, mutant)}
+    assert left == {key for key in EQUIVALENT if key[0] == name}
+
+
+def test_at_least_nine_in_ten_mutants_are_found():
+    number = sum(1 for name in NAMES for _ in mutants(EXERCISES[name].reference))
+    assert len(EQUIVALENT) <= number / 10
+
+
+# Hints, solutions, progress
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    monkeypatch.setenv("TINYLLM_HOME", str(tmp_path / "home"))
+    return tmp_path / "home"
+
+
+def test_a_solution_is_shown_after_one_attempt(home, capsys):
+    solution("attention.causal_mask")
+    assert "try it once" in capsys.readouterr().out
+    check("attention.causal_mask", stub)
+    solution("attention.causal_mask")
+    assert "try it once" in capsys.readouterr().out  # a stub is no attempt
+    check("attention.causal_mask", lambda length: None)
+    capsys.readouterr()
+    solution("attention.causal_mask")
+    assert ".tril()" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_solution_is_code_that_solves_it_and_says_why(name, home, capsys):
+    solution(name, now=True)
+    code, _, why = capsys.readouterr().out.rpartition("\n\nWhy: ")
+    assert why.strip() == EXERCISES[name].why
+    assert "@" not in code.split("\n")[0]
+    names = dict(vars(sys.modules[EXERCISES[name].reference.__module__]))
+    exec(code, names)
+    assert examine(name, names[name.partition(".")[2]]).kind == "correct"
+
+
+def test_a_hint_is_one_thing_to_think_of(capsys):
+    hint("gpt.embed")
+    assert capsys.readouterr().out == f"gpt.embed: {EXERCISES['gpt.embed'].hint}\n"
+    for ask in (hint, solution):
+        with pytest.raises(ValueError, match=r"did you mean gpt\.embed"):
+            ask("gpt.embde")
+
+
+def test_progress_survives_and_a_solved_exercise_stays_solved(home):
+    reference = EXERCISES["gpt.embed"].reference
+    for answer in (stub, lambda *_: None, reference, lambda *_: None):
+        check("gpt.embed", answer)
+    check("gpt.logits", lambda *_: None)
+    known = json.loads((home / "exercises.json").read_text())  # what a new kernel reads
+    assert known["gpt.embed"] == {"attempts": 3, "solved": True, "last": "unusable", "diagnosis": ""}
+    assert not known["gpt.logits"]["solved"]
+    picture = progress()
+    assert picture.alt.startswith("1 of 34 exercises solved: tokenization 0 of 4,")
+    assert "gpt 1 of 4" in picture.alt
+    marks = [text.get_text() for text in picture.axes[0].texts]
+    assert len(marks) == 34
+    assert [text for text in marks if text.endswith("✓")] == ["embed ✓"]
+    assert [text for text in marks if text.endswith("…")] == ["logits …"]
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "\xff"])
+def test_a_lost_record_stops_nothing(home, content, capsys):
+    home.mkdir()
+    (home / "exercises.json").write_bytes(content.encode("latin-1"))
+    check("gpt.embed", EXERCISES["gpt.embed"].reference)
+    assert "correct" in capsys.readouterr().out
+    assert json.loads((home / "exercises.json").read_text())["gpt.embed"]["solved"]
+
+
+def test_a_home_that_cannot_be_written_stops_nothing(home, capsys):
+    home.write_text("a file where the folder should be")
+    check("gpt.embed", EXERCISES["gpt.embed"].reference)
+    assert "correct" in capsys.readouterr().out
+    assert progress().alt.startswith("0 of 34")
 
 
 # Predictions
@@ -921,10 +742,9 @@ def test_a_guess_is_compared_with_what_is_measured(capsys):
     assert capsys.readouterr().out.splitlines() == [
         "02.uniform_loss: you said 7, and 6.931 was measured here (nats per token). "
         "Your guess is too high by 0.06853, or 0.989%.",
-        "04.feedforward_share: you said 0.5, and 2 was measured here (feed-forward weights per attention weight). "
+        "04.feedforward_share: you said 0.5, and 2 was measured here (times as many weights). "
         "Your guess is too low by 1.5, or 75%.",
-        "04.feedforward_share: you said 2, and 2 was measured here (feed-forward weights per attention weight). "
-        "Exactly so.",
+        "04.feedforward_share: you said 2, and 2 was measured here (times as many weights). Exactly so.",
     ]
 
 

@@ -1,4 +1,4 @@
-"""The command line: `python -m tinyllm quickstart | train | evaluate | sample | prepare | estimate | doctor`."""
+"""The command line, `python -m tinyllm COMMAND`: see COMMANDS."""
 
 import contextlib
 import dataclasses
@@ -60,6 +60,14 @@ class SampleOptions:
     """Print one JSON object on standard output, and everything else on standard error."""
 
 
+@dataclass(frozen=True)
+class GradeOptions:
+    """Options of `grade`, which runs the notebook's code: grade only what you would run yourself."""
+
+    json: bool = False
+    """Print one JSON object on standard output, and everything else on standard error."""
+
+
 def _quickstart(arguments: list[str]) -> dict[str, Any]:
     return quickstart(_parse(RunOptions(get_preset("quickstart")), arguments, "quickstart").config)
 
@@ -77,7 +85,7 @@ def _train(arguments: list[str]) -> dict[str, Any]:
 
 
 def _evaluate(arguments: list[str]) -> dict[str, Any]:
-    folder, rest = _folder(arguments, "evaluate")
+    folder, rest = _path(arguments, "the run's folder", "evaluate models/quickstart")
     options = _parse(EvaluateOptions(), rest, "evaluate RUN_FOLDER")
     result = load_run(folder).evaluate(options.split, options.data)
     for line in describe(result):
@@ -104,7 +112,7 @@ def describe(result: Evaluation) -> list[str]:
 
 
 def _sample(arguments: list[str]) -> dict[str, Any]:
-    folder, rest = _folder(arguments, "sample")
+    folder, rest = _path(arguments, "the run's folder", "sample models/quickstart")
     options = _parse(SampleOptions(), rest, "sample RUN_FOLDER")
     run = load_run(folder)
     print(options.prompt, end="", flush=True)
@@ -142,6 +150,20 @@ def _estimate(arguments: list[str]) -> dict[str, Any]:
     return dataclasses.asdict(result)
 
 
+def _grade(arguments: list[str]) -> dict[str, Any]:
+    from tinyllm.exercises.grading import grade  # matplotlib comes with it: no other command waits for that
+
+    path, rest = _path(arguments, "the notebook", "grade notebooks/my/03_attention.ipynb")
+    _parse(GradeOptions(), rest, "grade NOTEBOOK")
+    result = grade(path)
+    for name, verdict in result["exercises"].items():
+        print(f"{verdict['verdict']:14s} {name}")
+        if verdict["diagnosis"]:
+            print(f"{'':14s} {verdict['diagnosis']}")
+    print(f"{result['solved']} of {len(result['exercises'])} solved")
+    return result
+
+
 def _doctor(arguments: list[str]) -> dict[str, Any]:
     _parse(doctor.Options(), arguments, "doctor")
     findings = doctor.examine()
@@ -159,6 +181,7 @@ COMMANDS: dict[str, tuple[Callable[[list[str]], dict[str, Any]], str]] = {
     "sample": (_sample, "RUN_FOLDER: let a trained model write"),
     "prepare": (_prepare, "PRESET: tokenise a run's text ahead of it"),
     "estimate": (_estimate, "PRESET: parameters, memory and time of a run, before it starts"),
+    "grade": (_grade, "NOTEBOOK: run a learner's notebook, and say which exercises are solved"),
     "doctor": (_doctor, "what works on this machine, and how to mend what does not"),
 }
 HELP = "usage: python -m tinyllm COMMAND [OPTIONS]; COMMAND --help lists its options\n\n" + "\n".join(
@@ -175,12 +198,13 @@ def _preset_options(arguments: list[str], command: str) -> RunOptions:
     return _parse(RunOptions(get_preset(arguments[0])), arguments[1:], f"{command} {arguments[0]}")
 
 
-def _folder(arguments: list[str], command: str) -> tuple[Path, list[str]]:
+def _path(arguments: list[str], what: str, example: str) -> tuple[Path, list[str]]:
+    """The path that a command begins with, and its options."""
     if arguments and not arguments[0].startswith("-"):
         return Path(arguments[0]), arguments[1:]
     if arguments and arguments[0] in ("-h", "--help"):
-        return Path("RUN_FOLDER"), arguments
-    raise ValueError(f"name the run's folder: python -m tinyllm {command} models/quickstart")
+        return Path(), arguments
+    raise ValueError(f"name {what}: python -m tinyllm {example}")
 
 
 def _parse(defaults: Options, arguments: Sequence[str], prog: str) -> Options:

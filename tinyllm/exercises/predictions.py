@@ -118,16 +118,16 @@ def floor() -> float:
 
 @prediction("03.zero_queries", "a share of 1")
 def zero_queries() -> float:
-    """If all queries are zero, how much weight does row 4 (the fourth token) give to each token it may see?"""
+    """If all queries are zero, how much weight does the fourth token give to each token it may see?"""
     from tinyllm.exercises.attention import attention_weights, causal_mask, scores
 
     queries, keys = torch.zeros(1, 1, 6, 3), torch.randn(1, 1, 6, 3)
     return attention_weights(scores(queries, keys), causal_mask(6))[0, 0, 3, 0].item()
 
 
-@prediction("04.feedforward_share", "feed-forward weights per attention weight")
+@prediction("04.feedforward_share", "times as many weights")
 def feedforward_share() -> float:
-    """In one block, how many weights of matrices has the feed-forward layer for each one of attention?"""
+    """In one block, by what factor are the matrices of the feed-forward network larger than those of attention?"""
     block = TransformerBlock(PRESETS["quickstart"].model)
 
     def weights(layer: nn.Module) -> int:
