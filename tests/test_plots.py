@@ -5,7 +5,7 @@ import base64
 import pytest
 import torch
 
-from tinyllm.plots import Drawing, bars, curves, heatmap, ladder, loss_curve
+from tinyllm.plots import Drawing, bars, curves, heatmap, ladder, loss_curve, next_token_bars, token_rows, visible
 
 KINDS = ("all", "grammar", "choice", "recall", "world")
 PICTURES = {
@@ -14,6 +14,8 @@ PICTURES = {
     "curves": lambda: curves({"falling": [3.0, 2.0]}, "A curve.", "step", "nats", lines={"floor": 1.0}, log=True),
     "ladder": lambda: ladder({"bigram": dict.fromkeys(KINDS, 1.5)}, {"floor": 0.3}),
     "own text": lambda: ladder({"bigram": {"all": 1.5}}),
+    "tokens": lambda: token_rows({"two ways": [(b"ab", 7), (b" c", 300)], "bytes": [(b"\xf0", 0)]}),
+    "next": lambda: next_token_bars(["a", "b"], [0.75, 0.25], [1.0, 0.0]),
     "drawing": lambda: Drawing("attention_row"),
 }
 
@@ -38,6 +40,7 @@ def test_a_heatmap_writes_its_numbers_and_marks_what_is_hidden():
 
 def test_bars_and_ladder_write_their_values():
     assert written(PICTURES["bars"]()) == ["1", "2"]
+    assert written(bars({"a": 1152.0, "b": 0.25, "c": 3e-5, "d": 0.0}, "Bars.")) == ["1,152", "0.25", "<0.001", "0"]
     assert written(PICTURES["ladder"]()) == ["1.50"] * 5
     assert len(PICTURES["own text"]().axes) == 1
     assert len(PICTURES["ladder"]().axes) == 5
@@ -64,3 +67,30 @@ def test_the_title_is_not_cut_off():
     figure = heatmap(torch.eye(2), title)
     figure.draw_without_rendering()
     assert figure.axes[0].title.get_window_extent().x1 <= figure.bbox.x1
+
+
+def test_hidden_entries_are_left_without_a_number():
+    assert written(heatmap(torch.tensor([[1.0, torch.nan], [0.25, 0.75]]), "Weights.")) == ["1.00", "", "0.25", "0.75"]
+
+
+def test_tokens_stand_in_boxes_with_their_ids_or_bytes_below():
+    assert written(PICTURES["tokens"]()) == ["two ways: 2 tokens", "ab", "7", "·c", "300", "bytes: 1 tokens", "f0", "0"]
+    assert "61 62" in written(token_rows({"one": [(b"ab", 7)]}, show_bytes=True))
+    long = token_rows({"one": [(b"word", 1)] * 200})
+    boxes = long.axes[0].patches
+    assert len(boxes) == 200
+    assert max(box.get_x() + box.get_width() for box in boxes) <= 100  # a new line begins where one is full
+    assert len({box.get_y() for box in boxes}) > 3
+
+
+def test_a_token_without_letters_in_the_font_is_shown_as_bytes():
+    assert [visible(token) for token in (b" a\n", "é".encode(), "🙂".encode(), b"\xc3", b"\0")] == [
+        "·a⏎", "é", "f0 9f 99 82", "c3", "00",
+    ]  # fmt: skip
+
+
+def test_next_token_bars_say_what_is_cut():
+    picture = PICTURES["next"]()
+    assert "1 of these 2 can be drawn" in picture.alt
+    assert "b cut" in picture.alt
+    assert written(picture) == ["100.0%", "cut"]

@@ -194,7 +194,7 @@ class GenerationConfig:
     maximum_length: int = 200
     """Most new tokens."""
     temperature: float = 1.0
-    """Divides the logits: below 1 is bolder, above 1 wilder, 0 always takes the likeliest token."""
+    """Divides the logits: below 1 is more cautious, above 1 more daring, 0 always takes the likeliest token."""
     top_k: int | None = None
     """Draw only from the k likeliest tokens."""
     top_p: float | None = None

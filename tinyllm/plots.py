@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.font_manager import findfont, get_font
+from matplotlib.patches import Rectangle
 from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
 from torch import Tensor
 
@@ -27,10 +29,14 @@ class Picture(Figure):
 
     alt = ""
 
-    def _repr_mimebundle_(self, **_: Any) -> tuple[dict, dict]:
+    def base64_png(self) -> str:
+        """The picture as text, for a notebook or a web page."""
         buffer = io.BytesIO()
         self.savefig(buffer, format="png", dpi=100)
-        return _shown(buffer.getvalue(), self.alt)
+        return base64.b64encode(buffer.getvalue()).decode()
+
+    def _repr_mimebundle_(self, **_: Any) -> tuple[dict, dict]:
+        return _shown(self.base64_png(), self.alt)
 
 
 class Drawing:
@@ -40,15 +46,15 @@ class Drawing:
         folders = (_PACKAGE / "figures", _PACKAGE.parent / "figures")  # as installed, and in a checkout
         folder = next(folder for folder in folders if (folder / "alt.json").exists())
         self.alt = json.loads((folder / "alt.json").read_text(encoding="utf-8"))[f"{name}.png"]
-        self.png = (folder / f"{name}.png").read_bytes()
+        self.png = base64.b64encode((folder / f"{name}.png").read_bytes()).decode()
 
     def _repr_mimebundle_(self, **_: Any) -> tuple[dict, dict]:
         return _shown(self.png, self.alt, {"width": 800})
 
 
-def _shown(png: bytes, alt: str, size: Mapping[str, int] | None = None) -> tuple[dict, dict]:
+def _shown(png: str, alt: str, size: Mapping[str, int] | None = None) -> tuple[dict, dict]:
     """What a notebook keeps of a picture: the pixels, and its text both as plain output and as alt text."""
-    return {"image/png": base64.b64encode(png).decode(), "text/plain": alt}, {"image/png": {"alt": alt, **(size or {})}}
+    return {"image/png": png, "text/plain": alt}, {"image/png": {"alt": alt, **(size or {})}}
 
 
 def _plot(title: str, alt: str, width: float = 7, height: float = 3.5) -> tuple[Picture, Axes]:
@@ -69,7 +75,7 @@ def heatmap(
     row_label: str = "",
     column_label: str = "",
 ) -> Picture:
-    """A matrix (R, C) as shades of blue; up to 12 x 12 with its numbers, and hidden (-inf) entries left white."""
+    """A matrix (R, C) as shades of blue; up to 12 x 12 with its numbers, and hidden entries (-inf, NaN) left white."""
     matrix = np.asarray(values.detach() if isinstance(values, Tensor) else values, float)
     height, width = matrix.shape
     figure, axes = _plot(title, f"Heat map. {title}", 2 + min(6.5, 0.62 * width), 1.2 + min(5.5, 0.45 * height))
@@ -77,12 +83,13 @@ def heatmap(
     image = axes.imshow(np.where(np.isfinite(matrix), matrix, np.nan), cmap="Blues", aspect="auto",
                         vmin=min(0.0, finite.min()), vmax=finite.max() * 1.1 or 1)  # fmt: skip
     axes.set(xlabel=column_label, ylabel=row_label)
-    axes.set_xticks(range(len(columns)), columns)
-    axes.set_yticks(range(len(rows)), rows)
+    axes.set_xticks(range(len(columns)), columns, parse_math=False)
+    axes.set_yticks(range(len(rows)), rows, parse_math=False)
     whole = (finite == finite.round()).all()
     if max(height, width) <= 12:
         for (row, column), value in np.ndenumerate(matrix):
             text = (f"{value:.0f}" if whole else f"{value:.2f}") if np.isfinite(value) else "–∞"
+            text = "" if np.isnan(value) else text
             dark = np.isfinite(value) and image.norm(value) > 0.6
             axes.text(column, row, text, ha="center", va="center", fontsize=9, color="white" if dark else "black")
     return figure
@@ -93,14 +100,21 @@ def bars(values: Mapping[str, float], title: str, unit: str = "", lines: Mapping
     alt = f"Bar chart. {title} Bars: {', '.join(values)}." + (f" Lines: {', '.join(lines)}." if lines else "")
     figure, axes = _plot(title, alt, height=1.3 + 0.32 * len(values))
     drawn = axes.barh(list(values), list(values.values()), color=BLUE, height=0.7)
-    axes.bar_label(drawn, fmt="%.3g", padding=3, fontsize=9)
+    axes.bar_label(drawn, fmt=_short_number, padding=3, fontsize=9)
     axes.invert_yaxis()
     axes.set_xlabel(unit)
     axes.margins(x=0.12)
     _lines(axes, lines, axes.axvline)
     if lines:
-        axes.legend(frameon=False, fontsize=9)
+        figure.legend(loc="outside lower center", ncols=4, frameon=False, fontsize=9)
     return figure
+
+
+def _short_number(value: float) -> str:
+    """Three digits, and no powers of ten: 1,152 and 0.25, not 1.15e+03; what is too small to matter is <0.001."""
+    if abs(value) >= 1000:
+        return f"{value:,.0f}"
+    return "<0.001" if 0 < value < 0.001 else f"{value:.3g}"
 
 
 def curves(
@@ -145,7 +159,8 @@ def ladder(results: Mapping[str, Mapping[str, float]], lines: Mapping[str, float
     for panel, part in zip(panels, parts, strict=True):
         heights = [result[part] for result in results.values()]
         drawn = panel.bar(range(len(results)), heights, color=colours[: len(results)], width=0.8)
-        panel.bar_label(drawn, fmt="%.2f", fontsize=7.5, padding=1)
+        behind = {"facecolor": "white", "edgecolor": "none", "pad": 0.5}  # a line may cross the number
+        panel.bar_label(drawn, fmt="%.2f", fontsize=7.5 if len(results) < 6 else 6.5, padding=1, bbox=behind)
         panel.set_title({"all": "all tokens"}.get(part, part), fontsize=11, fontweight="bold")
         panel.set_xticks(range(len(results)), list(results), rotation=90, fontsize=9)
         panel.spines[["top", "right"]].set_visible(False)
@@ -155,6 +170,77 @@ def ladder(results: Mapping[str, Mapping[str, float]], lines: Mapping[str, float
         figure.legend(
             *panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False, fontsize=9
         )
+    return figure
+
+
+def token_rows(rows: Mapping[str, Sequence[tuple[bytes, int]]], show_bytes: bool = False) -> Picture:
+    """A text cut into tokens in several ways: {way: (bytes, id) of each token}, with the id or the bytes below it."""
+    width, lines = 100, []  # letters in a line; each line is a heading or some boxes (x, letters, text, text below)
+    for way, tokens in rows.items():
+        lines.append(f"{way}: {len(tokens)} tokens")
+        boxes, x = [], 0
+        for number, (token, place) in enumerate(tokens):
+            text, below = visible(token), token.hex(" ") if show_bytes else str(place)
+            letters = max(len(text), 0.75 * len(below)) + 0.6
+            if boxes and x + letters > width:
+                lines.append(boxes)
+                boxes, x = [], 0
+            boxes.append((x, letters, text, below, number % 2))
+            x += letters
+        lines.append(boxes)
+    heights = [0.32 if isinstance(line, str) else 0.52 for line in lines]
+    figure = Picture(figsize=(9.5, sum(heights) + 0.1))
+    axes = figure.add_axes((0.01, 0, 0.98, 1))
+    axes.set(xlim=(0, width), ylim=(sum(heights) + 0.05, -0.05))
+    axes.axis("off")
+    y = 0.0
+    for line, height in zip(lines, heights, strict=True):
+        if isinstance(line, str):
+            axes.text(0, y + 0.2, line, fontsize=11, fontweight="bold", va="center")
+        else:
+            for x, letters, text, below, odd in line:
+                tint = ("#CFE3F1", "#F8E3D6")[odd]
+                box = (x + 0.1, y + 0.02), letters - 0.2, 0.27
+                axes.add_patch(Rectangle(*box, facecolor=tint, edgecolor=GREY, linewidth=0.6))
+                middle = x + letters / 2
+                axes.text(
+                    middle, y + 0.155, text, fontsize=9, family="monospace", parse_math=False, ha="center", va="center"
+                )
+                axes.text(
+                    middle, y + 0.37, below, fontsize=6.5, family="monospace", ha="center", va="center", color=GREY
+                )
+        y += height
+    told = (f"{way}: {' '.join(f'[{visible(token)}]' for token, _ in tokens)}" for way, tokens in rows.items())
+    figure.alt = f"A text cut into tokens. {'. '.join(told)}."
+    return figure
+
+
+def visible(token: bytes) -> str:
+    """A token as it can be drawn: a dot for each space, and in hexadecimal what has no letter in the font."""
+    text = token.decode("utf-8", errors="replace").replace(" ", "·").replace("\n", "⏎")
+    known = get_font(findfont("monospace")).get_charmap()
+    drawable = text.isprintable() and "\ufffd" not in text and all(ord(letter) in known for letter in text)
+    return text if drawable else token.hex(" ")
+
+
+def next_token_bars(names: Sequence[str], as_trained: Sequence[float], now: Sequence[float]) -> Picture:
+    """The likeliest next tokens: outlined as the model gives them, filled as the settings make them."""
+    kept = sum(value > 0 for value in now)
+    title = f"What comes next: {kept} of these {len(names)} can be drawn."
+    figure, axes = _plot(title, f"Bar chart. {title} " + "; ".join(
+        f"{name} {value:.0%}" if value else f"{name} cut" for name, value in zip(names, now, strict=True)
+    ), height=5)  # fmt: skip
+    places = range(len(names))
+    axes.barh(places, now, color=BLUE, height=0.75, label="with these settings")
+    axes.barh(places, as_trained, facecolor="none", edgecolor="black", linewidth=0.8, height=0.75, label="as trained")
+    labels = [f"{value:.1%}" if value else "cut" for value in now]
+    ends = [max(pair) for pair in zip(now, as_trained, strict=True)]
+    for place, end, label in zip(places, ends, labels, strict=True):
+        axes.text(end + 0.005, place, label, va="center", fontsize=8)
+    axes.set_yticks(places, names, fontsize=9, parse_math=False)
+    axes.invert_yaxis()
+    axes.set(xlabel="probability", xlim=(0, max(0.12, 1.12 * max(ends))))
+    axes.legend(frameon=False, fontsize=9, loc="lower right")
     return figure
 
 
@@ -200,8 +286,9 @@ def loss_curve(
     lines = ({"entropy floor": floors[-1]} if floors else {}) | dict(lines or {})
     _lines(axes, lines, axes.axhline)
     axes.set(xlabel="iteration", ylabel="loss (nats per token)")
-    axes.set_yscale("log")
-    _round_log_ticks(axes)
+    if not published:  # a floor far below the first losses asks for a log scale; a published curve is compared by eye
+        axes.set(yscale="log", ylabel="loss (nats per token, log scale)")
+        _round_log_ticks(axes)
     axes.grid(alpha=0.2)
     axes.legend(frameon=False)
     if path is not None:
