@@ -1,0 +1,123 @@
+"""The course as a learner has it before them: JupyterLab, a browser, sliders, a wrong answer and a right one."""
+
+import io
+import os
+import re
+from pathlib import Path
+
+from PIL import Image
+from playwright.sync_api import Locator, Page, expect
+
+SECOND = 1000  # milliseconds
+
+
+def run_all(page: Page) -> None:
+    """Run all cells and wait until the last one has run; no output may be an error."""
+    page.get_by_role("menuitem", name="Run", exact=True).click()
+    page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
+    error = page.locator('[data-mime-type="application/vnd.jupyter.error"]')
+    waiting = page.locator(".jp-InputPrompt", has_text=re.compile(r"\[\*\]"))
+    expect(waiting.first).to_be_visible(timeout=30 * SECOND)
+    expect(waiting).to_have_count(0, timeout=180 * SECOND)
+    assert error.count() == 0, error.first.inner_text()
+
+
+def widget(page: Page, control: str) -> Locator:
+    """The output that holds the control with this label."""
+    output = page.locator(".jp-OutputArea-output", has=page.get_by_text(control, exact=True)).last
+    expect(output).to_be_visible(timeout=30 * SECOND)
+    output.scroll_into_view_if_needed()
+    return output
+
+
+def picture(output: Locator) -> str:
+    return output.locator("img").first.get_attribute("src")
+
+
+def move(output: Locator, label: str, *keys: str) -> None:
+    """Move a slider by the keyboard; each time that its value changes, the picture must change."""
+    slider = output.locator(".widget-slider", has_text=label).get_by_role("slider")
+    slider.focus()
+    for key in keys:
+        before, value = picture(output), slider.get_attribute("aria-valuenow")
+        slider.press(key)
+        if slider.get_attribute("aria-valuenow") != value:
+            expect(output.locator("img").first).not_to_have_attribute("src", before, timeout=20 * SECOND)
+
+
+def keep(output: Locator, name: str) -> None:
+    """Where a folder is named for it, keep a small screenshot: README's are made so."""
+    if folder := os.environ.get("TINYLLM_SCREENSHOTS"):
+        shot = Image.open(io.BytesIO(output.screenshot()))
+        shot.convert("RGB").quantize(64).save(Path(folder) / f"{name}.png", optimize=True)
+
+
+def answer(page: Page, exercise: str, code: str) -> Locator:
+    """Write an answer over the stub of an exercise, run its cell, and return the cell."""
+    cell = page.locator(".jp-CodeCell", has_text=f'check("{exercise}"')
+    cell.locator(".cm-content").click()
+    page.keyboard.press("Control+A")
+    page.keyboard.insert_text(f'{code}\n\n\ncheck("{exercise}", {exercise.partition(".")[2]})')
+    page.keyboard.press("Control+Enter")
+    return cell
+
+
+def test_00_shows_a_training_live_and_the_stop_button_saves(open_notebook):
+    page = open_notebook("00_start_here")
+    run_all(page)
+    output = widget(page, "Start")
+    before = picture(output)
+    output.get_by_role("button", name="Start", exact=True).click()
+    status = output.get_by_role("status")
+    expect(status).to_have_text(re.compile(r"iteration \d{3} of .* tokens/s, about .* left"), timeout=60 * SECOND)
+    assert picture(output) != before
+    keep(output, "training")
+    output.get_by_role("button", name="Stop and save").click()
+    expect(status).to_have_text(re.compile("stopped and saved"), timeout=30 * SECOND)
+    expect(output.get_by_role("button", name="Start", exact=True)).to_be_enabled()
+
+
+def test_01_cuts_my_sentence_and_judges_my_answers(open_notebook):
+    page = open_notebook("01_tokenization")
+    run_all(page)
+    output = widget(page, "Merges")
+    keep(output, "tokens")
+    move(output, "Merges", "Home")
+    assert "byte pairs, 0 merges: [T] [h] [e]" in output.get_by_role("img").get_attribute("alt")
+    before = picture(output)
+    sentence = output.get_by_role("textbox", name="Your sentence")
+    sentence.fill("My own words.")
+    sentence.press("Enter")
+    expect(output.locator("img")).not_to_have_attribute("src", before, timeout=20 * SECOND)
+    assert "[M] [y]" in output.get_by_role("img").get_attribute("alt")
+
+    wrong = "def merge(ids, pair, new_id):\n    return ids"
+    right = (
+        "def merge(ids, pair, new_id):\n"
+        "    out = []\n"
+        "    for one in ids:\n"
+        "        if out and fresh and (out[-1], one) == tuple(pair): out[-1], fresh = new_id, False\n"
+        "        else: out, fresh = [*out, one], True\n"
+        "    return out"
+    )
+    for code, verdict in ((wrong, "not right yet"), (right, "correct")):
+        cell = answer(page, "tokenization.merge", code)
+        expect(cell.locator(".jp-OutputArea-output").last).to_contain_text(verdict, timeout=30 * SECOND)
+
+
+def test_07_shows_my_models_attention_and_lets_it_write(open_notebook):
+    page = open_notebook("07_sampling")
+    run_all(page)
+    output = widget(page, "Layer")
+    keep(output, "attention")
+    move(output, "Layer", "End", "Home")
+    move(output, "Head", "Home", "End")
+    assert "Layer 1, head 6" in output.get_by_role("img").get_attribute("alt")
+
+    output = widget(page, "Temperature")
+    move(output, "Temperature", "ArrowLeft", "ArrowLeft")
+    move(output, "Top-p", *["ArrowLeft"] * 10)
+    assert " cut" in output.get_by_role("img").get_attribute("alt")
+    output.get_by_role("button", name="Sample").click()
+    expect(output.get_by_role("status")).to_contain_text("Agatha", timeout=30 * SECOND)
+    keep(output, "sampling")
