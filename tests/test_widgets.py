@@ -1,6 +1,7 @@
 """The widgets without a browser: controls are set as a learner would, and the picture and its words must follow."""
 
 import base64
+import dataclasses
 import html
 import math
 import re
@@ -151,6 +152,16 @@ def test_the_button_lets_the_model_write(widgets):
     text = html.unescape(re.search(r"<p [^>]*>(.*)</p>", playground.written.value, re.DOTALL)[1])
     assert text.startswith(" = Agatha")
     assert len(text) > 20
+
+
+def test_a_prompt_that_cannot_be_encoded_gets_one_line(run, tiny_config):
+    tokenizer = tinyllm.CharacterTokenizer.train("abc")
+    model = tinyllm.GPT(dataclasses.replace(tiny_config, vocab_size=tokenizer.vocab_size))
+    playground = SamplingPlayground(dataclasses.replace(run, model=model, tokenizer=tokenizer), "abc")
+    playground.prompt.value = "xyz"
+    playground.sample.click()
+    for view in (playground._view, playground.written):
+        assert re.fullmatch(r'<p role="alert">[^<]*character[^<]*</p>', view.value)
 
 
 def dashboard(folder, **settings):

@@ -52,7 +52,7 @@ class Explorer:
         try:
             self._view.value = _as_html(self.draw())
         except ValueError as error:  # such as a sentence that is longer than the model's context
-            self._view.value = f'<p role="alert">{html.escape(str(error))}</p>'
+            self._view.value = _alert(error)
 
     def _repr_mimebundle_(self, **_: Any) -> tuple[dict, dict]:
         return _bundle(self._first, self.box)
@@ -139,7 +139,7 @@ class SamplingPlayground(Explorer):
             device = self._run.model.token_embedding.weight.device
             logits = self._run.model.eval()(torch.tensor([ids], device=device))[:, -1].cpu()  # (1, V)
         as_trained, now = logits[0].softmax(0), filter_logits(logits, self._settings())[0].softmax(0)
-        places = as_trained.topk(20).indices.tolist()
+        places = as_trained.topk(min(20, len(as_trained))).indices.tolist()
         names = [visible(self._run.tokenizer.decode([place]).encode()) for place in places]
         return next_token_bars(names, as_trained[places].tolist(), now[places].tolist())
 
@@ -152,7 +152,11 @@ class SamplingPlayground(Explorer):
         )
 
     def _write(self, _button: Any) -> None:
-        text = self._run.generate(self.prompt.value, **dataclasses.asdict(self._settings()))
+        try:
+            text = self._run.generate(self.prompt.value, **dataclasses.asdict(self._settings()))
+        except ValueError as error:  # such as a letter that a vocabulary of characters does not have
+            self.written.value = _alert(error)
+            return
         style = "white-space: pre-wrap; word-break: normal; font-family: monospace"
         self.written.value = f'<p role="status" style="{style}">{html.escape(text)}</p>'
 
@@ -233,6 +237,10 @@ class TrainingDashboard:
 
     def _repr_mimebundle_(self, **_: Any) -> tuple[dict, dict]:
         return _bundle(self._first, self.box)
+
+
+def _alert(error: ValueError) -> str:
+    return f'<p role="alert">{html.escape(str(error))}</p>'
 
 
 def _as_html(picture: Picture) -> str:
