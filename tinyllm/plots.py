@@ -153,7 +153,11 @@ def ladder(results: Mapping[str, Mapping[str, float]], lines: Mapping[str, float
     """
     parts = [part for part in ("all", *LABELS) if all(part in result for result in results.values())]
     figure = Picture(figsize=(9, 3.9), layout="constrained")
-    figure.alt = f"Bar chart: nats per token of {', '.join(results)}; in all and by kind of token: {', '.join(parts)}."
+    # Not each model by its name: which are there depends on the chapters run so far, and an output must not.
+    latest = list(results)[-1]
+    figure.alt = (
+        f"Bar chart: nats per token of the models up to {latest}, in all and by kind of token: {', '.join(parts)}."
+    )
     panels = figure.subplots(1, len(parts), sharey=True, squeeze=False, width_ratios=[1.6, 1, 1, 1, 1][: len(parts)])[0]
     colours = ("#999999", "#56B4E9", BLUE, GREEN, ORANGE, "#CC79A7")
     for panel, part in zip(panels, parts, strict=True):
