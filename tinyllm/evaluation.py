@@ -82,14 +82,16 @@ def surprises(model: GPT, sequences: Sequence[np.ndarray], stride: int | None = 
             parts = [
                 np.asarray(sequences[place][start : start + context_length + 1], np.int64) for place, start, _ in batch
             ]
-            width = max(map(len, parts))
-            ids = torch.from_numpy(np.stack([np.pad(part, (0, width - len(part))) for part in parts])).to(device)
+            width = max(map(len, parts)) - 1
+            ids = torch.from_numpy(np.stack([np.pad(part, (0, width + 1 - len(part))) for part in parts])).to(device)
             hidden = model.hidden(ids[:, :-1])  # padding comes last, where no scored token looks
-            losses = token_losses(hidden.flatten(0, 1), model.token_embedding.weight, ids[:, 1:].flatten())
-            for part, row, (place, start, scored) in zip(
-                parts, losses.view(len(batch), -1).cpu().numpy(), batch, strict=True
-            ):
-                results[place][scored : start + len(part) - 1] = row[scored - start : len(part) - 1]
+            targeted = torch.zeros(len(batch), width, dtype=torch.bool)  # only these need the head's large product
+            for row, part, (_, start, scored) in zip(targeted, parts, batch, strict=True):
+                row[scored - start : len(part) - 1] = True
+            targeted = targeted.to(device)
+            losses = token_losses(hidden[targeted], model.token_embedding.weight, ids[:, 1:][targeted]).cpu()
+            for piece, (place, _, scored) in zip(losses.split(targeted.sum(1).tolist()), batch, strict=True):
+                results[place][scored : scored + len(piece)] = piece
     finally:
         model.train(was_training)
     return results

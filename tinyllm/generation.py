@@ -22,14 +22,23 @@ def filter_logits(logits: Tensor, config: GenerationConfig) -> Tensor:
     border the lower ids stay.
     """
     logits = logits.float() / config.temperature
-    ordered, order = logits.sort(descending=True, stable=True)  # likeliest first, (B, V)
     if config.top_k is not None:
-        ordered[:, config.top_k :] = -torch.inf
+        logits = logits.masked_fill(~_largest(logits, min(config.top_k, logits.shape[-1])), -torch.inf)
     if config.top_p is not None and config.top_p < 1:  # rounded sums reach 1 before the last token
+        ordered, order = logits.sort(descending=True, stable=True)  # likeliest first, (B, V)
         probabilities = ordered.softmax(-1)
         before = probabilities.cumsum(-1) - probabilities  # what the likelier ones hold together
-        ordered[before >= config.top_p] = -torch.inf
-    return torch.empty_like(logits).scatter_(-1, order, ordered)  # back in the vocabulary's order
+        excluded = torch.empty_like(before, dtype=torch.bool).scatter_(-1, order, before >= config.top_p)
+        logits = logits.masked_fill(excluded, -torch.inf)
+    return logits
+
+
+def _largest(logits: Tensor, number: int) -> Tensor:
+    """Where the `number` largest logits of each row stand: (B, V), bool. Much faster than sorting a vocabulary."""
+    border = logits.topk(number).values[:, -1:]  # (B, 1)
+    above, equal = logits > border, logits == border
+    room = number - above.sum(-1, keepdim=True)
+    return above | (equal & (equal.cumsum(-1) <= room))
 
 
 def next_tokens(logits: Tensor, config: GenerationConfig, generator: torch.Generator | None = None) -> Tensor:

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tinyllm.config import ModelConfig
+from tinyllm.linear import Linear, linear
 from tinyllm.loss import cross_entropy
 
 
@@ -44,8 +45,8 @@ class CausalSelfAttention(nn.Module):
         self.num_heads = config.num_heads
         self.dropout = config.dropout
         self.layer = layer
-        self.qkv = nn.Linear(config.embedding_dim, 3 * config.embedding_dim)
-        self.projection = nn.Linear(config.embedding_dim, config.embedding_dim)
+        self.qkv = Linear(config.embedding_dim, 3 * config.embedding_dim)
+        self.projection = Linear(config.embedding_dim, config.embedding_dim)
 
     def forward(self, x: Tensor, cache: KVCache | None = None) -> Tensor:
         """(B, T, C) -> (B, T, C). With a cache, `x` holds only the new tokens."""
@@ -68,9 +69,9 @@ class FeedForward(nn.Module):
 
     def __init__(self, config: ModelConfig):
         super().__init__()
-        self.expand = nn.Linear(config.embedding_dim, config.feedforward_dim)
+        self.expand = Linear(config.embedding_dim, config.feedforward_dim)
         self.activation = nn.GELU("tanh" if config.activation == "gelu_tanh" else "none")
-        self.projection = nn.Linear(config.feedforward_dim, config.embedding_dim)
+        self.projection = Linear(config.feedforward_dim, config.embedding_dim)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, T, C) -> (B, T, C)."""
@@ -132,7 +133,7 @@ class GPT(nn.Module):
         """
         hidden = self.hidden(token_ids, cache)
         if targets is None:
-            return F.linear(hidden, self.token_embedding.weight)  # (B, T, V): the head is the embedding, transposed
+            return linear(hidden, self.token_embedding.weight)  # (B, T, V): the head is the embedding, transposed
         return cross_entropy(hidden.flatten(0, 1), self.token_embedding.weight, targets.flatten())
 
     def hidden(self, token_ids: Tensor, cache: KVCache | None = None) -> Tensor:

@@ -5,8 +5,6 @@ import os
 import uuid
 from pathlib import Path
 
-import requests
-
 TIMEOUT = 5  # seconds until a connection is given up
 _GPT2_VOCABULARY = "https://openaipublic.blob.core.windows.net/gpt-2/encodings/main/"
 _GPT2_FILES = {  # name: SHA-256, the ones that tiktoken checks
@@ -30,6 +28,8 @@ def hub_endpoint() -> str:
 
 def check_reachable(address: str, needed_for: str, instead: str) -> None:
     """Raise ConnectionError, within 2 x TIMEOUT seconds, if nothing answers at `address`."""
+    import requests  # within a function, as it takes a tenth of a second that most imports of tinyllm do not need
+
     try:
         requests.head(address, timeout=TIMEOUT)
     except requests.RequestException as error:
@@ -44,6 +44,8 @@ def fetch_gpt2_vocabulary() -> None:
     tiktoken would download them itself, but waits for ever where the network swallows the connection. Raises
     ConnectionError if they cannot be had.
     """
+    import requests
+
     folder = Path(os.environ.get("TIKTOKEN_CACHE_DIR") or home() / "tiktoken")
     os.environ["TIKTOKEN_CACHE_DIR"] = str(folder)
     for name, sha256 in _GPT2_FILES.items():
