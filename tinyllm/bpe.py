@@ -99,22 +99,24 @@ def learn_merges(word_counts: dict[bytes, int], number: int) -> list[tuple[bytes
         tokens.append(tokens[pair[0]] + tokens[pair[1]])
         reversed_order.append(_reversed_order(tokens[merged]))
         merges.append((tokens[pair[0]], tokens[pair[1]]))
-        changed = set()
+        changes: defaultdict[tuple[int, int], int] = defaultdict(int)
         for place in words_with.pop(pair):
             before = words[place]
             after = words[place] = merge(before, pair, merged)
+            frequency = frequencies[place]
             for old in pairwise(before):
-                pair_counts[old] -= frequencies[place]
-                changed.add(old)
+                changes[old] -= frequency
             for new in pairwise(after):
-                pair_counts[new] += frequencies[place]
-                words_with[new].add(place)
-                changed.add(new)
-        for other in changed:
-            if pair_counts[other]:
-                heapq.heappush(heap, entry(other))
-            else:
-                del pair_counts[other]
+                changes[new] += frequency
+                if merged in new:
+                    words_with[new].add(place)
+        for other, change in changes.items():
+            if change:  # most pairs of these words are as many as before
+                pair_counts[other] += change
+                if pair_counts[other]:
+                    heapq.heappush(heap, entry(other))
+                else:
+                    del pair_counts[other]
     return merges
 
 

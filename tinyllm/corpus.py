@@ -80,7 +80,7 @@ def split_articles(lines: Iterable[str]) -> Iterator[str]:
     size = 0
     titled = False
     for before, line, after in _with_neighbours(lines):
-        is_title = _TITLE.fullmatch(line) is not None and before == after == "\n"
+        is_title = before == after == "\n" and _TITLE.fullmatch(line) is not None
         is_full = not titled and size >= _PIECE and line.strip()  # blank lines stay with the text before them
         if (is_title or is_full) and any(map(str.strip, document)):
             yield "".join(document)
