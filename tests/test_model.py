@@ -14,6 +14,7 @@ from torch.overrides import TorchFunctionMode
 
 from tinyllm import GPT, CausalSelfAttention, FeedForward, KVCache, ModelConfig, load_model, save_model
 from tinyllm import loss as loss_module
+from tinyllm.dropout_attention import dropout_attention
 
 
 def random_ids(config: ModelConfig, batch: int, length: int, seed: int = 0) -> Tensor:
@@ -136,7 +137,8 @@ def test_dropout_acts_in_training_only(tiny_config):
     torch.testing.assert_close(model(ids), without.train()(ids), rtol=0, atol=0)
 
 
-def test_dropout_acts_on_embeddings_attention_weights_and_both_branches(monkeypatch, tiny_config):
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])  # the package's own attention; PyTorch's
+def test_dropout_acts_on_embeddings_attention_weights_and_both_branches(monkeypatch, tiny_config, dtype):
     seen = []
     attend = torch.nn.functional.scaled_dot_product_attention
 
@@ -144,8 +146,14 @@ def test_dropout_acts_on_embeddings_attention_weights_and_both_branches(monkeypa
         seen.append(dropout_p)
         return attend(q, k, v, mask, dropout_p, **rest)
 
+    def watched_own(q, k, v, dropout):
+        assert q.dtype == torch.float32
+        seen.append(dropout)
+        return dropout_attention(q, k, v, dropout)
+
     monkeypatch.setattr(torch.nn.functional, "scaled_dot_product_attention", watched)
-    model = GPT(ModelConfig(**{**vars(tiny_config), "dropout": 0.25}))
+    monkeypatch.setattr("tinyllm.model.dropout_attention", watched_own)
+    model = GPT(ModelConfig(**{**vars(tiny_config), "dropout": 0.25})).to(dtype)
     counts = []
     for module in model.modules():
         if isinstance(module, torch.nn.Dropout):

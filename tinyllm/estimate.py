@@ -60,11 +60,11 @@ def flops_per_token(config: ModelConfig) -> float:
 def memory_bytes(config: RunConfig, device: str = "cpu", bytes_per_activation: int = 4) -> float:
     """Memory for a training step: 16 bytes a parameter, what forward keeps for backward, and the loss's logits.
 
-    A block keeps about 14 C + 2 F numbers per token. On a CPU with dropout, attention also keeps 4 H numbers for each
-    pair of tokens; fused attention on a GPU computes them again instead. Checked against measured peaks on a CPU.
+    A block keeps about 14 C + 2 F numbers per token. On a CPU with dropout, attention also keeps one byte per head for
+    each pair of tokens (half of them: causal); on a GPU it keeps none. Checked against measured peaks on a CPU.
     """
     model, rows = config.model, config.training.batch_size * config.model.context_length
-    pairs = 4 * model.num_heads * model.context_length if model.dropout and device == "cpu" else 0
+    pairs = model.num_heads * model.context_length / 8 if model.dropout and device == "cpu" else 0  # in 4-byte numbers
     per_token = model.num_layers * (14 * model.embedding_dim + 2 * model.feedforward_dim + pairs)
     logits_rows = rows if rows * model.vocab_size < THRESHOLD else CHUNK
     loss = 4 * model.vocab_size * (3 * logits_rows + model.embedding_dim)
