@@ -18,7 +18,7 @@ from tinyllm import doctor
 from tinyllm.config import GenerationConfig, RunConfig, near_names
 from tinyllm.data import prepare
 from tinyllm.distributed import is_first_process
-from tinyllm.estimate import UTILISATION, estimate
+from tinyllm.estimate import STEP_SHARE, UTILISATION, estimate
 from tinyllm.evaluation import Evaluation, FloorEvaluation
 from tinyllm.presets import PRESETS, get_preset
 from tinyllm.quickstart import quickstart
@@ -144,7 +144,7 @@ def _estimate(arguments: list[str]) -> dict[str, Any]:
     print(f"memory, about      {result.memory_bytes / 1e9:.2f} GB")
     speed = f"{result.flops_per_second / 1e9:,.0f} GFLOP/s in matrix products, measured now"
     print(f"device             {result.device}: {speed}")
-    print(f"time, about        {_duration(result.seconds)} at that speed")
+    print(f"time, about        {_duration(result.seconds)} at {STEP_SHARE:.0%} of that speed")
     elsewhere = ", ".join(f"{gpu} {_duration(seconds)}" for gpu, seconds in result.seconds_elsewhere.items())
     print(f"on a GPU, about    {elsewhere}, assuming {UTILISATION:.0%} of its peak")
     return dataclasses.asdict(result)
