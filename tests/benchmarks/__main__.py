@@ -1,7 +1,7 @@
 """`python tests/benchmarks`: tinyllm beside its peers and beside the machine's limit, in one table.
 
 Names choose parts: `python tests/benchmarks training sampling`. `--text` is the file whose articles make the corpora;
-without it they are TinyWiki's. It needs Linux, about 12 GB of memory, and half an hour on two cores.
+without it they are TinyWiki's. It needs Linux, about 12 GB of memory, and up to half an hour on two cores.
 """
 
 import argparse
