@@ -33,18 +33,18 @@ def _import(name: str) -> float:
 def main() -> None:
     scratch = isolate()  # before the imports that read the environment
     del os.environ["OMP_NUM_THREADS"]  # all cores, unlike in a test
-    import texts
+    import on_texts
 
-    import models
+    import on_models
 
     parts = {
         "import": lambda rounds, _: import_rows(2 * rounds),
-        "reading": lambda rounds, _: texts.reading_rows(rounds),
-        "vocabulary": texts.vocabulary_rows,
-        "preparing": texts.preparing_rows,
-        "evaluation": lambda rounds, _: models.evaluation_rows(rounds),
-        "sampling": lambda rounds, _: models.sampling_rows(rounds),
-        "training": lambda rounds, _: models.training_rows(rounds),
+        "reading": lambda rounds, _: on_texts.reading_rows(rounds),
+        "vocabulary": on_texts.vocabulary_rows,
+        "preparing": on_texts.preparing_rows,
+        "evaluation": lambda rounds, _: on_models.evaluation_rows(rounds),
+        "sampling": lambda rounds, _: on_models.sampling_rows(rounds),
+        "training": lambda rounds, _: on_models.training_rows(rounds),
     }
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("parts", nargs="*", choices=[*parts, []], help=f"any of {', '.join(parts)}; all by default")
