@@ -33,9 +33,8 @@ def _import(name: str) -> float:
 def main() -> None:
     scratch = isolate()  # before the imports that read the environment
     del os.environ["OMP_NUM_THREADS"]  # all cores, unlike in a test
-    import on_texts
-
     import on_models
+    import on_texts
 
     parts = {
         "import": lambda rounds, _: import_rows(2 * rounds),
