@@ -61,7 +61,7 @@ def test_imports_go_one_way():
     assert "training" in reaches("__main__")
     assert reaches("config") == set()
     assert reaches("tokenizer") <= {"bpe", "network"}
-    assert reaches("model") <= {"config", "loss"}
+    assert reaches("model") <= {"config", "dropout_attention", "linear", "loss"}
 
 
 def test_environment_and_pyproject_agree():
