@@ -552,10 +552,6 @@ KNOWN = [(name, function) for name in NAMES for function, _ in EXERCISES[name].m
 EQUIVALENT: dict[tuple[str, str], str] = {
     ("data.split_articles", "line 3: articles.copy() -> articles"): "shuffling the learner's own copy harms nobody",
     ("attention.scores", "line 3: -2 -> 2"): "the same of four dimensions",
-    (
-        "block.layer_norm",
-        "line 1: 1e-05 -> 2e-05",
-    ): "a default so small that no case can show it; another case gives eps",
     ("block.dropout", "line 8: torch.rand_like(x) >= p -> torch.rand_like(x) > p"): "a draw never is exactly p",
     ("training.learning_rate", "line 6: iteration < warmup -> iteration <= warmup"): "both lines meet at the peak",
     ("sampling.temperature", "line 5: 0 -> -1"): "the only dimension",

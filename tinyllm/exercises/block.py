@@ -21,8 +21,10 @@ from tinyllm.exercises.comparing import difference
             (3 * torch.randn(shape) + 1, torch.rand(shape[-1]) + 0.5, torch.randn(shape[-1]))
             for shape in ((1, 1, 4), (1, 3, 4), (2, 3, 4), (2, 5, 6))
         ]
+        # So small that eps counts: its default, and another.
+        + [(0.003 * torch.randn(1, 2, 4), torch.ones(4), torch.zeros(4))]
         + [(0.01 * torch.randn(1, 2, 4), torch.ones(4), torch.zeros(4), 1e-3)]
-    ),  # the last one is so small that eps counts
+    ),
     hint="Each token is a list of C numbers. Along which dimension do you take its mean, and what does keepdim do "
     "for the shapes?",
     why="Each token is normalised alone, so neither the batch nor the other tokens can change it. eps keeps a "
