@@ -1,11 +1,12 @@
 """What a run writes down as it goes: one line of JSON for each step and each measurement."""
 
+import contextlib
 import json
 import math
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from tinyllm.config import RunConfig
 from tinyllm.files import replace_text
@@ -31,25 +32,41 @@ def read_history(folder: Path) -> list[dict[str, Any]]:
 
 
 class History:
-    """`history.jsonl`, cut back to where the run goes on, and a line more with each point."""
+    """`history.jsonl`, cut back to where the run goes on, and a line more with each point.
+
+    A disk too full for a line does not stop a run: the points are kept, and written once there is room again.
+    """
 
     def __init__(self, folder: Path, start: int, writes: bool, on_step: OnStep | None, stop: threading.Event):
         # The measurement behind the last step kept was made before that checkpoint; a run that starts keeps nothing.
         points = read_history(folder) if start else []
         self.points = [point for point in points if point["iteration"] < start + ("validation_loss" in point)]
         self._on_step, self._stop = on_step, stop
-        self._file = None
+        self._path = folder / "history.jsonl" if writes else None
+        self._file: TextIO | None = None
         if writes:
-            path = folder / "history.jsonl"
-            replace_text(path, "".join(json.dumps(point) + "\n" for point in self.points))
-            self._file = path.open("a", encoding="utf-8", buffering=1)  # a line at a time, for whoever watches
+            self._open()
+
+    def _open(self) -> None:
+        """Write all points so far, and leave the file open for more."""
+        replace_text(self._path, "".join(json.dumps(point) + "\n" for point in self.points))
+        self._file = self._path.open("a", encoding="utf-8", buffering=1)  # a line at a time, for whoever watches
 
     def add(self, point: dict[str, Any]) -> None:
         self.points.append(point)
-        if self._file is not None:
-            self._file.write(json.dumps(point) + "\n")
-            if self._on_step is not None and self._on_step(point):
-                self._stop.set()
+        if self._path is None:
+            return
+        try:
+            if self._file is None:
+                self._open()
+            else:
+                self._file.write(json.dumps(point) + "\n")
+        except OSError as error:
+            if self._file is not None:
+                print(f"{self._path} could not be written ({error}); training goes on, and writes it when it can")
+            self._close()
+        if self._on_step is not None and self._on_step(point):
+            self._stop.set()
 
     def add_step(
         self, iteration: int, config: RunConfig, loss: float, norm: float, rate: float, seconds: float
@@ -71,5 +88,10 @@ class History:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._close()
+
+    def _close(self) -> None:
         if self._file is not None:
-            self._file.close()
+            with contextlib.suppress(OSError):  # what is left in its buffer is in `points` too
+                self._file.close()
+            self._file = None
