@@ -13,8 +13,17 @@ import torch
 from tinyllm import ModelConfig, SubWordTokenizer
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--slow", action="store_true", help="also run the long forms of the reliability tests")
+
+
 def pytest_configure() -> None:
     torch.set_num_threads(1)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if not config.getoption("--slow"):
+        items[:] = [item for item in items if not item.get_closest_marker("slow")]
 
 
 def pytest_unconfigure() -> None:

@@ -263,9 +263,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise ValueError(f"unknown command {command!r}{near_names(command, COMMANDS)}")
         with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
             result = COMMANDS[command][0](rest)
-    except (ValueError, OSError, RuntimeError) as error:
+    except (ValueError, OSError, RuntimeError, MemoryError) as error:
         # These are raised with a line that says what to do; more of it would hide that line.
-        print(f"tinyllm: {error}", file=sys.stderr)
+        print(f"tinyllm: {error or 'out of memory: use a smaller model or batch_size'}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("stopped; the same command goes on from the last checkpoint", file=sys.stderr)

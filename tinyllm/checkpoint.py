@@ -19,7 +19,7 @@ from torch import nn
 
 from tinyllm.config import ModelConfig, RunConfig
 from tinyllm.device import pick_device
-from tinyllm.files import new_folder, sha256, write_json
+from tinyllm.files import new_folder, read_json, remove_folder, sha256, write_json
 from tinyllm.model import GPT
 from tinyllm.tokenizer import Tokenizer, load_tokenizer
 
@@ -55,7 +55,7 @@ def save_checkpoint(
     run_folder = Path(config.run_folder)
     run_folder.mkdir(parents=True, exist_ok=True)
     for unfinished in run_folder.glob(".step-*"):
-        shutil.rmtree(unfinished)  # a process was killed while it wrote
+        shutil.rmtree(unfinished, ignore_errors=True)  # a process was killed while it wrote
     needed = 4 * 3 * sum(parameter.numel() for parameter in model.parameters())  # weights and AdamW's two averages
     free = shutil.disk_usage(run_folder).free
     if free < 1.05 * needed:
@@ -79,13 +79,13 @@ def read_checkpoint(folder: Path) -> Checkpoint:
     """Check every file of a checkpoint against its checksum. Raises ValueError that names the file that is wrong."""
     name = "checksums.json"
     try:
-        content = json.loads((folder / name).read_text(encoding="utf-8"))
+        content = read_json(folder / name)
         checksums = [(name, content[name]) for name in _FILES]
         for name, checksum in checksums:
             if sha256(folder / name) != checksum:
                 raise ValueError("not what was written")
         name = "config.json"
-        content = json.loads((folder / name).read_text(encoding="utf-8"))
+        content = read_json(folder / name)
         if content["format"] != _FORMAT:
             raise ValueError(f"its format is {content['format']}, this version reads {_FORMAT}")
         return Checkpoint(folder, content["iteration"], content["validation_loss"], RunConfig.from_dict(content["run"]))
@@ -128,14 +128,17 @@ def _prune(run_folder: Path) -> None:
     losses = {}
     for folder in folders:
         try:
-            losses[folder] = json.loads((folder / "config.json").read_text(encoding="utf-8"))["validation_loss"]
-        except (OSError, ValueError, KeyError):
+            losses[folder] = read_json(folder / "config.json")["validation_loss"]
+        except (OSError, ValueError, KeyError, TypeError):
             continue  # a torn one: `find_checkpoint` speaks of it
     measured = [folder for folder in folders if losses.get(folder) is not None]
     best = min(measured, key=losses.__getitem__) if measured else None
     for folder in folders[:-2]:
         if folder != best:
-            shutil.rmtree(folder)
+            try:
+                remove_folder(folder)
+            except OSError as error:
+                print(f"{folder} is no longer needed, but cannot be removed ({error})")
 
 
 def load_training_state(checkpoint: Checkpoint) -> dict[str, Any]:
@@ -172,9 +175,10 @@ def load_model(path: str | Path, device: str = "auto", which: Which = "best") ->
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
     except KeyError:
         raise ValueError(f"{path} does not say its configuration: it was not written by save_model") from None
-    except (SafetensorError, ValueError, TypeError) as error:
+    except (SafetensorError, ValueError, TypeError, RecursionError) as error:
         raise ValueError(f"{path} is not a model file: {error}") from None
-    model = GPT(config)
+    with torch.device("meta"):  # shapes without memory: the file may claim any size
+        model = GPT(config)
     load_weights(model, weights, path)
     return model.to(pick_device(device)).eval()
 
@@ -190,14 +194,18 @@ def resolve_checkpoint(path: Path, which: Which) -> Checkpoint:
 
 
 def load_weights(model: nn.Module, weights: dict[str, torch.Tensor], source: object) -> None:
-    """Put weights into a model. Raises ValueError that names the first tensor whose name or shape is another."""
+    """Put float32 copies of weights into a model, which may have been built on the "meta" device.
+
+    Raises ValueError that names the first tensor whose name or shape is another.
+    """
     own = model.state_dict()
     for name in sorted(own.keys() | weights.keys()):
         expected = tuple(own[name].shape) if name in own else "none"
         found = tuple(weights[name].shape) if name in weights else "none"
         if expected != found:
             raise ValueError(f"{source} does not fit this model: {name} has shape {found}, expected {expected}")
-    model.load_state_dict(weights)
+    copies = {name: tensor.float().clone(memory_format=torch.contiguous_format) for name, tensor in weights.items()}
+    model.load_state_dict(copies, assign=True)
 
 
 def load_checkpoint_tokenizer(checkpoint: Checkpoint) -> Tokenizer:

@@ -20,8 +20,8 @@ from tqdm.auto import tqdm
 
 from tinyllm.config import DataConfig
 from tinyllm.corpus import Corpus, load_corpus
-from tinyllm.files import new_folder, sha256, write_json
-from tinyllm.network import home
+from tinyllm.files import new_folder, read_json, sha256, write_json
+from tinyllm.network import home, not_writable
 from tinyllm.tokenizer import SubWordTokenizer, Tokenizer, load_tokenizer
 
 HELD_OUT = "held_out"  # the training articles that only watch
@@ -60,7 +60,7 @@ def prepare(config: DataConfig, vocab_size: int, progress: bool = True) -> Prepa
         vocab_size: how many tokens to learn where the tokenizer is learned from this text.
         progress: show a bar.
 
-    Raises ValueError for a corpus without text.
+    Raises ValueError for a corpus without text, OSError where the folder cannot be written.
     """
     corpus = load_corpus(config.data)
     recipe = {
@@ -72,10 +72,14 @@ def prepare(config: DataConfig, vocab_size: int, progress: bool = True) -> Prepa
     }
     key = hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()[:16]
     folder = home() / "prepared" / f"{Path(config.data).stem or 'data'}-{key}"
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{folder}.lock"):
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        held = FileLock(f"{folder}.lock").acquire()
+    except OSError as error:
+        raise not_writable(folder.parent, error) from None
+    with held:
         for unfinished in folder.parent.glob(f".{glob.escape(folder.name)}-*"):
-            shutil.rmtree(unfinished)  # a process was killed while it wrote
+            shutil.rmtree(unfinished, ignore_errors=True)  # a process was killed while it wrote
         if folder.exists():
             try:
                 return _open(folder, recipe)
@@ -87,7 +91,7 @@ def prepare(config: DataConfig, vocab_size: int, progress: bool = True) -> Prepa
 
 
 def _open(folder: Path, recipe: dict) -> PreparedData:
-    meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
+    meta = read_json(folder / "meta.json")
     if meta["recipe"] != recipe:
         raise ValueError("it was made from something else")
     if _checksum(meta) != meta["checksum"]:
@@ -99,6 +103,8 @@ def _open(folder: Path, recipe: dict) -> PreparedData:
     dtype = np.dtype(_dtype(tokenizer.vocab_size))
     splits = {}
     for split, counts in meta["splits"].items():
+        if not {f"{split}.bin", f"{split}-starts.npy"} <= meta["checksums"].keys():
+            raise ValueError(f"the split {split!r} has no checksums")
         tokens = np.memmap(folder / f"{split}.bin", dtype, mode="r")
         starts = np.load(folder / f"{split}-starts.npy", mmap_mode="r")
         splits[split] = TokenizedSplit(tokens, starts, counts["words"], counts["bytes"])

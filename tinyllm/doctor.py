@@ -50,7 +50,10 @@ def _examine() -> Iterator[Finding]:
     yield Finding("precision", f"{precision}, torch.compile {'on' if pick_compile(device) else 'off'} by default")
     yield _memory(device)
     yield _writable("run folders", Path.cwd(), "change to a folder you can write to")
-    yield _writable("cache", home(), "set TINYLLM_HOME to a folder you can write to")
+    try:
+        yield _writable("cache", home(), "set TINYLLM_HOME to a folder you can write to")
+    except OSError as error:
+        yield Finding("cache", "not here", str(error))
     try:
         fetch_gpt2_vocabulary()
         yield Finding("GPT-2 vocabulary", "here")

@@ -17,6 +17,14 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def read_json(path: Path) -> Any:
+    """Read JSON that may come from anybody. Raises OSError, or ValueError for what is not JSON."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
 def write_json(path: Path, content: Any) -> None:
     """Write readable JSON to a file that is still private to the caller (see `new_folder`)."""
     path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
@@ -27,21 +35,36 @@ def new_folder(target: Path) -> Iterator[Path]:
     """Fill a folder beside `target`; when the block ends without an error, it takes `target`'s place at once.
 
     Everything is flushed to the disk before the rename, so that a power cut cannot leave a torn folder under the
-    final name. After an error nothing is left behind.
+    final name. After an error nothing is left behind. Raises OSError.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = target.with_name(f".{target.name}-{uuid.uuid4().hex}")
+    unfinished = _hidden(target)
     unfinished.mkdir()
     try:
         yield unfinished
         for path in [*unfinished.iterdir(), unfinished]:
             flush(path)
         if target.exists():
-            shutil.rmtree(target)
+            remove_folder(target)
         unfinished.rename(target)
         flush(target.parent)
+    except OSError as error:
+        if error.errno and not error.filename:  # as of a disk that is full: a write does not say where it failed
+            raise OSError(error.errno, error.strerror, str(target)) from error
+        raise
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def remove_folder(folder: Path) -> None:
+    """Delete a folder: under its name it is whole, or gone. Raises OSError."""
+    hidden = _hidden(folder)
+    folder.rename(hidden)
+    shutil.rmtree(hidden, ignore_errors=True)
+
+
+def _hidden(target: Path) -> Path:
+    return target.with_name(f".{target.name}-{uuid.uuid4().hex}")
 
 
 def flush(path: Path) -> None:

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TextIO
 
+from tqdm.auto import tqdm
+
 from tinyllm.config import RunConfig
 from tinyllm.files import replace_text
 
@@ -19,15 +21,19 @@ def read_history(folder: Path) -> list[dict[str, Any]]:
 
     Steps hold iteration, training_loss, learning_rate, gradient_norm, tokens_per_second and seconds. Measurements
     hold iteration and validation_loss, on TinyWiki also entropy_floor (of the same articles) and by_label. Losses
-    are in nats per token; gradient_norm is None where float16 overflowed. A last line cut off by a crash is left out.
+    are in nats per token; gradient_norm is None where float16 overflowed. What a crash cut off or somebody altered
+    ends the list.
     """
     path = folder / "history.jsonl"
     points = []
-    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
+    for line in path.read_bytes().splitlines() if path.exists() else []:
         try:
-            points.append(json.loads(line))
-        except ValueError:
+            point = json.loads(line)
+        except (ValueError, RecursionError):
             break
+        if not (isinstance(point, dict) and isinstance(point.get("iteration"), int)):
+            break
+        points.append(point)
     return points
 
 
@@ -63,7 +69,7 @@ class History:
                 self._file.write(json.dumps(point) + "\n")
         except OSError as error:
             if self._file is not None:
-                print(f"{self._path} could not be written ({error}); training goes on, and writes it when it can")
+                tqdm.write(f"{self._path} could not be written ({error}); training goes on, and writes it when it can")
             self._close()
         if self._on_step is not None and self._on_step(point):
             self._stop.set()

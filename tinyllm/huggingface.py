@@ -3,11 +3,11 @@
 There each linear layer is a `Conv1D`, whose weight is stored as (in, out): the transpose of `nn.Linear`'s.
 """
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
@@ -15,6 +15,7 @@ from torch import Tensor
 from tinyllm.checkpoint import load_weights
 from tinyllm.config import ModelConfig
 from tinyllm.device import pick_device
+from tinyllm.files import read_json
 from tinyllm.model import GPT
 from tinyllm.network import check_reachable, hub_endpoint
 
@@ -97,7 +98,8 @@ def from_huggingface(settings: dict[str, Any], weights: dict[str, Tensor]) -> GP
     )
     # Some files name the parameters as in the model with a head, which is tied and so not needed.
     weights = {name.removeprefix("transformer."): tensor for name, tensor in weights.items()}
-    model = GPT(config)
+    with torch.device("meta"):
+        model = GPT(config)
     own = {}
     for ours, (theirs, transposed) in _names(config.num_layers).items():
         if theirs not in weights:
@@ -117,7 +119,7 @@ def load_gpt2(name: str = "gpt2", device: str = "auto") -> GPT:
     chosen = pick_device(device)
     paths = [folder / file for file in files] if folder.is_dir() else _fetch(name, files)
     try:
-        model = from_huggingface(json.loads(paths[0].read_text(encoding="utf-8")), load_file(paths[1]))
+        model = from_huggingface(read_json(paths[0]), load_file(paths[1]))
     except (OSError, SafetensorError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{name!r} does not hold a GPT-2 that can be loaded: {error}") from None
     return model.to(chosen)

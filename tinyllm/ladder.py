@@ -4,6 +4,7 @@ Chapters 02 to 06 each end with `short_run` and one more bar in the same chart. 
 show what an idea buys in the same 400 steps, not how far it gets.
 """
 
+import contextlib
 import json
 from dataclasses import dataclass
 
@@ -17,7 +18,7 @@ from tinyllm.config import TrainingConfig
 from tinyllm.corpus import TINYWIKI_CORPORA
 from tinyllm.data import HELD_OUT, Blocks, prepare
 from tinyllm.evaluation import label_tokens
-from tinyllm.files import replace_text
+from tinyllm.files import read_json, replace_text
 from tinyllm.network import home
 from tinyllm.optim import learning_rate, make_optimizer
 from tinyllm.presets import get_preset
@@ -137,10 +138,12 @@ def short_run(
 
 def remembered() -> dict[str, dict[str, float]]:
     """The results of the chapters that were run on this machine, oldest first."""
-    path = home() / "ladder.json"
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    try:
+        return read_json(home() / "ladder.json")
+    except (OSError, ValueError):  # none yet, or not readable: then the chart has fewer bars
+        return {}
 
 
 def _remember(name: str, result: dict[str, float]) -> None:
-    path = home() / "ladder.json"
-    replace_text(path, json.dumps(remembered() | {name: result}))
+    with contextlib.suppress(OSError):  # a full or read-only disk must not keep a learner from the result
+        replace_text(home() / "ladder.json", json.dumps(remembered() | {name: result}))

@@ -14,11 +14,21 @@ _GPT2_FILES = {  # name: SHA-256, the ones that tiktoken checks
 
 
 def home() -> Path:
-    """The folder for what is cached: TINYLLM_HOME, or `tinyllm` in the user's cache folder."""
-    if os.environ.get("TINYLLM_HOME"):
-        return Path(os.environ["TINYLLM_HOME"]).expanduser()
-    cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(cache).expanduser() / "tinyllm"
+    """The folder for what is cached: TINYLLM_HOME, or `tinyllm` in the user's cache folder.
+
+    Raises OSError where the user has no home folder, as in some containers.
+    """
+    try:
+        if os.environ.get("TINYLLM_HOME"):
+            return Path(os.environ["TINYLLM_HOME"]).expanduser()
+        return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "tinyllm"
+    except RuntimeError:
+        raise OSError("there is no home folder; set TINYLLM_HOME to a folder that can be written") from None
+
+
+def not_writable(folder: Path, error: OSError) -> OSError:
+    """The error to raise where a folder of the cache cannot be written."""
+    return OSError(f"{folder} cannot be written ({error.strerror}); set TINYLLM_HOME to a folder that can")
 
 
 def hub_endpoint() -> str:
@@ -63,7 +73,10 @@ def fetch_gpt2_vocabulary() -> None:
                 f"could not download GPT-2's vocabulary from {address} ({type(error).__name__}); go online once, copy "
                 f"the cached files of another machine into {folder}, or train a tokenizer with SubWordTokenizer.train"
             ) from None
-        folder.mkdir(parents=True, exist_ok=True)
-        unfinished = folder / f"{target.name}.{uuid.uuid4().hex}"
-        unfinished.write_bytes(response.content)
-        unfinished.replace(target)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            unfinished = folder / f"{target.name}.{uuid.uuid4().hex}"
+            unfinished.write_bytes(response.content)
+            unfinished.replace(target)
+        except OSError as error:
+            raise not_writable(folder, error) from None

@@ -17,6 +17,7 @@ from pathlib import Path
 import tiktoken
 
 from tinyllm.bpe import PATTERN, check_text, count_words, learn_merges
+from tinyllm.files import read_json
 from tinyllm.network import fetch_gpt2_vocabulary
 
 END_OF_TEXT = "<|endoftext|>"
@@ -289,7 +290,7 @@ def _check_special_tokens(special_tokens: Sequence[str]) -> None:
 def load_tokenizer(path: str | Path) -> Tokenizer:
     """Read any tokenizer saved by `save`. Raises ValueError if the file is not one."""
     try:
-        content = json.loads(Path(path).read_text(encoding="utf-8"))
+        content = read_json(Path(path))
         tokenizer = _from_json(content)
         if tokenizer.to_json() != content:
             raise ValueError("its content is not as `save` writes it")

@@ -307,12 +307,14 @@ def _held(folder: Path, processes: Processes) -> Iterator[None]:
     if not processes.first:
         yield
         return
-    folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / ".lock")
     try:
+        folder.mkdir(parents=True, exist_ok=True)
         lock.acquire(timeout=0)
     except Timeout:
         raise RuntimeError(f"{folder} is in use by another training: wait for it, or give another run_folder") from None
+    except OSError as error:
+        raise OSError(f"{folder} cannot be written ({error.strerror}): give another run_folder") from None
     try:
         yield
     finally:

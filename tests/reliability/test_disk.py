@@ -1,0 +1,177 @@
+"""A disk that fails: at any step of a save, for the history, for the cache. What was good stays good."""
+
+import errno
+import os
+import shutil
+from collections import namedtuple
+from pathlib import Path
+
+import pytest
+from disk import Disk, assert_all_whole, steps_of
+from test_checkpoint import contents, names
+from test_training import assert_same_end, quietly, small_run, written
+
+from tinyllm import checkpoint
+from tinyllm.__main__ import main
+from tinyllm.checkpoint import find_checkpoint
+from tinyllm.config import DataConfig
+from tinyllm.data import prepare
+from tinyllm.exercises import check
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EACCES], ids=["ENOSPC", "EACCES"])
+def test_a_save_that_fails_at_any_step_leaves_the_good_checkpoints_as_they_were(saved, monkeypatch, number):
+    """Iteration 4 becomes the best: a save that succeeds drops 1 and 2."""
+    original = saved.folder.with_name("original")
+    shutil.copytree(saved.folder, original)
+    before = contents(original)
+
+    def fail(paths):
+        raise OSError(number, os.strerror(number), *paths)
+
+    refused, steps = 0, steps_of(lambda: saved(4, 0.5), monkeypatch)
+    for step in range(steps):
+        shutil.rmtree(saved.folder)
+        shutil.copytree(original, saved.folder)
+        with monkeypatch.context() as patch:
+            Disk(patch, step, fail)
+            try:
+                saved(4, 0.5)
+            except OSError as error:
+                refused += 1
+                assert os.strerror(number) in str(error)
+                assert "step-000004" in str(error)
+        if "step-000004" not in names(saved.folder):
+            assert contents(saved.folder) == before
+        assert_all_whole(saved.folder)
+        saved(5, 0.1)  # once there is room again
+        assert names(saved.folder)[-1] == "step-000005"
+        assert_all_whole(saved.folder)
+    assert refused > 10
+
+
+def test_a_save_that_has_no_room_does_not_begin(saved, monkeypatch):
+    before = contents(saved.folder)
+    usage = namedtuple("usage", "total used free")(10**9, 10**9 - 1000, 1000)
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "disk_usage", lambda _: usage)
+        with pytest.raises(OSError, match="MB free"):
+            saved(4, 1.0)
+    assert contents(saved.folder) == before
+
+
+def test_an_old_checkpoint_that_cannot_be_removed_is_no_reason_to_stop(saved, monkeypatch, capsys):
+    def refuse(folder):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(folder))
+
+    monkeypatch.setattr(checkpoint, "remove_folder", refuse)
+    saved(4, 0.5)
+    assert find_checkpoint(saved.folder).iteration == 4
+    assert "step-000001" in capsys.readouterr().out
+
+
+class FullFor:
+    """`history.jsonl` on a disk that is full for a while: really, on /dev/full."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, opened: range):
+        self.opened = 0
+        path_open = Path.open
+
+        def wrapped(path, *arguments, **settings):
+            if "history.jsonl" in path.name and arguments != ("rb",):
+                self.opened += 1
+                if self.opened - 1 in opened:
+                    return path_open(Path("/dev/full"), *arguments, **settings)
+            return path_open(path, *arguments, **settings)
+
+        monkeypatch.setattr(Path, "open", wrapped)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full, as Linux has it")
+@pytest.mark.parametrize("full", [range(1, 2), range(1, 9)], ids=["a moment", "several steps"])
+def test_a_history_that_cannot_be_written_does_not_stop_the_run(
+    text, tmp_path, uninterrupted, full, monkeypatch, capsys
+):
+    with monkeypatch.context() as patch:
+        FullFor(patch, full)
+        run = quietly(small_run(text, tmp_path))
+    assert run.finished
+    said = [line for line in capsys.readouterr().out.splitlines() if "history.jsonl" in line]
+    assert len(said) == 1
+    assert "No space left" in said[0]
+    assert written(tmp_path) == run.history
+    assert_same_end(tmp_path, uninterrupted)
+
+
+def one_line(capsys: pytest.CaptureFixture) -> str:
+    printed = capsys.readouterr().err
+    assert printed.count("\n") == 1, printed
+    return printed
+
+
+NOT_A_FOLDER = "/dev/null/folder"  # cannot be made, not even by root
+
+
+def test_a_run_folder_that_cannot_be_written_is_one_line(capsys, text):
+    assert main(["train", "quickstart", "--run-folder", NOT_A_FOLDER]) == 1
+    line = one_line(capsys)
+    assert NOT_A_FOLDER in line
+    assert "give another run_folder" in line
+
+
+def test_a_cache_that_cannot_be_written_is_one_line(capsys, monkeypatch):
+    monkeypatch.setenv("TINYLLM_HOME", NOT_A_FOLDER)
+    assert main(["prepare", "quickstart"]) == 1
+    line = one_line(capsys)
+    assert NOT_A_FOLDER in line
+    assert "set TINYLLM_HOME" in line
+
+
+@pytest.fixture
+def no_home(monkeypatch):
+    """A container whose user has neither HOME nor a line in the list of users."""
+    for name in ("TINYLLM_HOME", "XDG_CACHE_HOME", "HOME", "TIKTOKEN_CACHE_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    import pwd
+
+    def unknown(number):
+        raise KeyError(number)
+
+    monkeypatch.setattr(pwd, "getpwuid", unknown)
+
+
+def test_a_missing_home_folder_is_one_line(capsys, no_home):
+    assert main(["prepare", "quickstart"]) == 1
+    assert "set TINYLLM_HOME" in one_line(capsys)
+
+
+def test_the_doctor_knows_what_to_do_without_a_home_folder(capsys, no_home):
+    main(["doctor"])
+    assert "set TINYLLM_HOME" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("trouble", ["no home", "not a folder"])
+def test_a_verdict_needs_no_disk(trouble, monkeypatch, request, capsys):
+    if trouble == "no home":
+        request.getfixturevalue("no_home")
+    else:
+        monkeypatch.setenv("TINYLLM_HOME", NOT_A_FOLDER)
+    check("data.next_token_pairs", lambda ids: ids)
+    assert capsys.readouterr().out
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full, as Linux has it")
+def test_a_corpus_that_does_not_fit_on_the_disk_leaves_nothing_behind(monkeypatch, tmp_path):
+    monkeypatch.setenv("TINYLLM_HOME", str(tmp_path))
+    path_open = Path.open
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            Path,
+            "open",
+            lambda path, *rest, **more: path_open(Path("/dev/full") if path.suffix == ".bin" else path, *rest, **more),
+        )
+        with pytest.raises(OSError, match="No space left") as refusal:
+            prepare(DataConfig(data="tinywiki"), 300, progress=False)
+    assert str(tmp_path) in str(refusal.value)
+    assert [path.suffix for path in (tmp_path / "prepared").iterdir()] == [".lock"]
+    assert prepare(DataConfig(data="tinywiki"), 300, progress=False).splits
