@@ -22,7 +22,7 @@ COUNTS = {
         "checkpoint_interval",
     ],
 }
-BAD_COUNTS = [0, -1, 1.0, 2.5, "8", True, None, math.nan, math.inf, [8]]
+BAD_COUNTS = [0, -1, 1.0, 2.5, "8", True, None, math.nan, math.inf, [8], 10**10, 10**400]
 BAD_SHARES = [-0.01, 1.0, 5, math.nan, "0.1", None, True, -math.inf, 10**400]
 BAD_RATES = [-1e-9, math.nan, math.inf, -math.inf, 10**400, "1e-3", None, True]
 BAD_SEEDS = [-1, 2**63, 10**30, 1.0, True, "0", math.nan]  # torch's generators take 64 bits
@@ -48,9 +48,9 @@ BAD = [
     *((TrainingConfig, "device", value) for value in [None, 0]),
     *((TrainingConfig, "compile", value) for value in [1, "yes", 0]),
     *((TrainingConfig, "seed", value) for value in [*BAD_SEEDS, None]),
-    *((GenerationConfig, "maximum_length", value) for value in [-1, 1.5, True, "9", None, math.nan]),
+    *((GenerationConfig, "maximum_length", value) for value in [-1, 1.5, True, "9", None, math.nan, 10**10]),
     *((GenerationConfig, "temperature", value) for value in [*BAD_RATES, 1e-7, 1e-40]),
-    *((GenerationConfig, "top_k", value) for value in [0, -1, 1.0, True, "5", math.nan]),
+    *((GenerationConfig, "top_k", value) for value in [0, -1, 1.0, True, "5", math.nan, 10**10]),
     *((GenerationConfig, "top_p", value) for value in [0, 0.0, -0.1, 1.01, True, "0.9", math.nan, math.inf]),
     *((GenerationConfig, "stop_tokens", value) for value in [5, 3.5, "ab", ("a",), (-1,), (True,), (1.0,), (None,)]),
     *((GenerationConfig, "seed", value) for value in BAD_SEEDS),

@@ -5,7 +5,6 @@ A run folder holds `step-000500/`, `step-001000/` ... Each is complete by itself
 """
 
 import json
-import pickle
 import re
 import shutil
 from dataclasses import asdict, dataclass
@@ -149,8 +148,10 @@ def load_training_state(checkpoint: Checkpoint) -> dict[str, Any]:
     path = checkpoint.folder / "training_state.pt"
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError):
-        raise ValueError(f"{path} is refused: it is not a training state as `train` writes it") from None
+    except Exception as error:  # bytes that `torch.load` does not expect become errors of any kind
+        raise ValueError(
+            f"{path} is refused: it is not a training state as `train` writes it ({type(error).__name__})"
+        ) from None
 
 
 def save_model(model: GPT, path: str | Path) -> None:

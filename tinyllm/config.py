@@ -24,10 +24,10 @@ def _is_whole(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-def _require_whole(config: object, least: int, *names: str) -> None:
+def _require_whole(config: object, least: int, most: int, *names: str) -> None:
     for name in names:
         value = getattr(config, name)
-        _require(_is_whole(value) and value >= least, name, value, f"a whole number, {least} or more")
+        _require(_is_whole(value) and least <= value <= most, name, value, f"a whole number from {least} to {most:,}")
 
 
 def _require_seed(config: object, name: str) -> None:
@@ -74,9 +74,10 @@ class ModelConfig:
     """The feed-forward layer's non-linearity: exact GELU, or GPT-2's tanh approximation of it."""
 
     def __post_init__(self) -> None:
-        _require_whole(
-            self, 1, "vocab_size", "context_length", "embedding_dim", "num_layers", "num_heads", "feedforward_dim"
-        )
+        # No model comes near these bounds; a file that claims more shall not make us allocate it.
+        _require_whole(self, 1, 10_000_000, "vocab_size", "context_length", "feedforward_dim")
+        _require_whole(self, 1, 100_000, "embedding_dim", "num_heads")
+        _require_whole(self, 1, 1_000, "num_layers")
         divides = self.embedding_dim % self.num_heads == 0
         _require(divides, "num_heads", self.num_heads, f"a divisor of embedding_dim ({self.embedding_dim})")
         _require_number(self, 0, 0.99, "dropout")
@@ -150,7 +151,7 @@ class TrainingConfig:
 
     def __post_init__(self) -> None:
         _require_whole(
-            self, 1, "max_iterations", "batch_size", "gradient_accumulation_steps", "evaluation_interval",
+            self, 1, 10**9, "max_iterations", "batch_size", "gradient_accumulation_steps", "evaluation_interval",
             "evaluation_blocks", "checkpoint_interval",
         )  # fmt: skip
         _require_number(self, 0, LARGEST, "max_learning_rate", "min_learning_rate", "weight_decay")
@@ -166,7 +167,7 @@ class TrainingConfig:
         _require(self.max_gradient_norm > 0, "max_gradient_norm", self.max_gradient_norm, "above 0")
         _require_seed(self, "seed")
         if self.warmup_iterations is not None:
-            _require_whole(self, 0, "warmup_iterations")
+            _require_whole(self, 0, 10**9, "warmup_iterations")
             fits = self.warmup_iterations < self.max_iterations
             _require(fits, "warmup_iterations", self.warmup_iterations, f"below max_iterations ({self.max_iterations})")
         pair = isinstance(self.betas, tuple | list) and len(self.betas) == 2
@@ -205,12 +206,12 @@ class GenerationConfig:
     """The same seed draws the same text; by default each call draws anew."""
 
     def __post_init__(self) -> None:
-        _require_whole(self, 0, "maximum_length")
+        _require_whole(self, 0, 10**9, "maximum_length")
         _require_number(self, 0, LARGEST, "temperature")
         usable = self.temperature == 0 or self.temperature >= 1e-6  # smaller ones overflow float32
         _require(usable, "temperature", self.temperature, "0, or 1e-6 or more")
         if self.top_k is not None:
-            _require_whole(self, 1, "top_k")
+            _require_whole(self, 1, 10**9, "top_k")
         if self.top_p is not None:
             _require_number(self, 0, 1, "top_p")
             _require(self.top_p > 0, "top_p", self.top_p, "above 0")

@@ -134,7 +134,10 @@ def _write(folder: Path, corpus: Corpus, config: DataConfig, vocab_size: int, re
     if config.tokenizer == "gpt2":
         tokenizer = SubWordTokenizer("gpt2")
     else:
-        tokenizer = SubWordTokenizer.train(documents("train"), vocab_size)
+        try:
+            tokenizer = SubWordTokenizer.train(documents("train"), vocab_size)
+        except ValueError as error:
+            raise ValueError(f"{config.data}: {error}") from None
     tokenizer.save(folder / "tokenizer.json")
     counts = {}
     for split in ["train", HELD_OUT, *(split for split in corpus.splits if split != "train")]:

@@ -229,8 +229,11 @@ def _restore(
         )
     model.load_state_dict(load_model(checkpoint.folder, "cpu").state_dict())
     state = load_training_state(checkpoint)
-    optimizer.load_state_dict(state["optimizer"])
-    scaler.load_state_dict(state["scaler"])
+    try:
+        optimizer.load_state_dict(state["optimizer"])
+        scaler.load_state_dict(state["scaler"])
+    except (ValueError, KeyError, TypeError, AttributeError, RuntimeError):
+        raise ValueError(f"{checkpoint.folder}/training_state.pt is not of a run with these settings") from None
     return checkpoint.iteration
 
 
