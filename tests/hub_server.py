@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +14,6 @@ import pyarrow
 import pyarrow.parquet
 
 REPOSITORY = "Salesforce/wikitext"
-COMMIT = "1" * 40
 
 
 def rows_of(text: str) -> list[str]:
@@ -51,11 +51,18 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(200, b"a hub")
         elif path == api or path.startswith(f"{api}/revision/"):
             siblings = [{"rfilename": name} for name in files]
-            self._send_json({"id": REPOSITORY, "sha": COMMIT, "private": False, "tags": [], "siblings": siblings})
+            self._send_json(
+                {"id": REPOSITORY, "sha": self.server.commit, "private": False, "tags": [], "siblings": siblings}
+            )
         elif path.startswith(f"{api}/tree/"):
             self._send_json(self._tree(path.removeprefix(f"{api}/tree/").partition("/")[2]))
         elif path.startswith(resolve) and (name := path.removeprefix(resolve).partition("/")[2]) in files:
-            self._send(200, files[name], {"ETag": f'"{_digest(files[name])}"'})
+            content = files[name]
+            first = int(self.headers.get("Range", "bytes=0-").removeprefix("bytes=").partition("-")[0])
+            headers = {"ETag": f'"{_digest(content)}"'}
+            if first:
+                headers["Content-Range"] = f"bytes {first}-{len(content) - 1}/{len(content)}"
+            self._send(206 if first else 200, content[first:], headers)
         else:
             self._send(404, b"", {"X-Error-Code": "EntryNotFound"})
 
@@ -79,10 +86,19 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _send(self, status: int, body: bytes, headers: dict[str, str] | None = None) -> None:
         self.send_response(status)
-        for name, value in {"X-Repo-Commit": COMMIT, "Content-Length": str(len(body)), **(headers or {})}.items():
+        for name, value in {
+            "X-Repo-Commit": self.server.commit,
+            "Content-Length": str(len(body)),
+            **(headers or {}),
+        }.items():
             self.send_header(name, value)
         self.end_headers()
-        if self.command != "HEAD":
+        if self.command == "HEAD":
+            return
+        if self.server.cut and body[:4] == b"PAR1":
+            self.wfile.write(body[: len(body) // 2])
+            self.connection.shutdown(socket.SHUT_RDWR)
+        else:
             self.wfile.write(body)
 
     def log_message(self, *_: object) -> None:
@@ -96,7 +112,8 @@ def _digest(content: bytes) -> str:
 class HubServer(ThreadingHTTPServer):
     """Serves `files` at `address`; every request so far is in `requests`.
 
-    With a status other than 200 it answers just that, except for its front page.
+    With a status other than 200 it answers just that, except for its front page; with `cut` each download of a
+    parquet file ends in the middle. Both may be changed while it runs.
     """
 
     daemon_threads = True
@@ -104,8 +121,14 @@ class HubServer(ThreadingHTTPServer):
     def __init__(self, files: dict[str, bytes], status: int):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.files, self.status = files, status
+        self.cut = False
         self.requests: list[str] = []
         self.address = f"http://127.0.0.1:{self.server_port}"
+
+    @property
+    def commit(self) -> str:
+        """Changes with the files, as in a git repository."""
+        return _digest(b"".join(name.encode() + content for name, content in self.files.items()))
 
 
 @contextmanager

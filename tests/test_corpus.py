@@ -190,6 +190,26 @@ def test_bytes_that_are_not_utf8_are_named_by_position(tmp_path, before):
         read(path)
 
 
+@pytest.mark.parametrize("content", [b"", b"not parquet at all", "cut"])
+def test_a_torn_parquet_file_is_named(tmp_path, content):
+    path = tmp_path / "torn.parquet"
+    if content == "cut":
+        pyarrow.parquet.write_table(pyarrow.table({"text": ["a cat\n"] * 1000}), path)
+        whole = path.read_bytes()
+        content = whole[:8] + bytes(len(whole) // 4) + whole[8 + len(whole) // 4 :]  # the footer is in order
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"torn\.parquet cannot be read as parquet") as refusal:
+        list(load_corpus(str(path)).documents("train"))
+    assert "\n" not in str(refusal.value)
+
+
+def test_parquet_of_numbers_is_refused(tmp_path):
+    path = tmp_path / "numbers.parquet"
+    pyarrow.parquet.write_table(pyarrow.table({"text": [1, 2, 3]}), path)
+    with pytest.raises(ValueError, match=r"numbers\.parquet holds int, not text"):
+        list(load_corpus(str(path)).documents("train"))
+
+
 def test_parquet_without_a_text_column_is_refused(tmp_path):
     path = write_parquet(tmp_path / "mine.parquet", ["a"], column="sentence")
     with pytest.raises(ValueError, match=r"mine\.parquet.*'text'.*sentence"):

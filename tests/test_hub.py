@@ -175,3 +175,30 @@ def test_rows_without_text_are_refused(tmp_path, texts):
         message = last_line(client(tmp_path, server.address, "ids"))
     assert "no column 'text' but ['words']" in message
     assert_names_the_ways_out(message)
+
+
+def test_rows_of_something_else_than_text_are_refused(tmp_path):
+    with hub(wikitext_files(NAME, {"train": [1, 2, 3]})) as server:
+        message = last_line(client(tmp_path, server.address, "ids"))
+    assert "Salesforce/wikitext wikitext-2-raw-v1 holds int, not text" in message
+
+
+@pytest.mark.parametrize("trouble", ["500", "cut", "a split is missing"])
+def test_after_a_hub_in_trouble_a_second_try_works(trouble, tmp_path, texts, downloaded):
+    """In the same caches, where the first try left whatever it had."""
+    files = wikitext_files(NAME, {split: rows_of(text) for split, text in texts.items()})
+    with hub(files) as server:
+        if trouble == "500":
+            server.status = 500
+        elif trouble == "cut":
+            server.cut = True
+        else:
+            server.files = wikitext_files(NAME, {"train": rows_of(texts["train"])})
+        message = last_line(client(tmp_path, server.address, "ids"))
+        assert_names_the_ways_out(message)
+        assert not list(tmp_path.rglob("*.bin"))
+        server.status, server.cut, server.files = 200, False, files
+        again = client(tmp_path, server.address, "ids")
+        assert again.returncode == 0, again.stderr
+    assert result(tmp_path)["ids"] == downloaded[1]["ids"]
+    assert result(tmp_path)["counts"] == downloaded[1]["counts"]

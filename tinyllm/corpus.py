@@ -116,29 +116,40 @@ def _hub_lines(name: str, split: str) -> Iterator[str]:
     if "text" not in rows.column_names:
         raise ValueError(f"{HUB_NAME} {name} has no column 'text' but {rows.column_names}; {WAYS_OUT}")
     for batch in rows.iter(batch_size=1000):
-        yield from map(_row_line, batch["text"])
+        yield from _row_lines(batch["text"], f"{HUB_NAME} {name}")
 
 
-def _row_line(row: str | None) -> str:
-    """A row of a table as a line. WikiText's end in a newline, blank ones aside; other people's may not."""
-    return row if row and row.endswith("\n") else f"{row or ''}\n"
+def _row_lines(rows: Iterable[str | None], source: object) -> Iterator[str]:
+    """Rows of a table as lines. WikiText's end in a newline, blank ones aside; other people's may not."""
+    for row in rows:
+        if not isinstance(row, str | None):
+            raise ValueError(f"the column 'text' of {source} holds {type(row).__name__}, not text")
+        yield row if row and row.endswith("\n") else f"{row or ''}\n"
 
 
 def _file_lines(path: Path) -> Iterator[str]:
     if path.suffix.lower() == ".parquet":
-        import pyarrow.parquet
-
-        with pyarrow.parquet.ParquetFile(path) as file:
-            if "text" not in file.schema_arrow.names:
-                raise ValueError(f"{path} has no column 'text' but {file.schema_arrow.names}")
-            for batch in file.iter_batches(columns=["text"]):
-                yield from map(_row_line, batch.column(0).to_pylist())
+        yield from _parquet_lines(path)
         return
     try:
         with path.open(encoding="utf-8-sig") as file:
             yield from file
     except UnicodeDecodeError:
         raise ValueError(f"{path} is not UTF-8 text: {_first_bad_byte(path)}; convert it first") from None
+
+
+def _parquet_lines(path: Path) -> Iterator[str]:
+    import pyarrow.parquet
+
+    try:
+        with pyarrow.parquet.ParquetFile(path) as file:
+            if "text" not in file.schema_arrow.names:
+                raise ValueError(f"{path} has no column 'text' but {file.schema_arrow.names}")
+            for batch in file.iter_batches(columns=["text"]):
+                yield from _row_lines(batch.column(0).to_pylist(), path)
+    except (pyarrow.ArrowException, OSError) as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"{path} cannot be read as parquet ({reason}): download it again") from None
 
 
 def _first_bad_byte(path: Path) -> str:
