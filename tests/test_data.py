@@ -319,22 +319,22 @@ def count(self, texts):
     return encode_batch(self, texts)
 SubWordTokenizer.encode_batch = count
 Path(sys.argv[2]).touch()
-while not Path(sys.argv[3]).exists():
+while not all(Path(sign).exists() for sign in sys.argv[3:]):
     time.sleep(0.01)
 data = prepare(DataConfig(data=sys.argv[1]), 50257, progress=False)
 print(int(data.splits["train"].tokens.astype("int64").sum()), data.folder)
 """
 
 
-def test_two_processes_end_with_one_good_cache(config, home, tmp_path):
-    signs = [str(tmp_path / "one"), str(tmp_path / "two")]
+def test_four_processes_end_with_one_good_cache(config, home, tmp_path):
+    signs = [str(tmp_path / name) for name in ("one", "two", "three", "four")]
     processes = [
-        subprocess.Popen([sys.executable, "-c", PREPARE, config.data, *order], stdout=subprocess.PIPE, text=True)
-        for order in (signs, signs[::-1])
+        subprocess.Popen([sys.executable, "-c", PREPARE, config.data, sign, *signs], stdout=subprocess.PIPE, text=True)
+        for sign in signs
     ]
     outputs = [process.communicate(timeout=120)[0] for process in processes]
-    assert [process.returncode for process in processes] == [0, 0]
-    assert sorted(output.count("tokenised") for output in outputs) == [0, 2]  # one did it all, the other waited
+    assert [process.returncode for process in processes] == [0] * 4
+    assert sorted(output.count("tokenised") for output in outputs) == [0, 0, 0, 2]  # one did it all, the others waited
     assert len({output.splitlines()[-1] for output in outputs}) == 1
     folders = [path for path in (home / "prepared").iterdir() if path.is_dir()]
     assert len(folders) == 1

@@ -482,6 +482,9 @@ def test_a_folder_in_use_is_refused_and_free_again_after_a_kill(text, tmp_path):
         assert str(tmp_path) in str(refusal.value)
         process.send_signal(signal.SIGKILL)
         process.wait()
+    (tmp_path / ".lock").unlink()
+    with in_another_process(config, pause=60), pytest.raises(RuntimeError, match="in use"):
+        quietly(config)
     assert quietly(config).finished
 
 

@@ -1,0 +1,25 @@
+"""Run the tests with the versions that Colab has, in a new virtual environment: `python tests/reliability/colab.py`.
+
+Whatever else stands on the command line goes to pytest. Needs the network, and a quarter of an hour or more.
+"""
+
+import subprocess
+import sys
+import tempfile
+import venv
+from pathlib import Path
+
+COLAB = ["torch==2.13.*", "datasets==4.0.0", "ipywidgets==7.7.1", "matplotlib==3.10.*", "numpy==2.1.*"]
+ROOT = Path(__file__).parents[2]
+
+
+def main() -> int:
+    with tempfile.TemporaryDirectory() as folder:
+        venv.create(folder, with_pip=True)
+        python = Path(folder) / "bin" / "python"
+        subprocess.run([python, "-m", "pip", "install", "--quiet", "--editable", f"{ROOT}[test]", *COLAB], check=True)
+        return subprocess.run([python, "-m", "pytest", *sys.argv[1:]], cwd=ROOT).returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main())
