@@ -238,3 +238,23 @@ def test_from_dict_refuses_bad_values_by_name():
     content["model"]["num_layers"] = 0
     with pytest.raises(ValueError, match=r"^num_layers must be"):
         RunConfig.from_dict(content)
+
+
+ANYTHING = st.one_of(
+    st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=8), st.lists(st.integers(), max_size=3),
+    st.dictionaries(st.text(max_size=3), st.integers(), max_size=2), st.binary(max_size=3), st.complex_numbers(),
+)  # fmt: skip
+FIELDS = [(kind, f.name) for kind in (ModelConfig, DataConfig, TrainingConfig, GenerationConfig, RunConfig)
+          for f in dataclasses.fields(kind)]  # fmt: skip
+
+
+@pytest.mark.parametrize(("kind", "name"), FIELDS)
+@given(value=ANYTHING)
+def test_anything_else_is_a_value_that_works_or_an_error_that_names_a_field(kind, name, value):
+    try:
+        config = kind(**{name: value})
+    except ValueError as error:
+        assert any(str(error).startswith(f"{field.name} must be ") for field in dataclasses.fields(kind))
+        assert "\n" not in str(error)
+    else:
+        assert kind is RunConfig or kind(**json.loads(json.dumps(dataclasses.asdict(config)))) == config

@@ -5,6 +5,7 @@ import gc
 import json
 import math
 import os
+import shutil
 import subprocess
 import sys
 import weakref
@@ -233,11 +234,23 @@ def damage_flip(path: Path) -> None:
     path.write_bytes(content)
 
 
+def damage_empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def damage_replace(path: Path) -> None:
+    """By the same file of another corpus."""
+    other = path.parents[2] / "other.txt"
+    other.write_text("\n = Another = \n\n text \n" * 9)
+    config = DataConfig(data=str(other), tokenizer="bpe", validation_fraction=0.5)
+    shutil.copy(prepare(config, 300, progress=False).folder / path.name, path)
+
+
 FILES = ["train.bin", "held_out.bin", "train-starts.npy", "held_out-starts.npy", "tokenizer.json", "meta.json"]
 
 
 @pytest.mark.parametrize("name", FILES)
-@pytest.mark.parametrize("damage", [damage_cut, damage_flip, Path.unlink])
+@pytest.mark.parametrize("damage", [damage_cut, damage_flip, damage_empty, damage_replace, Path.unlink])
 def test_a_damaged_cache_is_noticed_and_made_again(config, capsys, name, damage):
     good = prepare(config, 50_257, progress=False)
     assert sorted(path.name for path in good.folder.iterdir()) == sorted(FILES)

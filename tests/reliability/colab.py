@@ -18,7 +18,7 @@ def main() -> int:
         venv.create(folder, with_pip=True)
         python = Path(folder) / "bin" / "python"
         subprocess.run([python, "-m", "pip", "install", "--quiet", "--editable", f"{ROOT}[test]", *COLAB], check=True)
-        return subprocess.run([python, "-m", "pytest", *sys.argv[1:]], cwd=ROOT).returncode
+        return subprocess.run([python, "-m", "pytest", "--nbval", *sys.argv[1:]], cwd=ROOT).returncode
 
 
 if __name__ == "__main__":

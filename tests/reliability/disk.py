@@ -10,7 +10,8 @@ import torch
 
 from tinyllm import checkpoint
 
-STEPS = [(os, "mkdir"), (os, "fsync"), (os, "rename"), (io, "open"), (checkpoint, "save_file"), (torch, "save")]
+STEPS = [(os, name) for name in ("mkdir", "fsync", "rename", "unlink", "rmdir")]
+STEPS += [(io, "open"), (checkpoint, "save_file"), (torch, "save")]
 
 
 class Disk:
@@ -27,7 +28,7 @@ class Disk:
             if self.steps - 1 == self._at:
                 if name in ("save_file", "save"):
                     Path(arguments[1]).write_bytes(b"half of it")
-                paths = arguments[:1] if name in ("mkdir", "rename", "open") else ()
+                paths = arguments[:1] if name in ("mkdir", "rename", "unlink", "rmdir", "open") else ()
                 self._accident(tuple(map(str, paths)))
             return function(*arguments, **settings)
 
