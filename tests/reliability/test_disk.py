@@ -1,6 +1,7 @@
 """A disk that fails: at any step of a save, for the history, for the cache. What was good stays good."""
 
 import errno
+import itertools
 import os
 import shutil
 from collections import namedtuple
@@ -70,30 +71,24 @@ def test_an_old_checkpoint_that_cannot_be_removed_is_no_reason_to_stop(saved, mo
     assert "step-000001" in capsys.readouterr().out
 
 
-class FullFor:
-    """`history.jsonl` on a disk that is full for a while: really, on /dev/full."""
+def fill_the_disk(patch: pytest.MonkeyPatch, times: range) -> None:
+    """From here on, opening `history.jsonl` for the so-manieth time really opens a full disk."""
+    path_open, opened = Path.open, itertools.count()
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, opened: range):
-        self.opened = 0
-        path_open = Path.open
+    def wrapped(path, mode="r", *arguments, **settings):
+        full = "history.jsonl" in path.name and mode != "rb" and next(opened) in times
+        return path_open(Path("/dev/full") if full else path, mode, *arguments, **settings)
 
-        def wrapped(path, *arguments, **settings):
-            if "history.jsonl" in path.name and arguments != ("rb",):
-                self.opened += 1
-                if self.opened - 1 in opened:
-                    return path_open(Path("/dev/full"), *arguments, **settings)
-            return path_open(path, *arguments, **settings)
-
-        monkeypatch.setattr(Path, "open", wrapped)
+    patch.setattr(Path, "open", wrapped)
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full, as Linux has it")
-@pytest.mark.parametrize("full", [range(1, 2), range(1, 9)], ids=["a moment", "several steps"])
+@pytest.mark.parametrize("times", [range(1, 2), range(1, 9)], ids=["a moment", "several steps"])
 def test_a_history_that_cannot_be_written_does_not_stop_the_run(
-    text, tmp_path, uninterrupted, full, monkeypatch, capsys
+    text, tmp_path, uninterrupted, times, monkeypatch, capsys
 ):
     with monkeypatch.context() as patch:
-        FullFor(patch, full)
+        fill_the_disk(patch, times)
         run = quietly(small_run(text, tmp_path))
     assert run.finished
     said = [line for line in capsys.readouterr().out.splitlines() if "history.jsonl" in line]
