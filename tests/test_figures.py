@@ -74,7 +74,7 @@ def test_every_committed_picture_is_drawn_and_small(drawn):
 
 def test_committed_pictures_are_the_ones_drawn_now(drawn):
     for name, path in drawn.items():
-        # Means over 32 x 32 pixels. Letters that matplotlib 3.9 to 3.11 set differently move them by 9 of 255 at most;
+        # Means over 32 x 32 pixels. Letters that matplotlib 3.9 to 3.11 set differently move most by 9 of 255 at most;
         # a floor drawn at 0.34 for 0.32, losses 3% higher, a block less or another blue move one by 15 or more.
         fresh, committed = (np.asarray(Image.open(p).convert("RGB").reduce(32), float) for p in (path, FIGURES / name))
         assert fresh.shape == committed.shape, name

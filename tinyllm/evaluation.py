@@ -91,7 +91,7 @@ def surprises(model: GPT, sequences: Sequence[np.ndarray], stride: int | None = 
             targeted = targeted.to(device)
             losses = token_losses(hidden[targeted], model.token_embedding.weight, ids[:, 1:][targeted]).cpu()
             for piece, (place, _, scored) in zip(losses.split(targeted.sum(1).tolist()), batch, strict=True):
-                results[place][scored : scored + len(piece)] = piece
+                results[place][scored : scored + len(piece)] = piece.numpy()
     finally:
         model.train(was_training)
     return results

