@@ -152,7 +152,7 @@ def test_dropout_acts_on_embeddings_attention_weights_and_both_branches(monkeypa
         return dropout_attention(q, k, v, dropout)
 
     monkeypatch.setattr(torch.nn.functional, "scaled_dot_product_attention", watched)
-    monkeypatch.setattr("tinyllm.model.dropout_attention", watched_own)
+    monkeypatch.setattr("tinyllm.attention.dropout_attention", watched_own)
     model = GPT(ModelConfig(**{**vars(tiny_config), "dropout": 0.25})).to(dtype)
     counts = []
     for module in model.modules():
