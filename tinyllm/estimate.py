@@ -85,12 +85,15 @@ def memory_bytes(config: RunConfig, device: str = "cpu", bytes_per_activation: i
     """Memory for a training step: 16 bytes a parameter, what forward keeps for backward, and the loss's logits.
 
     Of the 16 bytes AdamW's two averages take 8; Muon has one, for the matrices in the blocks. A block keeps about
-    14 C + 2 F numbers per token. On a CPU with dropout, attention also keeps one byte per head for each pair of tokens
-    (half of them: causal); on a GPU it keeps none. Checked against measured peaks on a CPU.
+    14 C + 2 F numbers per token; RMSNorms add 2 C, rotary positions 3 C, QK-norm 5 C, SwiGLU's gate 2 F. On a CPU with
+    dropout, attention also keeps one byte per head for each pair of tokens (half of them: causal); on a GPU it keeps
+    none. Checked against measured peaks on a CPU, the additions against what autograd keeps there.
     """
     model, rows = config.model, config.training.batch_size * config.model.context_length
     pairs = model.num_heads * model.context_length / 8 if model.dropout and device == "cpu" else 0  # in 4-byte numbers
-    per_token = model.num_layers * (14 * model.embedding_dim + 2 * model.feedforward_dim + pairs)
+    widths = 14 + 2 * (model.norm == "rmsnorm") + 3 * (model.positions == "rotary") + 5 * model.qk_norm
+    inner = 4 if model.activation == "swiglu" else 2
+    per_token = model.num_layers * (widths * model.embedding_dim + inner * model.feedforward_dim + pairs)
     logits_rows = rows if rows * model.vocab_size < THRESHOLD else CHUNK
     loss = 4 * model.vocab_size * (3 * logits_rows + model.embedding_dim)
     averages = 8 * count_parameters(model)

@@ -28,7 +28,7 @@ def _by_dimension(parameters: list[Tensor], weight_decay: float) -> list[dict]:
 
 
 def muon_groups(model: nn.Module, weight_decay: float) -> tuple[list[dict], list[dict]]:
-    """Muon's groups and AdamW's. The weights of linear layers go to Muon; embeddings (so the tied head) and vectors stay.
+    """Muon's groups, the weights of linear layers, and AdamW's: embeddings (so the tied head too) and vectors.
 
     A group of Muon's says in `row_sizes` which rows of its matrices belong together: queries, keys and values are three
     matrices in one. None: all rows.
