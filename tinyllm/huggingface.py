@@ -41,6 +41,8 @@ class _Layout:
     """What stands before their names in a block; the layer's number follows."""
     model: str
     """What stands before all their names in a model with a head (which is tied, and so not needed)."""
+    dropout: float
+    """What silence about it means."""
     transposed: bool
     """Whether the matrices of linear layers are."""
 
@@ -79,6 +81,7 @@ _GPT2 = _Layout(
     },
     prefix="h",
     model="transformer.",
+    dropout=0.1,
     transposed=True,
 )
 _ROPE = {"rope_theta": ROTARY_BASE, "rope_type": "default"}
@@ -123,6 +126,7 @@ _LLAMA = _Layout(
     },
     prefix="layers",
     model="model.",
+    dropout=0.0,
     transposed=False,
 )
 _LAYOUTS = {"gpt2": _GPT2, "llama": _LLAMA}
@@ -180,13 +184,9 @@ def from_huggingface(settings: dict[str, Any], weights: dict[str, Tensor]) -> GP
         found = silent if settings.get(name) is None else settings[name]
         if found != known:
             raise ValueError(f"{name} {found!r} is not supported, only {known!r}")
-    optional = (
-        {"dropout": 0.1, "feedforward_dim": 4 * settings.get("n_embd", 0)} if kind == "gpt2" else {"dropout": 0.0}
-    )
-    sizes = {
-        ours: optional[ours] if settings.get(theirs) is None and ours in optional else settings[theirs]
-        for ours, theirs in layout.fields.items()
-    }
+    sizes = {ours: settings.get(theirs) for ours, theirs in layout.fields.items()}
+    silent = {"dropout": layout.dropout, "feedforward_dim": 4 * settings[layout.fields["embedding_dim"]]}
+    sizes |= {name: value for name, value in silent.items() if sizes[name] is None}
     chosen = {"activation": _activation(settings)} if kind == "gpt2" else {}
     config = ModelConfig(**sizes, **layout.choices, **chosen)
     if settings.get("head_dim") not in (None, config.head_dim):
