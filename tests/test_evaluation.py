@@ -89,7 +89,7 @@ def test_each_token_is_scored_once_and_with_enough_in_view(lengths, context_leng
         stride = context_length
     calls = []
 
-    def fake_losses(hidden: torch.Tensor, weight: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    def fake_losses(hidden: torch.Tensor, weight: torch.Tensor, targets: torch.Tensor, _: None) -> torch.Tensor:
         calls.append(len(targets))
         return targets + hidden[:, 0] / 1000
 
