@@ -12,7 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from tinyllm import GPT, PRESETS, ModelConfig, RunConfig, TrainingConfig
 from tinyllm.config import Activation, Norm, Positions
-from tinyllm.estimate import count_parameters, estimate, flops_per_token, measure_flops, memory_bytes
+from tinyllm.estimate import count_parameters, estimate, flops_per_token, measure_flops, memory_bytes, optimizer_flops
 from tinyllm.optim import make_optimizer
 
 sizes = st.integers(1, 40)
@@ -67,6 +67,12 @@ def test_the_reference_model_is_counted_by_hand():
     assert count_parameters(ModelConfig()) == 51_213_824
 
 
+def test_the_modern_model_is_no_larger_than_the_reference_by_more_than_a_hundredth():
+    modern, classic = PRESETS["wikitext103-modern"], PRESETS["wikitext103"]
+    assert count_parameters(modern.model) <= 1.01 * count_parameters(classic.model)
+    assert modern.dataset == classic.dataset
+
+
 @pytest.mark.parametrize("chosen", SOME_CHOICES)
 @pytest.mark.parametrize("context_length", [16, 256])
 def test_flops_are_three_times_the_forward_pass_that_torch_counts(context_length, chosen):
@@ -78,6 +84,27 @@ def test_flops_are_three_times_the_forward_pass_that_torch_counts(context_length
     with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
         model(ids)
     assert flops_per_token(config) * ids.numel() == 3 * counter.get_total_flops()
+
+
+@pytest.mark.parametrize("chosen", SOME_CHOICES)
+def test_an_optimizer_step_has_the_products_that_torch_counts(chosen):
+    sizes = {"embedding_dim": 32, "num_layers": 3, "num_heads": 4, "feedforward_dim": 80}
+    run = RunConfig(model=ModelConfig(vocab_size=97, context_length=16, **sizes, **chosen))
+    for config in (run, run.replace(optimizer="muon")):
+        model = GPT(config.model)
+        optimizer = make_optimizer(model, config.training)
+        model(torch.zeros(1, 4, dtype=torch.long), torch.zeros(1, 4, dtype=torch.long)).backward()
+        with FlopCounterMode(display=False) as counter:
+            optimizer.step()
+        assert optimizer_flops(config) == counter.get_total_flops()
+    assert optimizer_flops(run) == 0 < optimizer_flops(config)
+
+
+def test_muons_products_are_part_of_the_predicted_time(monkeypatch):
+    monkeypatch.setattr("tinyllm.estimate.measure_flops", lambda *_: 1e9)
+    config = RunConfig().replace(max_iterations=10, device="cpu")
+    longer = estimate(config.replace(optimizer="muon")).seconds - estimate(config).seconds
+    assert longer == pytest.approx(10 * optimizer_flops(config.replace(optimizer="muon")) / 0.7e9)
 
 
 def test_the_whole_estimate_fits_together():

@@ -81,6 +81,21 @@ def flops_per_token(config: ModelConfig) -> float:
     return 3 * 2 * (matrices + attention)
 
 
+def optimizer_flops(config: RunConfig) -> float:
+    """Multiplications and additions of one optimizer step: five times three products of each of Muon's matrices.
+
+    With the smaller side m and the larger n they cost 2 m^2 n, 2 m^3 and 2 m^2 n. AdamW multiplies no matrices: 0.
+    """
+    if config.training.optimizer == "adamw":
+        return 0.0
+    model, C = config.model, config.model.embedding_dim
+    kv_dim = model.kv_heads * model.head_dim
+    feedforward = [(C, model.feedforward_dim)] * _feedforward_matrices(model)
+    shapes = [(C, C), (C, kv_dim), (C, kv_dim), (C, C), *feedforward]
+    sides = [(min(shape), max(shape)) for shape in shapes]
+    return model.num_layers * sum(5 * (4 * m * m * n + 2 * m**3) for m, n in sides)
+
+
 def memory_bytes(config: RunConfig, device: str = "cpu", bytes_per_activation: int = 4) -> float:
     """Memory for a training step: 16 bytes a parameter, what forward keeps for backward, and the loss's logits.
 
@@ -115,6 +130,7 @@ def estimate(config: RunConfig) -> Estimate:
     )
     speed = measure_flops(config.model, training.batch_size, device, precision)
     per_token = flops_per_token(config.model)
+    flops = tokens * per_token + training.max_iterations * optimizer_flops(config)
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
     return Estimate(
         parameters=count_parameters(config.model),
@@ -123,8 +139,8 @@ def estimate(config: RunConfig) -> Estimate:
         memory_bytes=memory_bytes(config, device.type, torch.finfo(precision).bits // 8),
         device=name,
         flops_per_second=speed,
-        seconds=tokens * per_token / (STEP_SHARE * speed),
-        seconds_elsewhere={gpu: tokens * per_token / (peak * UTILISATION) for gpu, peak in PEAKS.items()},
+        seconds=flops / (STEP_SHARE * speed),
+        seconds_elsewhere={gpu: flops / (peak * UTILISATION) for gpu, peak in PEAKS.items()},
     )
 
 

@@ -49,7 +49,7 @@ def train(config: str | RunConfig, *, on_step: OnStep | None = None, progress: b
     """Train a model, or go on where an earlier call with the same configuration stopped.
 
     Args:
-        config: the name of a preset ("quickstart", "laptop", "wikitext103"), or a `RunConfig`.
+        config: the name of a preset ("quickstart", "laptop", "wikitext103", "wikitext103-modern"), or a `RunConfig`.
         on_step: called with each point of the history as it is made. It stops the run by returning True.
         progress: show a bar.
         overrides: any field of the configuration by its name, as in `train("laptop", data="my.txt")`.
