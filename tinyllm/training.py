@@ -37,7 +37,7 @@ from tinyllm.distributed import Processes, join_processes
 from tinyllm.evaluation import FloorEvaluation, evaluate_articles
 from tinyllm.history import History, OnStep, read_history
 from tinyllm.model import GPT
-from tinyllm.optim import learning_rate, make_optimizer
+from tinyllm.optim import MuonAndAdamW, learning_rate, make_optimizer
 from tinyllm.presets import get_preset
 from tinyllm.run import Run
 from tinyllm.tokenizer import GPT2_VOCAB_SIZE
@@ -157,7 +157,7 @@ def _train(
 def train_step(
     model: nn.Module,
     batches: Sequence[tuple[Tensor, Tensor]],
-    optimizer: torch.optim.Optimizer,
+    optimizer: torch.optim.Optimizer | MuonAndAdamW,
     scaler: torch.amp.GradScaler,
     max_gradient_norm: float,
     precision: torch.dtype = torch.float32,
@@ -218,7 +218,7 @@ def _restore(
     config: RunConfig,
     data: PreparedData,
     model: GPT,
-    optimizer: torch.optim.Optimizer,
+    optimizer: torch.optim.Optimizer | MuonAndAdamW,
     scaler: torch.amp.GradScaler,
 ) -> int:
     """Put everything back as it was at a checkpoint; returns the number of steps done."""
