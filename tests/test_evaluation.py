@@ -1,5 +1,6 @@
 """The surprise of every token, against a reference that scores one token at a time."""
 
+import dataclasses
 import math
 
 import numpy as np
@@ -63,6 +64,15 @@ def test_the_smallest_contexts_work(context_length):
     sequence = random_sequence(9)
     found = surprises(model, [sequence])[0]
     assert found.tolist() == pytest.approx(slow_surprises(model, sequence.tolist()), rel=1e-4, abs=1e-5)
+
+
+def test_soft_capped_logits_are_scored_as_the_model_gives_them(model):
+    capped = GPT(dataclasses.replace(model.config, logit_softcap=1.5)).eval()
+    capped.load_state_dict(model.state_dict())
+    sequence = random_sequence(17)
+    found = surprises(capped, [sequence])[0].tolist()
+    assert found == pytest.approx(slow_surprises(capped, sequence.tolist()), rel=1e-4, abs=1e-5)
+    assert found != pytest.approx(surprises(model, [sequence])[0].tolist(), rel=1e-2)
 
 
 class Counting(torch.nn.Module):
