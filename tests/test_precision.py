@@ -129,6 +129,19 @@ def test_training_in_half_precision_follows_float32(text, tmp_path, precision):
     assert bool(scaler) == (precision == "float16")
 
 
+def test_attention_stays_in_half_precision_with_norms_and_angles_in_float32(modern_config):
+    """With dropout a float32 query would take another path than its bfloat16 values, and fail backward."""
+    torch.manual_seed(0)
+    model = GPT(dataclasses.replace(modern_config, dropout=0.1, zero_init=False))
+    ids = torch.arange(32).view(2, 16)
+    with torch.autocast("cpu", torch.bfloat16):
+        parts = model.blocks[0].attention.queries_keys_values(torch.randn(2, 16, 32))
+        loss = model(ids, ids + 1)
+    assert {part.dtype for part in parts} == {torch.bfloat16}
+    loss.backward()
+    assert all(parameter.grad.isfinite().all() for parameter in model.parameters())
+
+
 def one_step(model: GPT, scaler: torch.amp.GradScaler, optimizer: torch.optim.Optimizer) -> tuple[float, float]:
     ids = torch.arange(32).view(2, 16)
     return train_step(model, [(ids, ids + 1)], optimizer, scaler, 1.0, torch.float16)
