@@ -59,7 +59,7 @@ def orthogonalise(matrix: Tensor) -> Tensor:
     x = matrix.bfloat16() if matrix.device.type == "cuda" else matrix.float()
     if tall := len(matrix) > matrix.shape[1]:
         x = x.T  # the smaller of the two possible squares
-    x = x / (x.norm() + 1e-7)  # now no singular value is above 1
+    x = x / x.norm().clamp(min=1e-7)  # now no singular value is above 1
     for _ in range(5):
         square = x @ x.T
         x = a * x + (b * square + c * square @ square) @ x
