@@ -35,7 +35,7 @@ PRESETS = {
     # was 2.5 to 5 times AdamW's there; here it is twice, which has not been tried at this size.
     "wikitext103-modern": RunConfig(
         model=ModelConfig(
-            activation="relu_squared", norm="rmsnorm", positions="rotary", qk_norm=True, bias=False, zero_init=True,
+            norm="rmsnorm", positions="rotary", qk_norm=True, bias=False, zero_init=True,
             logit_softcap=30.0,
         ),
         training=TrainingConfig(
