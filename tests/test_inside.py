@@ -1,10 +1,23 @@
 """What the model looks at, beside the model's own computation."""
 
+import dataclasses
+
 import pytest
 import torch
 
 from tinyllm import GPT
 from tinyllm.inside import attention_weights
+
+CHOICES = [
+    {}, {"positions": "rotary"}, {"num_kv_heads": 2}, {"qk_norm": True}, {"bias": False},
+    {"positions": "rotary", "num_kv_heads": 1, "qk_norm": True, "bias": False, "norm": "rmsnorm"},
+]  # fmt: skip
+
+
+@pytest.fixture(params=CHOICES, ids=lambda choice: "+".join(choice) or "default")
+def tiny_config(request, tiny_config):
+    """Each choice that changes what attention computes."""
+    return dataclasses.replace(tiny_config, embedding_dim=32, num_heads=4, **request.param)
 
 
 @pytest.fixture
@@ -25,7 +38,9 @@ def test_the_weights_mix_the_values_into_what_each_layer_gives(model, tiny_confi
     assert weights.shape == (tiny_config.num_layers, tiny_config.num_heads, 9, 9)
     for layer, (x, output) in enumerate(seen):
         attention = model.blocks[layer].attention
-        values = attention.qkv(x)[:, -x.shape[1] :].view(9, tiny_config.num_heads, -1).transpose(0, 1)
+        width = tiny_config.kv_heads * tiny_config.head_dim
+        values = attention.qkv(x)[:, -width:].view(9, tiny_config.kv_heads, -1).transpose(0, 1)
+        values = torch.stack([values[head * len(values) // 4] for head in range(4)])  # as each head of queries sees it
         mixed = (weights[layer] @ values).transpose(0, 1).reshape(9, -1)
         torch.testing.assert_close(attention.projection(mixed), output)
 

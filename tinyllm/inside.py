@@ -5,6 +5,7 @@ import math
 import torch
 from torch import Tensor
 
+from tinyllm.attention import CausalSelfAttention
 from tinyllm.model import GPT
 
 
@@ -27,14 +28,13 @@ def attention_weights(model: GPT, token_ids: Tensor) -> Tensor:
         model.train(was_training)
         for hook in hooks:
             hook.remove()
-    return torch.stack([_weights(block.attention, x[0]) for block, x in zip(model.blocks, inputs, strict=True)]).cpu()
+    return torch.stack([_weights(block.attention, x) for block, x in zip(model.blocks, inputs, strict=True)]).cpu()
 
 
-def _weights(attention: torch.nn.Module, x: Tensor) -> Tensor:
-    """One layer: (T, C) -> (H, T, T)."""
-    T, C = x.shape
-    q, k, _ = attention.qkv(x).split(C, dim=-1)
-    q, k = (t.view(T, attention.num_heads, -1).transpose(0, 1) for t in (q, k))  # (H, T, D)
+def _weights(attention: CausalSelfAttention, x: Tensor) -> Tensor:
+    """One layer: (1, T, C) -> (H, T, T)."""
+    q, k, _ = attention.queries_keys_values(x)
+    q, k = q[0], attention.repeat_heads(k)[0]  # (H, T, D)
     scores = q @ k.transpose(-2, -1) / math.sqrt(q.shape[-1])
-    visible = torch.ones(T, T, dtype=torch.bool, device=x.device).tril()
+    visible = torch.ones(scores.shape[1:], dtype=torch.bool, device=x.device).tril()
     return scores.masked_fill(~visible, -torch.inf).softmax(-1)

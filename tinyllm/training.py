@@ -37,7 +37,7 @@ from tinyllm.distributed import Processes, join_processes
 from tinyllm.evaluation import FloorEvaluation, evaluate_articles
 from tinyllm.history import History, OnStep, read_history
 from tinyllm.model import GPT
-from tinyllm.optim import learning_rate, make_optimizer
+from tinyllm.optim import MuonAndAdamW, learning_rate, make_optimizer
 from tinyllm.presets import get_preset
 from tinyllm.run import Run
 from tinyllm.tokenizer import GPT2_VOCAB_SIZE
@@ -49,7 +49,7 @@ def train(config: str | RunConfig, *, on_step: OnStep | None = None, progress: b
     """Train a model, or go on where an earlier call with the same configuration stopped.
 
     Args:
-        config: the name of a preset ("quickstart", "laptop", "wikitext103"), or a `RunConfig`.
+        config: the name of a preset ("quickstart", "laptop", "wikitext103", "wikitext103-modern"), or a `RunConfig`.
         on_step: called with each point of the history as it is made. It stops the run by returning True.
         progress: show a bar.
         overrides: any field of the configuration by its name, as in `train("laptop", data="my.txt")`.
@@ -157,7 +157,7 @@ def _train(
 def train_step(
     model: nn.Module,
     batches: Sequence[tuple[Tensor, Tensor]],
-    optimizer: torch.optim.Optimizer,
+    optimizer: torch.optim.Optimizer | MuonAndAdamW,
     scaler: torch.amp.GradScaler,
     max_gradient_norm: float,
     precision: torch.dtype = torch.float32,
@@ -218,7 +218,7 @@ def _restore(
     config: RunConfig,
     data: PreparedData,
     model: GPT,
-    optimizer: torch.optim.Optimizer,
+    optimizer: torch.optim.Optimizer | MuonAndAdamW,
     scaler: torch.amp.GradScaler,
 ) -> int:
     """Put everything back as it was at a checkpoint; returns the number of steps done."""
