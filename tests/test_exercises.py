@@ -757,7 +757,7 @@ def prepared():
 
 def test_no_prediction_yet_prints_the_question_and_measures_nothing(capsys, monkeypatch):
     monkeypatch.setattr(predictions, "_prepared", None)
-    assert len(predictions.PREDICTIONS) == 10
+    assert len(predictions.PREDICTIONS) == 12
     for name, asked in predictions.PREDICTIONS.items():
         assert predict(name, None) is None
         first, second = capsys.readouterr().out.splitlines()
@@ -807,6 +807,7 @@ def test_an_unknown_prediction_is_an_error_with_near_names():
         ("04.feedforward_share", 2),
         ("06.loss_times_1000", 1),
         ("07.commonest_town", 1 / sum(1 / rank**2 for rank in range(1, 17))),
+        ("09.cache_factor", 4),
     ],
 )
 def test_what_has_a_closed_form_is_measured_so(name, expected):
@@ -815,6 +816,10 @@ def test_what_has_a_closed_form_is_measured_so(name, expected):
 
 def test_the_first_loss_is_near_that_of_the_uniform_guess():
     assert predictions.first_loss() == pytest.approx(math.log(1024), rel=0.02)
+
+
+def test_few_directions_hold_most_of_a_gradient():
+    assert 1 <= predictions.strongest_directions() <= 24
 
 
 def test_the_bigram_loss_is_counted_on_training_and_scored_on_test_articles(prepared):
