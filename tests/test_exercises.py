@@ -24,7 +24,8 @@ import torch
 import torch.nn.functional as F
 from mutation import mutants
 from torch import Tensor, nn
-from transformers import TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
+from transformers import LlamaConfig, TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
+from transformers.models.llama.modeling_llama import LlamaMLP
 
 from tinyllm import GPT, ModelConfig, exercises, tinywiki
 from tinyllm.exercises import (
@@ -35,6 +36,7 @@ from tinyllm.exercises import (
     data,
     gpt,
     hint,
+    modern,
     predict,
     predictions,
     progress,
@@ -196,6 +198,43 @@ def test_block_forward_is_torchs_encoder_layer():
         lambda x: layer.linear2(F.gelu(layer.linear1(x))),
     )
     torch.testing.assert_close(y, layer(x))
+
+
+def test_rms_norm_is_torchs():
+    x, weight = torch.randn(2, 5, 12), torch.randn(12)
+    torch.testing.assert_close(modern.rms_norm(x, weight, 0.1), F.rms_norm(x, (12,), weight, 0.1))
+    torch.testing.assert_close(modern.rms_norm(x, weight), F.rms_norm(x, (12,), weight, 1e-5))
+
+
+def test_rotate_is_a_product_of_complex_numbers():
+    x, frequencies = torch.randn(7, 8), torch.rand(4)
+    turned = torch.complex(*x.chunk(2, dim=-1)) * torch.exp(1j * torch.arange(7)[:, None] * frequencies)
+    torch.testing.assert_close(modern.rotate(x, frequencies), torch.cat([turned.real, turned.imag], dim=-1))
+
+
+def test_swiglu_is_that_of_transformers_llama():
+    layer = LlamaMLP(LlamaConfig(hidden_size=8, intermediate_size=20, num_attention_heads=2))
+    x = torch.randn(2, 3, 8)
+    weights = (part.weight.T for part in (layer.up_proj, layer.gate_proj, layer.down_proj))
+    torch.testing.assert_close(modern.swiglu(x, *weights), layer(x))
+
+
+def test_shared_heads_are_those_of_torchs_grouped_attention():
+    q, k, v = torch.randn(2, 6, 5, 4), torch.randn(2, 2, 5, 4), torch.randn(2, 2, 5, 4)
+    shared = F.scaled_dot_product_attention(q, modern.share_heads(k, 6), modern.share_heads(v, 6), is_causal=True)
+    torch.testing.assert_close(shared, F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True))
+
+
+@pytest.mark.parametrize("shape", [(4, 4), (3, 7), (7, 3)])
+def test_newton_schulz_ends_at_the_svds_orthogonal_factor(shape):
+    matrix = torch.randn(shape, dtype=torch.double)
+    u, _, vh = torch.linalg.svd(matrix, full_matrices=False)
+    torch.testing.assert_close(modern.newton_schulz(matrix, 60), u @ vh)
+
+
+def test_stable_decay_is_warmup_constant_and_a_line():
+    rates = [modern.stable_decay(iteration, 100, 10, 0.3, 2.0) for iteration in range(101)]
+    assert rates == pytest.approx(np.interp(range(101), [0, 10, 70, 100], [2 / 11, 2, 2, 0]))
 
 
 def test_embed_and_logits_are_the_models_ends(tiny_config):
@@ -559,6 +598,8 @@ EQUIVALENT: dict[tuple[str, str], str] = {
     ("sampling.top_p", "line 5: 0 -> -1"): "the only dimension",
     ("sampling.top_p", "line 6: before < p -> before <= p"): "a sum never is exactly p",
     ("sampling.cached_step", "line 18: 0 -> -1"): "the only dimension",
+    ("modern.rotate", "line 7: -1 -> 1"): "the last of two dimensions",
+    ("modern.stable_decay", "line 7: iteration < warmup -> iteration <= warmup"): "the line ends where the rest begins",
 }
 
 
@@ -716,7 +757,7 @@ def prepared():
 
 def test_no_prediction_yet_prints_the_question_and_measures_nothing(capsys, monkeypatch):
     monkeypatch.setattr(predictions, "_prepared", None)
-    assert len(predictions.PREDICTIONS) == 10
+    assert len(predictions.PREDICTIONS) == 12
     for name, asked in predictions.PREDICTIONS.items():
         assert predict(name, None) is None
         first, second = capsys.readouterr().out.splitlines()
@@ -766,6 +807,7 @@ def test_an_unknown_prediction_is_an_error_with_near_names():
         ("04.feedforward_share", 2),
         ("06.loss_times_1000", 1),
         ("07.commonest_town", 1 / sum(1 / rank**2 for rank in range(1, 17))),
+        ("09.cache_factor", 4),
     ],
 )
 def test_what_has_a_closed_form_is_measured_so(name, expected):
@@ -774,6 +816,10 @@ def test_what_has_a_closed_form_is_measured_so(name, expected):
 
 def test_the_first_loss_is_near_that_of_the_uniform_guess():
     assert predictions.first_loss() == pytest.approx(math.log(1024), rel=0.02)
+
+
+def test_few_directions_hold_most_of_a_gradient():
+    assert 1 <= predictions.strongest_directions() <= 24
 
 
 def test_the_bigram_loss_is_counted_on_training_and_scored_on_test_articles(prepared):

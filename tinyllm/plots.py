@@ -95,11 +95,18 @@ def heatmap(
     return figure
 
 
-def bars(values: Mapping[str, float], title: str, unit: str = "", lines: Mapping[str, float] | None = None) -> Picture:
-    """Horizontal bars with their values, and dashed lines to compare with."""
+def bars(
+    values: Mapping[str, float],
+    title: str,
+    unit: str = "",
+    lines: Mapping[str, float] | None = None,
+    errors: Mapping[str, float] | None = None,
+) -> Picture:
+    """Horizontal bars with their values, error bars of plus and minus where given, and dashed lines to compare with."""
     alt = f"Bar chart. {title} Bars: {', '.join(values)}." + (f" Lines: {', '.join(lines)}." if lines else "")
     figure, axes = _plot(title, alt, height=1.3 + 0.32 * len(values))
-    drawn = axes.barh(list(values), list(values.values()), color=BLUE, height=0.7)
+    spread = None if errors is None else [errors[name] for name in values]
+    drawn = axes.barh(list(values), list(values.values()), color=BLUE, height=0.7, xerr=spread, capsize=3)
     axes.bar_label(drawn, fmt=_short_number, padding=3, fontsize=9)
     axes.invert_yaxis()
     axes.set_xlabel(unit)

@@ -25,7 +25,7 @@ from tinyllm.config import near_names
 from tinyllm.exercises.comparing import Unusable, difference, kind_of, same, show
 from tinyllm.exercises.records import record, recorded
 
-CHAPTERS = ("tokenization", "data", "attention", "block", "gpt", "training", "sampling")
+CHAPTERS = ("tokenization", "data", "attention", "block", "gpt", "training", "sampling", "modern")
 EXERCISES: dict[str, "Exercise"] = {}
 
 

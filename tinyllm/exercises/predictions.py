@@ -1,5 +1,6 @@
 """Predict, then measure: questions with a number for an answer, which is measured on this machine."""
 
+import dataclasses
 import inspect
 import math
 import numbers
@@ -12,7 +13,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from tinyllm.config import LARGEST, near_names
+from tinyllm.attention import KVCache
+from tinyllm.config import LARGEST, ModelConfig, near_names
 from tinyllm.data import Blocks, PreparedData, prepare
 from tinyllm.estimate import estimate
 from tinyllm.exercises.checking import own_random_state
@@ -172,3 +174,25 @@ def commonest_town() -> float:
 def hours() -> float:
     """How long would the full run on WikiText-103 take on this machine?"""
     return estimate(PRESETS["wikitext103"]).seconds / 3600
+
+
+@prediction("09.cache_factor", "times smaller")
+def cache_factor() -> float:
+    """How much smaller is the cache of the reference model with 2 heads of keys and values instead of 8?"""
+
+    def numbers(num_kv_heads: int) -> int:
+        cache = KVCache(ModelConfig(num_kv_heads=num_kv_heads), 1, torch.device("meta"), torch.float32)
+        return cache.keys.numel() + cache.values.numel()
+
+    return numbers(8) / numbers(2)
+
+
+@prediction("09.strongest_directions", "of 64 directions")
+def strongest_directions() -> float:
+    """How many of the 64 directions hold nine tenths of the square of a feed-forward matrix's first gradient?"""
+    config = dataclasses.replace(PRESETS["quickstart"].model, embedding_dim=64, num_heads=4, feedforward_dim=256)
+    inputs, targets = Blocks(_prepared().splits["train"], config.context_length).fixed(4)
+    model = GPT(config)
+    model(torch.from_numpy(inputs), torch.from_numpy(targets)).backward()
+    squares = torch.linalg.svdvals(model.blocks[0].feedforward.projection.weight.grad).square()
+    return 1 + int((squares.cumsum(0) < 0.9 * squares.sum()).sum())
