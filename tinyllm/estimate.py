@@ -110,7 +110,8 @@ def memory_bytes(config: RunConfig, device: str = "cpu", bytes_per_activation: i
     inner = 4 if model.activation == "swiglu" else 2
     per_token = model.num_layers * (widths * model.embedding_dim + inner * model.feedforward_dim + pairs)
     logits_rows = rows if rows * model.vocab_size < THRESHOLD else CHUNK
-    loss = 4 * model.vocab_size * (3 * logits_rows + model.embedding_dim)
+    copies = 3 if model.logit_softcap is None else 4  # of the logits, held at once
+    loss = 4 * model.vocab_size * (copies * logits_rows + model.embedding_dim)
     averages = 8 * count_parameters(model)
     if config.training.optimizer == "muon":
         averages -= 4 * model.num_layers * _block_matrices(model)
