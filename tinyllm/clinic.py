@@ -20,7 +20,7 @@ from tinyllm import tinywiki
 from tinyllm.diagnosis import IGNORED, Batch, Diagnosis, Step, Subject, diagnose
 from tinyllm.tokenizer import SubWordTokenizer
 
-STEPS, ROWS, RATE = 160, 4, 6e-3
+STEPS, ROWS, RATE = 120, 4, 6e-3
 WIDTH, HEADS, LAYERS, CONTEXT = 64, 1, 2, 160
 ARTICLES, HELD_OUT_ARTICLES, VOCABULARY = 900, 32, 1000
 

@@ -161,7 +161,8 @@ def shift(model: nn.Module, ids: Tensor) -> Finding:
         for place in (0, 1, 2)
     ]
     best = int(np.argmin(losses))
-    if min(losses) > 0.9 * math.log(logits.shape[-1]):
+    clear = 0.05 * math.log(logits.shape[-1])  # of two losses closer than this, either may be the lower by chance
+    if min(losses) > 18 * clear or (best != 1 and losses[1] - losses[best] < clear):
         return Finding("targets", None, "the model has learned too little to tell which token it predicts.")
     wanted = ("the token it has just read", "the next token", "the next token but one")[best]
     return Finding(
@@ -231,8 +232,8 @@ def head(fresh: nn.Module) -> Finding:
 def gradients(build: Callable, step: Step, batch: Callable[[int], Sequence[Batch]]) -> list[Finding]:
     """What reaches the optimizer: a gradient for each weight; of this batch alone; of the mean over its tokens."""
     model, optimizer = build()
-    step(model, optimizer, batch(0))  # a matrix that begins at zero lets a gradient through after one step
     with _seeded():
+        step(model, optimizer, batch(0))  # a matrix that begins at zero lets a gradient through after one step
         reaching = _reaching(model, optimizer, batch(0))
 
     _, alone = _applied(build, step, [batch(1)])
