@@ -168,7 +168,9 @@ def shift(model: nn.Module, ids: Tensor) -> Finding:
     return Finding(
         "targets",
         best == 1,
-        f"the model predicts {wanted} best ({losses[best]:.2f} nats; the next one: {losses[1]:.2f}).",
+        f"the model predicts {wanted} best: {losses[best]:.2f} nats"
+        + (best != 1) * f", the next one {losses[1]:.2f}"
+        + ".",
         "The targets stand in the wrong place. The target of place t is the id at t + 1: shift them once, and only "
         "once.",
     )
@@ -278,7 +280,13 @@ def _applied(build: Callable, step: Step, steps: Sequence[Sequence[Batch]]) -> l
     for group in optimizer.param_groups:
         group["lr"] = 0.0
     brought: list[Tensor] = []
-    optimizer.register_step_pre_hook(lambda *_: brought.append(_gradient(optimizer)))
+    own_step = optimizer.step
+
+    def noting_step(*arguments: Any) -> Any:
+        brought.append(_gradient(optimizer))
+        return own_step(*arguments)
+
+    optimizer.step = noting_step
     losses = []
     for batches in steps:
         with _seeded():
@@ -492,4 +500,4 @@ def _quiet(model: nn.Module, seed: int = 0) -> Iterator[None]:
 
 
 def _about(value: float) -> str:
-    return "nothing" if value == 0 else "less than 0.001" if value < 1e-3 else f"{value:.3f}"
+    return "0" if value == 0 else "less than 0.001" if value < 1e-3 else f"{value:.3f}"
