@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from test_training import small_run, write_text
 from torch import nn
 
-from tinyllm import GPT, clinic, train
+from tinyllm import GPT, clinic, tinywiki, train
 from tinyllm.diagnosis import _Attention, attention, diagnose, floor, head, leak, one_batch
 
 # Each bug, the probes that must find it, and those that may: a leak can push the loss below the floor, and layers
@@ -54,7 +54,7 @@ def test_a_bug_is_found_by_the_right_probe(number, bug):
     assert must <= set(found.problems) <= must | may, found
 
 
-@pytest.mark.parametrize("number", [1, 2, 3, 4, 5, 8, 11, 12])
+@pytest.mark.parametrize("number", range(1, 13))
 def test_a_patient_without_its_bug_is_healthy(number):
     """What `healed` gives back differs from the patient in one piece only."""
     ill, well = clinic.patient(number), clinic.healed(number)
@@ -91,6 +91,42 @@ def test_a_run_of_any_text_is_diagnosed_and_not_changed(run):
     assert len(lines) == len(found.findings) + 1
     assert lines[-1] == "No probe found a problem."
     assert [finding.probe for finding in found.findings if finding.ok is None] == ["targets", "floor"]
+
+
+def test_a_run_on_tinywiki_knows_its_floor(tmp_path, monkeypatch):
+    monkeypatch.setattr(tinywiki, "SPLITS", {"train": 120, "validation": 5, "test": 7})
+    tinywiki.articles.cache_clear()
+    try:
+        found = train(small_run("tinywiki", tmp_path / "run", context_length=64), progress=False)
+        report, measured = found.diagnose(), found.evaluate()
+    finally:
+        tinywiki.articles.cache_clear()
+    assert report.problems == []
+    told = next(finding for finding in report.findings if finding.probe == "floor")
+    assert told.ok
+    assert f"is {measured.nats_per_token:.3f}; the lowest possible on that text is {measured.floor:.3f}." in told.found
+
+
+def test_a_low_rate_is_no_bug_and_one_that_does_nothing_is():
+    ids = torch.arange(8)[None]
+
+    def step(model, optimizer, batches):
+        optimizer.zero_grad()
+        loss = F.cross_entropy(model(batches[0][0])[0], batches[0][1][0])
+        loss.backward()
+        optimizer.step()
+        return loss.item()
+
+    def build(rate):
+        torch.manual_seed(0)
+        model = nn.Embedding(8, 8)
+        return model, torch.optim.Adam(model.parameters(), rate)
+
+    batches = [(ids, ids.roll(1, 1))]
+    for rate in (0.1, 0.01):
+        assert one_batch(lambda rate=rate: build(rate), step, batches).ok
+    assert one_batch(lambda: build(1e-5), step, batches).ok is False
+    assert one_batch(lambda: build(0.0), step, batches).ok is False
 
 
 def test_a_problem_is_told_in_one_line_with_what_to_do(run):

@@ -22,7 +22,7 @@ from tinyllm.tokenizer import SubWordTokenizer
 
 STEPS, ROWS, RATE = 120, 4, 6e-3
 WIDTH, HEADS, LAYERS, CONTEXT = 64, 1, 2, 160
-ARTICLES, HELD_OUT_ARTICLES, VOCABULARY = 900, 32, 1000
+ARTICLES, HELD_OUT_ARTICLES, VOCABULARY = 900, 24, 1000
 
 Past = list[tuple[Tensor, Tensor]]  # the keys and values of each layer, each (B, H, T, D)
 

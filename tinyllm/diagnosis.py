@@ -22,7 +22,7 @@ Step = Callable[[nn.Module, torch.optim.Optimizer, Sequence[Batch]], float]
 
 IGNORED = -100  # a target that does not count, as in `F.cross_entropy`
 ONE_BATCH_STEPS = 30
-WINDOW = 48  # tokens in a row that two texts hardly share by chance
+WINDOW = 200  # characters in a row that two texts hardly share by chance
 
 
 @dataclass(frozen=True)
@@ -77,6 +77,8 @@ class Subject:
     """The first loss that the run wrote down."""
     texts: tuple[np.ndarray, np.ndarray] | None = None
     """The ids of the training text and of the held-out text."""
+    characters_per_token: float = 4.5
+    """Of those texts."""
     floor: tuple[float, float, float] | None = None
     """The held-out loss, the lowest loss possible on that text, and the standard error of their difference."""
 
@@ -101,7 +103,7 @@ def diagnose(subject: Subject) -> Diagnosis:
         *gradients(subject.build, subject.step, subject.batch),
         one_batch(subject.build, subject.step, subject.batch(0)),
         floor(subject.floor),
-        leak(subject.texts),
+        leak(subject.texts, round(WINDOW / subject.characters_per_token)),
     ]
     return Diagnosis(tuple(findings))
 
@@ -324,18 +326,19 @@ def one_batch(build: Callable, step: Step, batches: Sequence[Batch], steps: int 
     if last < 0.6 * first:
         return Finding("one batch", True, found)
     _, slower = _learn(build, step, batches, steps, 0.1)
-    if slower < 0.85 * first and not slower > last:
+    if slower < min(0.85 * first, last):
         return Finding(
             "one batch",
             False,
             f"{found} With a tenth of the learning rate: to {slower:.2f}.",
             "The rate is too high: each step jumps over what it aims at. Use a lower one.",
         )
+    _, faster = _learn(build, step, batches, steps, 10)  # a rate for a long run may be too low for a short one
     return Finding(
         "one batch",
-        False,
-        found,
-        "A model that cannot learn one batch learns nothing: look at the findings above, and at the optimizer.",
+        faster < 0.6 * first,
+        f"{found} With ten times the learning rate: to {faster:.2f}.",
+        "A model that cannot learn one batch learns nothing: look at the other findings, and at the optimizer.",
     )
 
 
@@ -355,17 +358,17 @@ def floor(measured: tuple[float, float, float] | None) -> Finding:
     )
 
 
-def leak(texts: tuple[np.ndarray, np.ndarray] | None, number: int = 64) -> Finding:
-    """Held-out text must not stand in the training text: pieces of it are looked for there."""
-    if texts is None or len(texts[1]) < WINDOW:
+def leak(texts: tuple[np.ndarray, np.ndarray] | None, length: int = 48, number: int = 64) -> Finding:
+    """Held-out text must not stand in the training text: pieces of so many tokens are looked for there."""
+    if texts is None or len(texts[1]) < length:
         return Finding("leak", None, "there is no held-out text to look for.")
     training, held_out = (np.asarray(text) for text in texts)
     size = training.dtype.itemsize
-    places = np.linspace(0, len(held_out) - WINDOW, number).astype(int)
+    places = np.linspace(0, len(held_out) - length, number).astype(int)
     data = training.tobytes()
     found = 0
     for place in places:
-        piece = held_out[place : place + WINDOW].astype(training.dtype).tobytes()
+        piece = held_out[place : place + length].astype(training.dtype).tobytes()
         at = data.find(piece)
         while at % size and at >= 0:  # bytes of two neighbours that happen to look like a token
             at = data.find(piece, at + 1)

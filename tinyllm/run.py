@@ -130,6 +130,7 @@ class Run:
             stepwise=_stepwise,
             first_loss=losses[0] if losses else None,
             texts=(splits["train"].tokens, splits[HELD_OUT].tokens),
+            characters_per_token=splits["train"].size / len(splits["train"].tokens),
             floor=floor,
         )
 
