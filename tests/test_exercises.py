@@ -27,12 +27,14 @@ from torch import Tensor, nn
 from transformers import LlamaConfig, TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
 from transformers.models.llama.modeling_llama import LlamaMLP
 
+import tinyllm.clinic
 from tinyllm import GPT, ModelConfig, exercises, tinywiki
 from tinyllm.exercises import (
     attention,
     block,
     check,
     checking,
+    clinic,
     data,
     gpt,
     hint,
@@ -361,10 +363,40 @@ def test_generate_follows_the_likeliest_token():
 # What `check` says
 
 
-def test_there_are_34_exercises_in_the_chapters_order():
-    assert len(EXERCISES) == 34
+def test_every_patient_of_the_clinic_is_named():
+    wards = (clinic.too_good, clinic.hardly_learns, clinic.looks_healthy, clinic.odd_numbers)
+    named = [
+        ward(patient) for ward, first in zip(wards, (1, 4, 7, 10), strict=True) for patient in range(first, first + 3)
+    ]
+    assert named == list(tinyllm.clinic.BUGS) == list(clinic.SUSPECTS)
+
+
+def test_a_wrong_name_is_answered_with_what_it_would_show_and_not_with_the_right_one():
+    verdict = examine("clinic.too_good", lambda patient: "no zero_grad")
+    assert verdict.message.startswith(
+        f"clinic.too_good: patient 1 has no 'no zero_grad': {clinic.SUSPECTS['no zero_grad']}"
+    )
+    assert "leaky mask" not in verdict.message
+
+
+def test_one_step_is_a_step_of_sgd():
+    weights, batches = clinic._step_case()
+    expected = torch.tensor(weights, requires_grad=True)
+    for x, targets in batches:
+        (gradient,) = torch.autograd.grad(F.cross_entropy(x @ expected.T, targets), expected)
+        expected = (expected - 0.1 * gradient).detach().requires_grad_()
+    torch.testing.assert_close(clinic._weights_after(clinic.one_step, weights, batches), expected.detach())
+
+
+def test_mean_loss_is_that_of_all_tokens_together():
+    (losses,) = clinic._losses_case()
+    assert clinic.mean_loss(losses) == pytest.approx(np.mean(np.concatenate(losses)))
+
+
+def test_there_are_40_exercises_in_the_chapters_order():
+    assert len(EXERCISES) == 40
     numbers = Counter(name.partition(".")[0] for name in EXERCISES)
-    assert [numbers[chapter] for chapter in CHAPTERS] == [4, 6, 6, 4, 4, 5, 5]
+    assert [numbers[chapter] for chapter in CHAPTERS] == [4, 6, 6, 4, 4, 5, 5, 6, 6]
     assert exercises.__all__ == ["check", "hint", "predict", "progress", "solution"]
 
 
@@ -723,10 +755,10 @@ def test_progress_survives_and_a_solved_exercise_stays_solved(home):
     assert known["gpt.embed"] == {"attempts": 3, "solved": True, "last": "unusable", "diagnosis": ""}
     assert not known["gpt.logits"]["solved"]
     picture = progress()
-    assert picture.alt.startswith("1 of 34 exercises solved: tokenization 0 of 4,")
+    assert picture.alt.startswith("1 of 40 exercises solved: tokenization 0 of 4,")
     assert "gpt 1 of 4" in picture.alt
     marks = [text.get_text() for text in picture.axes[0].texts]
-    assert len(marks) == 34
+    assert len(marks) == 40
     assert [text for text in marks if text.endswith("✓")] == ["embed ✓"]
     assert [text for text in marks if text.endswith("…")] == ["logits …"]
 
@@ -744,7 +776,7 @@ def test_a_home_that_cannot_be_written_stops_nothing(home, capsys):
     home.write_text("a file where the folder should be")
     check("gpt.embed", EXERCISES["gpt.embed"].reference)
     assert "correct" in capsys.readouterr().out
-    assert progress().alt.startswith("0 of 34")
+    assert progress().alt.startswith("0 of 40")
 
 
 # Predictions

@@ -9,7 +9,7 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -37,9 +37,10 @@ from tinyllm.distributed import Processes, join_processes
 from tinyllm.evaluation import FloorEvaluation, evaluate_articles
 from tinyllm.history import History, OnStep, read_history
 from tinyllm.model import GPT
-from tinyllm.optim import MuonAndAdamW, learning_rate, make_optimizer
+from tinyllm.optim import learning_rate, make_optimizer
 from tinyllm.presets import get_preset
 from tinyllm.run import Run
+from tinyllm.step import train_step
 from tinyllm.tokenizer import GPT2_VOCAB_SIZE
 
 CHECKPOINT_SECONDS = 15 * 60
@@ -154,44 +155,6 @@ def _train(
     return Run(config, model.eval(), data.tokenizer, history.points, iteration)
 
 
-def train_step(
-    model: nn.Module,
-    batches: Sequence[tuple[Tensor, Tensor]],
-    optimizer: torch.optim.Optimizer | MuonAndAdamW,
-    scaler: torch.amp.GradScaler,
-    max_gradient_norm: float,
-    precision: torch.dtype = torch.float32,
-) -> tuple[float, float]:
-    """One optimizer step on the mean gradient of several micro-batches of (ids, targets), each (B, T).
-
-    Returns the mean loss (over all processes) and the gradient's norm before clipping. Raises FloatingPointError,
-    before any weight has changed, if one of them is not finite; with float16 the scaler skips such a step instead.
-    """
-    total = torch.zeros((), device=batches[0][0].device)
-    for number, (ids, targets) in enumerate(batches, start=1):
-        # Processes exchange gradients once a step, with the last micro-batch.
-        alone = isinstance(model, DistributedDataParallel) and number < len(batches)
-        with model.no_sync() if alone else contextlib.nullcontext():
-            with autocast(ids.device, precision):
-                loss = model(ids, targets) / len(batches)
-            scaler.scale(loss).backward()
-        total += loss.detach()
-    if isinstance(model, DistributedDataParallel):
-        torch.distributed.all_reduce(total, torch.distributed.ReduceOp.SUM)
-        total /= torch.distributed.get_world_size()
-    mean = total.item()
-    if not math.isfinite(mean):
-        raise FloatingPointError(mean)
-    scaler.unscale_(optimizer)
-    norm = nn.utils.clip_grad_norm_(model.parameters(), max_gradient_norm).item()
-    if not math.isfinite(norm) and not scaler.is_enabled():
-        raise FloatingPointError(f"{mean}, but its gradient is {norm}")
-    scaler.step(optimizer)
-    scaler.update()
-    optimizer.zero_grad()
-    return mean, norm
-
-
 @torch.no_grad()
 def mean_loss(model: GPT, ids: np.ndarray, targets: np.ndarray, precision: torch.dtype, rows: int = 8) -> float:
     """Mean cross-entropy over blocks (number, T), dropout off, some rows at a time; in nats per token."""
@@ -218,7 +181,7 @@ def _restore(
     config: RunConfig,
     data: PreparedData,
     model: GPT,
-    optimizer: torch.optim.Optimizer | MuonAndAdamW,
+    optimizer: torch.optim.Optimizer,
     scaler: torch.amp.GradScaler,
 ) -> int:
     """Put everything back as it was at a checkpoint; returns the number of steps done."""
