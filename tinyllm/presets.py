@@ -31,8 +31,8 @@ PRESETS = {
     ),
     # The full run, for a GPU: all defaults.
     "wikitext103": RunConfig(),
-    # The same data and size, with what changed since GPT-2, chosen by small runs on a CPU (README). Muon's best rate was
-    # 2.5 to 5 times AdamW's there; here it is twice, which has not been tried at this size.
+    # The same data and size, with what changed since GPT-2, chosen by small runs on a CPU (README). Muon's best rate
+    # was 2.5 to 5 times AdamW's there; here it is twice, which has not been tried at this size.
     "wikitext103-modern": RunConfig(
         model=ModelConfig(
             norm="rmsnorm", positions="rotary", qk_norm=True, bias=False, zero_init=True,
