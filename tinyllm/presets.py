@@ -31,7 +31,7 @@ PRESETS = {
     ),
     # The full run, for a GPU: all defaults.
     "wikitext103": RunConfig(),
-    # The same data and size, with what changed since GPT-2 and helped in small runs on a CPU (README). Muon's best rate
+    # The same data and size, with what changed since GPT-2, chosen by small runs on a CPU (README). Muon's best rate
     # was 2.5 to 5 times AdamW's there; here it is twice, which has not been tried at this size.
     "wikitext103-modern": RunConfig(
         model=ModelConfig(
