@@ -80,7 +80,7 @@ def head_off(model: GPT, layer: int, head: int) -> Iterator[None]:
 
 @contextmanager
 def patched(model: GPT, layer: int, position: int, vector: Tensor) -> Iterator[None]:
-    """While this lasts, the stream of one token is another: `vector` (C), put in before layer `layer` (L: after all)."""
+    """While this lasts, the stream of one token is `vector` (C), put in before layer `layer` (L: behind the last)."""
 
     def put(x: Tensor) -> Tensor:
         x = x.clone()

@@ -26,8 +26,8 @@ from tinyllm.exercises.comparing import Unusable, difference, kind_of, same, sho
 from tinyllm.exercises.records import record, recorded
 
 CHAPTERS = {  # each with its notebook's number
-    "tokenization": 1, "data": 2, "attention": 3, "block": 4, "gpt": 5, "training": 6, "sampling": 7, "modern": 9, "inside": 10,
-    "clinic": 11,
+    "tokenization": 1, "data": 2, "attention": 3, "block": 4, "gpt": 5, "training": 6, "sampling": 7, "modern": 9,
+    "inside": 10, "clinic": 11,
 }  # fmt: skip
 EXERCISES: dict[str, "Exercise"] = {}
 
