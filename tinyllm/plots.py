@@ -151,6 +151,37 @@ def curves(
     return figure
 
 
+def loglog(
+    ways: Mapping[str, tuple[Sequence[float], Sequence[float]]],
+    points: Mapping[str, tuple[Sequence[float], Sequence[float]]],
+    title: str,
+    xlabel: str,
+    ylabel: str,
+    band: tuple[Sequence[float], Sequence[float], Sequence[float]] | None = None,
+    lines: Mapping[str, float] | None = None,
+) -> Picture:
+    """Lines and points, each (x, y), between two logarithmic axes; a band (x, lower, upper) in grey behind them."""
+    figure, axes = _plot(
+        title, f"Chart with two logarithmic axes. {title} Shown: {', '.join([*ways, *points])}.", height=4
+    )
+    if band is not None:
+        axes.fill_between(*band, color=GREY, alpha=0.2, linewidth=0, label="band of the prediction")
+    styles = ((BLUE, "-"), (ORANGE, "--"), (GREEN, "-."))
+    for (label, (x, y)), (colour, dash) in zip(ways.items(), styles, strict=False):
+        axes.plot(x, y, dash, color=colour, linewidth=1.8, label=label)
+    marks = (("black", "o"), (ORANGE, "D"), (GREEN, "s"))
+    for (label, (x, y)), (colour, mark) in zip(points.items(), marks, strict=False):
+        axes.plot(x, y, mark, color=colour, markersize=6, label=label)
+    axes.set(xlabel=xlabel, ylabel=ylabel, xscale="log", yscale="log")
+    heights = [value for _, y in (*ways.values(), *points.values()) for value in y]
+    if max(heights) < 100 * min(heights):
+        _round_log_ticks(axes)
+    axes.grid(alpha=0.2)
+    _lines(axes, lines, axes.axhline)
+    axes.legend(frameon=False, fontsize=9)
+    return figure
+
+
 def ladder(results: Mapping[str, Mapping[str, float]], lines: Mapping[str, float] | None = None) -> Picture:
     """The course's chart: the loss of several models, in all and by kind of token.
 

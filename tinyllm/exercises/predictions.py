@@ -5,6 +5,7 @@ import inspect
 import math
 import numbers
 import reprlib
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -16,7 +17,7 @@ from torch import nn
 from tinyllm.attention import KVCache
 from tinyllm.config import LARGEST, ModelConfig, near_names
 from tinyllm.data import Blocks, PreparedData, prepare
-from tinyllm.estimate import estimate
+from tinyllm.estimate import estimate, flops_per_token
 from tinyllm.exercises.checking import own_random_state
 from tinyllm.model import GPT, TransformerBlock
 from tinyllm.presets import PRESETS
@@ -196,3 +197,27 @@ def strongest_directions() -> float:
     model(torch.from_numpy(inputs), torch.from_numpy(targets)).backward()
     squares = torch.linalg.svdvals(model.blocks[0].feedforward.projection.weight.grad).square()
     return 1 + int((squares.cumsum(0) < 0.9 * squares.sum()).sum())
+
+
+@prediction("12.attention_share", "percent")
+def attention_share() -> float:
+    """In training the reference model, what share of the arithmetic are attention's own products, T by T?"""
+    config = ModelConfig()
+    attention = 3 * 2 * config.num_layers * 2 * config.embedding_dim * config.context_length
+    return 100 * attention / flops_per_token(config)
+
+
+@prediction("12.batched_speed", "times as many")
+def batched_speed() -> float:
+    """How many times as many tokens per second pass a matrix of 4096 x 4096, 64 together instead of one by one?"""
+    matrix, tokens = torch.randn(4096, 4096), torch.randn(64, 4096)
+
+    def seconds(rows: torch.Tensor) -> float:
+        times = []
+        for _ in range(9):
+            began = time.perf_counter()
+            rows @ matrix
+            times.append(time.perf_counter() - began)
+        return min(times)
+
+    return 64 * seconds(tokens[:1]) / seconds(tokens)
