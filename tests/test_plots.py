@@ -1,17 +1,39 @@
 """The pictures in notebooks: pixels and words both, and the numbers drawn are those given."""
 
 import base64
+from itertools import pairwise
 
 import pytest
 import torch
+from matplotlib.text import Text
 
-from tinyllm.plots import Drawing, bars, curves, heatmap, ladder, loss_curve, next_token_bars, token_rows, visible
+from tinyllm.plots import (
+    Drawing,
+    bars,
+    curves,
+    heatmap,
+    ladder,
+    loglog,
+    loss_curve,
+    next_token_bars,
+    token_rows,
+    visible,
+)
 
 KINDS = ("all", "grammar", "choice", "recall", "world")
 PICTURES = {
     "heatmap": lambda: heatmap(torch.tensor([[1.0, -torch.inf], [0.25, 0.75]]), "Weights of two tokens.", "ab", "ab"),
     "bars": lambda: bars({"one": 1.0, "two": 2.0}, "Two bars.", "nats", {"floor": 0.5}),
     "curves": lambda: curves({"falling": [3.0, 2.0]}, "A curve.", "step", "nats", lines={"floor": 1.0}, log=True),
+    "loglog": lambda: loglog(
+        {"law": ([1, 10], [1.0, 0.5])},
+        {"runs": ([1, 5], [1.1, 0.6])},
+        "A law.",
+        "size",
+        "nats",
+        band=([1, 10], [0.9, 0.4], [1.2, 0.6]),
+        lines={"floor": 0.3},
+    ),
     "ladder": lambda: ladder({"bigram": dict.fromkeys(KINDS, 1.5)}, {"floor": 0.3}),
     "own text": lambda: ladder({"bigram": {"all": 1.5}}),
     "tokens": lambda: token_rows({"two ways": [(b"ab", 7), (b" c", 300)], "bytes": [(b"\xf0", 0)]}),
@@ -36,6 +58,43 @@ def test_a_heatmap_writes_its_numbers_and_marks_what_is_hidden():
     assert written(PICTURES["heatmap"]()) == ["1.00", "–∞", "0.25", "0.75"]
     assert written(heatmap(torch.tensor([[3.0, 10.0]]), "Counts.")) == ["3", "10"]
     assert written(heatmap(torch.rand(13, 13), "Too many to read.")) == []
+    assert written(heatmap(torch.tensor([[-0.001, 0.5], [0.25, -0.25]]), "No minus zero.")) == [
+        "0.00",
+        "0.50",
+        "0.25",
+        "-0.25",
+    ]
+
+
+def test_a_heatmaps_names_do_not_overlap_and_its_title_is_whole():
+    names = [f"token {number}" for number in range(13)]
+    figure = heatmap(
+        torch.rand(13, 13), "A title that is longer than the map of two columns would be wide.", names, names
+    )
+    few = heatmap(
+        torch.rand(2, 2), "A title that is longer than the map of two columns would be.", names[:2], ["a", "b"]
+    )
+    for picture, rotation in ((figure, 90), (few, 0)):
+        (axes,) = picture.axes
+        assert {label.get_rotation() for label in axes.get_xticklabels()} == {rotation}
+        picture.draw_without_rendering()
+        boxes = [label.get_window_extent() for label in axes.get_xticklabels()]
+        assert all(left.x1 <= right.x0 for left, right in pairwise(boxes))
+        title = next(text for text in axes.findobj(Text) if "A title" in text.get_text())
+        assert title.get_window_extent().x1 <= picture.bbox.x1
+
+
+def test_lines_points_and_a_band_stand_between_logarithmic_axes():
+    figure = PICTURES["loglog"]()
+    (axes,) = figure.axes
+    assert (axes.get_xscale(), axes.get_yscale()) == ("log", "log")
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == [
+        "band of the prediction",
+        "law",
+        "runs",
+        "floor: 0.30",
+    ]
+    assert "law, runs" in figure.alt
 
 
 def test_bars_and_ladder_write_their_values():

@@ -78,17 +78,24 @@ def heatmap(
     """A matrix (R, C) as shades of blue; up to 12 x 12 with its numbers, and hidden entries (-inf, NaN) left white."""
     matrix = np.asarray(values.detach() if isinstance(values, Tensor) else values, float)
     height, width = matrix.shape
-    figure, axes = _plot(title, f"Heat map. {title}", 2 + min(6.5, 0.62 * width), 1.2 + min(5.5, 0.45 * height))
+    letters = max(map(len, rows), default=0)  # of the longest name in front of a row: the title begins behind it
+    upright = sum(map(len, columns)) > 11 * min(6.5, 0.62 * width)  # side by side the columns' names would overlap
+    figure, axes = _plot(
+        title,
+        f"Heat map. {title}",
+        max(2 + min(6.5, 0.62 * width), 1 + 0.095 * len(title) + 0.08 * letters),
+        1.2 + min(5.5, 0.45 * height) + upright * 0.08 * max(map(len, columns), default=0),
+    )
     finite = matrix[np.isfinite(matrix)]
     image = axes.imshow(np.where(np.isfinite(matrix), matrix, np.nan), cmap="Blues", aspect="auto",
                         vmin=min(0.0, finite.min()), vmax=finite.max() * 1.1 or 1)  # fmt: skip
     axes.set(xlabel=column_label, ylabel=row_label)
-    axes.set_xticks(range(len(columns)), columns, parse_math=False)
+    axes.set_xticks(range(len(columns)), columns, parse_math=False, rotation=90 if upright else 0)
     axes.set_yticks(range(len(rows)), rows, parse_math=False)
     whole = (finite == finite.round()).all()
     if max(height, width) <= 12:
         for (row, column), value in np.ndenumerate(matrix):
-            text = (f"{value:.0f}" if whole else f"{value:.2f}") if np.isfinite(value) else "–∞"
+            text = f"{round(value, 0 if whole else 2) + 0.0:.{0 if whole else 2}f}" if np.isfinite(value) else "–∞"
             text = "" if np.isnan(value) else text
             dark = np.isfinite(value) and image.norm(value) > 0.6
             axes.text(column, row, text, ha="center", va="center", fontsize=9, color="white" if dark else "black")
