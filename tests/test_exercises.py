@@ -30,6 +30,7 @@ from transformers import LlamaConfig, TemperatureLogitsWarper, TopKLogitsWarper,
 from transformers.models.llama.modeling_llama import LlamaMLP
 
 import tinyllm.clinic
+import tinyllm.inside
 from tinyllm import GPT, ModelConfig, exercises, tinywiki
 from tinyllm.estimate import flops_per_token
 from tinyllm.exercises import (
@@ -41,6 +42,7 @@ from tinyllm.exercises import (
     data,
     gpt,
     hint,
+    inside,
     modern,
     predict,
     predictions,
@@ -242,6 +244,51 @@ def test_newton_schulz_ends_at_the_svds_orthogonal_factor(shape):
 def test_stable_decay_is_warmup_constant_and_a_line():
     rates = [modern.stable_decay(iteration, 100, 10, 0.3, 2.0) for iteration in range(101)]
     assert rates == pytest.approx(np.interp(range(101), [0, 10, 70, 100], [2 / 11, 2, 2, 0]))
+
+
+def test_a_head_switched_off_is_the_packages(tiny_config):
+    model, ids, seen = GPT(tiny_config).eval(), torch.randint(tiny_config.vocab_size, (1, 7)), []
+    projection = model.blocks[0].attention.projection
+    projection.register_forward_hook(lambda _, given, output: seen.append(given[0]))
+    model(ids)
+    with tinyllm.inside.head_off(model, 0, 1):
+        model(ids)
+    torch.testing.assert_close(inside.switch_off(seen[0], 1, tiny_config.num_heads), seen[1])
+
+
+def test_the_lens_is_the_packages(tiny_config):
+    model, ids = GPT(tiny_config), torch.randint(tiny_config.vocab_size, (7,))
+    torch.nn.init.normal_(model.final_norm.bias)
+    norm, table = model.final_norm, model.token_embedding.weight
+    streams, logits = tinyllm.inside.residual_stream(model, ids), tinyllm.inside.logit_lens(model, ids)
+    for stream, expected in zip(streams, logits, strict=True):
+        torch.testing.assert_close(inside.lens(stream, norm.weight, norm.bias, table), expected)
+
+
+def test_patching_is_torch_where():
+    stream, other = torch.randn(1, 6, 4), torch.randn(1, 6, 4)
+    here = (torch.arange(6) == 2)[None, :, None]
+    assert torch.equal(inside.patch(stream, other, 2), torch.where(here, other, stream))
+
+
+def test_the_induction_score_is_a_diagonals_mean_and_the_packages():
+    weights = torch.rand(10, 10).tril().softmax(-1)
+    score = inside.induction_score(weights, 4)
+    torch.testing.assert_close(score, weights.diagonal(-3)[1:].mean())
+    ids = torch.arange(10) % 4  # each token once in a period: only one place to look at, in the first two periods
+    twice = weights[:8, :8]
+    torch.testing.assert_close(
+        inside.induction_score(twice, 4), tinyllm.inside.induction_scores(twice[None, None], ids[:8])[0, 0]
+    )
+
+
+@pytest.mark.parametrize("name", ["inside.switch_off", "inside.patch"])
+def test_an_answer_that_changes_its_input_is_told_so(name):
+    def in_place(tensor, *more):
+        result = EXERCISES[name].reference(tensor, *more)
+        return tensor.copy_(result)
+
+    assert "you change the tensor that was handed in" in examine(name, in_place).message
 
 
 def test_embed_and_logits_are_the_models_ends(tiny_config):
@@ -679,6 +726,7 @@ EQUIVALENT: dict[tuple[str, str], str] = {
     ("sampling.top_p", "line 6: before < p -> before <= p"): "a sum never is exactly p",
     ("sampling.cached_step", "line 18: 0 -> -1"): "the only dimension",
     ("modern.rotate", "line 7: -1 -> 1"): "the last of two dimensions",
+    ("inside.lens", "line 3: -1 -> 1"): "the last of two dimensions",
     ("modern.stable_decay", "line 7: iteration < warmup -> iteration <= warmup"): "the line ends where the rest begins",
 }
 

@@ -62,7 +62,12 @@ def logit_lens(model: GPT, token_ids: Tensor) -> Tensor:
 
 @contextmanager
 def head_off(model: GPT, layer: int, head: int) -> Iterator[None]:
-    """While this lasts, one head of one layer gives zeros."""
+    """While this lasts, one head of one layer gives zeros. Raises ValueError if the model has no such head."""
+    if not (0 <= layer < len(model.blocks) and 0 <= head < model.config.num_heads):
+        raise ValueError(
+            f"no head {head} in layer {layer}: the model has layers 0 to {len(model.blocks) - 1} "
+            f"and heads 0 to {model.config.num_heads - 1}"
+        )
     attention = model.blocks[layer].attention
     D = model.config.head_dim
 
@@ -80,7 +85,12 @@ def head_off(model: GPT, layer: int, head: int) -> Iterator[None]:
 
 @contextmanager
 def patched(model: GPT, layer: int, position: int, vector: Tensor) -> Iterator[None]:
-    """While this lasts, the stream of one token is `vector` (C), put in before layer `layer` (L: behind the last)."""
+    """While this lasts, the stream of one token is `vector` (C), put in before layer `layer` (L: behind the last).
+
+    Raises ValueError if the model has no such layer.
+    """
+    if not 0 <= layer <= len(model.blocks):
+        raise ValueError(f"no layer {layer}: give 0 to {len(model.blocks)}, which is behind the last")
 
     def put(x: Tensor) -> Tensor:
         x = x.clone()
@@ -100,13 +110,16 @@ def patched(model: GPT, layer: int, position: int, vector: Tensor) -> Iterator[N
 def induction_scores(weights: Tensor, token_ids: Tensor) -> Tensor:
     """How much each head looks at tokens that once followed the current one: (L, H, T, T), ids (T) -> (L, H).
 
-    The mean over all tokens that stood before. A head that only looks there scores 1.
+    The mean over all tokens that stood before. A head that only looks there scores 1. Raises ValueError if no token of
+    the text comes twice.
     """
     same = token_ids[:, None] == token_ids[None, :]
     followed = torch.zeros_like(same)
     followed[:, 1:] = same[:, :-1]  # (t, s): the token before s is the token at t
     followed = followed.tril(0)
     rows = followed.any(1)
+    if not rows.any():
+        raise ValueError("no token of this text comes twice, so there is nothing to repeat")
     return (weights * followed).sum(-1)[..., rows].mean(-1)
 
 

@@ -4,15 +4,29 @@ Shape letters: B batch, T time (tokens), C embedding_dim, H heads, V vocab_size.
 """
 
 import random
+from collections.abc import Callable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from tinyllm.exercises.checking import exercise, mistake
+from tinyllm.exercises.comparing import Unusable
+
+
+def _with_inputs_kept(function: Callable, *arguments: Any) -> Any:
+    """What is compared: the result of a function that leaves its inputs as they were."""
+    before = [argument.clone() for argument in arguments if isinstance(argument, Tensor)]
+    result = function(*arguments)
+    after = [argument for argument in arguments if isinstance(argument, Tensor)]
+    if not all(map(torch.equal, before, after)):
+        raise Unusable("you change the tensor that was handed in. Work on a copy of it: .clone().")
+    return result
 
 
 @exercise(
+    observe=_with_inputs_kept,
     cases=lambda: [
         (torch.randn(B, T, C), random.randrange(H), H) for B, T, C, H in ((1, 1, 4, 2), (2, 3, 6, 3), (1, 5, 8, 4))
     ],
@@ -80,6 +94,7 @@ def plain_norm(stream: Tensor, weight: Tensor, bias: Tensor, table: Tensor) -> T
 
 
 @exercise(
+    observe=_with_inputs_kept,
     cases=lambda: [
         (torch.randn(1, T, C), torch.randn(1, T, C), random.randrange(T)) for T, C in ((2, 3), (4, 2), (6, 5))
     ],
