@@ -24,12 +24,15 @@ import torch
 import torch.nn.functional as F
 from mutation import mutants
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
 from transformers import LlamaConfig, TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
 from transformers.models.llama.modeling_llama import LlamaMLP
 
 import tinyllm.clinic
 import tinyllm.inside
 from tinyllm import GPT, ModelConfig, exercises, tinywiki
+from tinyllm.estimate import flops_per_token
 from tinyllm.exercises import (
     attention,
     block,
@@ -45,12 +48,14 @@ from tinyllm.exercises import (
     predictions,
     progress,
     sampling,
+    scaling,
     solution,
     tokenization,
     training,
 )
 from tinyllm.exercises.checking import CHAPTERS, EXERCISES, examine
 from tinyllm.exercises.comparing import difference
+from tinyllm.scaling import fit_power_law
 
 NAMES = sorted(EXERCISES)
 SENTENCE_LIMIT = 200  # characters of a verdict's first line
@@ -438,6 +443,50 @@ def test_one_step_is_a_step_of_sgd():
 def test_mean_loss_is_that_of_all_tokens_together():
     (losses,) = clinic._losses_case()
     assert clinic.mean_loss(losses) == pytest.approx(np.mean(np.concatenate(losses)))
+
+
+def test_training_flops_are_those_of_the_estimate_and_of_torch():
+    shape = {"num_layers": 3, "embedding_dim": 24, "feedforward_dim": 72, "context_length": 10, "vocab_size": 50}
+    by_hand = scaling.training_flops(*shape.values())
+    assert by_hand == flops_per_token(ModelConfig(**shape, num_heads=2))
+    model = GPT(ModelConfig(**shape, num_heads=2, dropout=0.0))
+    with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+        model(torch.zeros(2, 10, dtype=torch.long)).sum().backward()
+    assert counter.get_total_flops() == 20 * by_hand
+
+
+def test_intensity_is_what_torch_counts_over_what_the_tensors_hold():
+    for dtype in (torch.float32, torch.float64):
+        a, b = torch.ones(3, 50, dtype=dtype), torch.ones(50, 7, dtype=dtype)
+        with FlopCounterMode(display=False) as counter:
+            product = a @ b
+        expected = counter.get_total_flops() / sum(tensor.nbytes for tensor in (a, b, product))
+        assert scaling.intensity(3, 50, 7, dtype.itemsize) == pytest.approx(expected)
+    assert scaling.intensity(3, 50, 7) == scaling.intensity(3, 50, 7, 4)
+
+
+def test_a_line_through_losses_is_scipys_and_the_packages():
+    sizes, losses, floor = scaling._runs(6, 0.1)
+    line = scipy.stats.linregress(np.log(sizes), np.log(np.array(losses) - floor))
+    scale, exponent = scaling.fit_line(sizes, losses, floor)
+    assert (scale, exponent) == pytest.approx((math.exp(line.intercept), -line.slope))
+    law = fit_power_law(sizes, losses, floor)
+    assert (law.scale, law.exponent) == pytest.approx((scale, exponent))
+
+
+def test_noise_scale_is_that_of_gradients_whose_noise_is_known():
+    """Examples with gradients of unit noise in each of 50 directions, around a true gradient of squared length 5."""
+    truth = math.sqrt(0.1) * torch.ones(50)
+    batches = truth + torch.randn(4000, 64, 50)
+    small, large = (batches[:, :size].mean(1).square().sum(1).mean().item() for size in (4, 64))
+    assert scaling.noise_scale(small, large, 4, 64) == pytest.approx(50 / 5, rel=0.02)
+
+
+def test_compute_optimal_spends_all_in_the_ratio_asked_for():
+    """Chinchilla itself: 70 billion parameters and 1.4 trillion tokens."""
+    assert scaling.compute_optimal(6 * 70e9 * 1.4e12) == pytest.approx((70e9, 1.4e12))
+    parameters, tokens = scaling.compute_optimal(1e15, 7)
+    assert (6 * parameters * tokens, tokens / parameters) == pytest.approx((1e15, 7))
 
 
 def test_each_chapter_has_its_exercises():
@@ -888,6 +937,7 @@ def test_an_unknown_prediction_is_an_error_with_near_names():
         ("07.commonest_town", 1 / sum(1 / rank**2 for rank in range(1, 17))),
         ("09.cache_factor", 4),
         ("10.perfect_copy", math.log(64) / 4),
+        ("12.attention_share", 100 * 2 * 8 * 512 / (14 * 8 * 512 + 50_257)),
     ],
 )
 def test_what_has_a_closed_form_is_measured_so(name, expected):
@@ -900,6 +950,10 @@ def test_the_first_loss_is_near_that_of_the_uniform_guess():
 
 def test_few_directions_hold_most_of_a_gradient():
     assert 1 <= predictions.strongest_directions() <= 24
+
+
+def test_tokens_pass_a_matrix_faster_together():
+    assert predictions.batched_speed() > 1
 
 
 def test_the_bigram_loss_is_counted_on_training_and_scored_on_test_articles(prepared):

@@ -26,13 +26,13 @@ PICTURES = {
     "bars": lambda: bars({"one": 1.0, "two": 2.0}, "Two bars.", "nats", {"floor": 0.5}),
     "curves": lambda: curves({"falling": [3.0, 2.0]}, "A curve.", "step", "nats", lines={"floor": 1.0}, log=True),
     "loglog": lambda: loglog(
-        {"law": ([1, 10], [1.0, 0.5])},
-        {"runs": ([1, 5], [1.1, 0.6])},
+        {"law": ([1, 100], [0.9, 0.7])},
+        {"runs": ([1, 10, 100], [0.9, 0.8, 0.7])},
         "A law.",
         "size",
         "nats",
-        band=([1, 10], [0.9, 0.4], [1.2, 0.6]),
-        lines={"floor": 0.3},
+        band=([1, 100], [0.85, 0.6], [0.95, 0.8]),
+        lines={"floor": 0.5},
     ),
     "ladder": lambda: ladder({"bigram": dict.fromkeys(KINDS, 1.5)}, {"floor": 0.3}),
     "own text": lambda: ladder({"bigram": {"all": 1.5}}),
@@ -84,19 +84,6 @@ def test_a_heatmaps_names_do_not_overlap_and_its_title_is_whole():
         assert title.get_window_extent().x1 <= picture.bbox.x1
 
 
-def test_lines_points_and_a_band_stand_between_logarithmic_axes():
-    figure = PICTURES["loglog"]()
-    (axes,) = figure.axes
-    assert (axes.get_xscale(), axes.get_yscale()) == ("log", "log")
-    assert [text.get_text() for text in axes.get_legend().get_texts()] == [
-        "band of the prediction",
-        "law",
-        "runs",
-        "floor: 0.30",
-    ]
-    assert "law, runs" in figure.alt
-
-
 def test_bars_and_ladder_write_their_values():
     assert written(PICTURES["bars"]()) == ["1", "2"]
     assert written(bars({"a": 1152.0, "b": 0.25, "c": 3e-5, "d": 0.0}, "Bars.")) == ["1,152", "0.25", "<0.001", "0"]
@@ -111,6 +98,22 @@ def test_curves_draw_the_values_given_on_the_scale_asked_for():
     assert axes.lines[1].get_ydata() == [1.0, 1.0]
     assert axes.get_yscale() == "log"
     assert curves({"a": [1, 2]}, "A line.", "x", "y", x=[5, 9]).axes[0].lines[0].get_xdata().tolist() == [5, 9]
+
+
+def test_a_loglog_draws_lines_points_and_a_band_with_ticks_to_read_them_by():
+    axes = PICTURES["loglog"]().axes[0]
+    assert (axes.get_xscale(), axes.get_yscale()) == ("log", "log")
+    law, runs, floor = axes.lines
+    assert (list(law.get_xdata()), list(law.get_ydata())) == ([1, 100], [0.9, 0.7])
+    assert (list(runs.get_ydata()), runs.get_linestyle()) == ([0.9, 0.8, 0.7], "None")
+    assert floor.get_ydata() == [0.5, 0.5]
+    (band,) = axes.collections
+    low, high = band.get_paths()[0].get_extents().get_points()[:, 1]
+    assert (low, high) == pytest.approx((0.6, 0.95))
+    lowest, highest = axes.get_ylim()
+    assert sum(lowest <= tick <= highest for tick in axes.get_yticks()) >= 4
+    wide = loglog({"roof": ([1, 10], [1, 1e4])}, {}, "A wide one.", "x", "y").axes[0]
+    assert wide.get_ylim()[1] > 1000
 
 
 def test_a_loss_curve_is_drawn_over_a_published_one():

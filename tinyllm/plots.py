@@ -185,11 +185,11 @@ def loglog(
     for (label, (x, y)), (colour, mark) in zip(points.items(), marks, strict=False):
         axes.plot(x, y, mark, color=colour, markersize=6, label=label)
     axes.set(xlabel=xlabel, ylabel=ylabel, xscale="log", yscale="log")
-    heights = [value for _, y in (*ways.values(), *points.values()) for value in y]
-    if max(heights) < 100 * min(heights):
-        _round_log_ticks(axes)
     axes.grid(alpha=0.2)
     _lines(axes, lines, axes.axhline)
+    lowest, highest = axes.get_ylim()
+    if highest < 100 * lowest:
+        _round_log_ticks(axes, range(1, 10) if highest < 4 * lowest else (1, 2, 3, 5))
     axes.legend(frameon=False, fontsize=9)
     return figure
 
@@ -303,9 +303,9 @@ def _lines(axes: Axes, lines: Mapping[str, float] | None, draw: Any) -> None:
         draw(value, linestyle=style, color=GREY, linewidth=1.2, label=f"{label}: {value:.2f}")
 
 
-def _round_log_ticks(axes: Axes) -> None:
-    """Ticks at 1, 2, 3, 5 and their tens: a loss rarely spans two decades, where ticks at tens alone say little."""
-    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5)))
+def _round_log_ticks(axes: Axes, digits: Sequence[int] = (1, 2, 3, 5)) -> None:
+    """Ticks at these digits and their tens: a loss rarely spans two decades, where ticks at tens alone say little."""
+    axes.yaxis.set_major_locator(LogLocator(subs=digits))
     axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     axes.yaxis.set_minor_locator(NullLocator())
 

@@ -49,7 +49,7 @@ def fit_power_law(x: Sequence[float], loss: Sequence[float], floor: float | None
     if not (np.isfinite(losses).all() and losses.min() > (floor or 0)):
         raise ValueError(f"every loss must be a number above {floor or 0:g}, the floor")
     law = _closest(sizes, losses, floor)
-    if law.exponent <= 0:
+    if law.exponent < 1e-9:  # what rounding leaves of equal losses
         raise ValueError("the loss does not fall as x grows: there is no power law to fit")
     return law
 
@@ -65,25 +65,27 @@ def prediction_band(
 ) -> tuple[float, float]:
     """Where the loss of one more run, at `at`, should lie: the middle `share` of `draws` fits.
 
-    The runs' scatter around the law is estimated from the runs themselves. For each draw the losses scatter anew around
-    the law, a law is fitted to them, and the new run scatters around that. With few runs the scatter itself is
-    uncertain, so it is drawn too (from the inverse chi-squared distribution, as in Student's t).
+    The runs' scatter around the law, as a share of what lies above a known floor (else of the loss), is estimated from
+    the runs themselves. For each draw the losses scatter anew around the law, a law is fitted to them, and the new run
+    scatters around that. With few runs the scatter itself is uncertain, so it is drawn too (from the inverse
+    chi-squared distribution). With a known floor this is the prediction interval of linear regression, from Student's
+    t; with an unknown one it is approximate: of 90% bands, 86 to 91% held the new run in trials with made-up laws.
 
     Raises ValueError as `fit_power_law` does, and where no run is left over to tell the scatter from.
     """
     law = fit_power_law(x, loss, floor)
-    sizes, losses = np.asarray(x, float), np.asarray(loss, float)
+    base = floor or 0.0
+    sizes, expected = np.asarray(x, float), law(np.asarray(x, float)) - base
     free = len(sizes) - (2 if floor is not None else 3)  # runs beyond what the law itself uses up
     if free < 1:
         raise ValueError("a band needs more runs than the law has unknowns: the scatter is seen in the rest")
-    squares = (np.log(losses / law(sizes)) ** 2).sum()
+    squares = (np.log((np.asarray(loss, float) - base) / expected) ** 2).sum()
     random = np.random.default_rng(seed)
     found = []
     for scatter in np.sqrt(squares / random.chisquare(free, draws)):
-        again = law(sizes) * np.exp(scatter * random.standard_normal(len(sizes)))
-        if floor is not None:
-            again = np.maximum(again, floor + 0.01 * (losses.min() - floor))  # what scatters below it has no logarithm
-        found.append(_closest(sizes, again, floor)(at) * np.exp(scatter * random.standard_normal()))
+        again = base + expected * np.exp(scatter * random.standard_normal(len(sizes)))
+        above = _closest(sizes, again, floor)(at) - base
+        found.append(base + above * np.exp(scatter * random.standard_normal()))
     lower, upper = np.quantile(found, [(1 - share) / 2, (1 + share) / 2])
     return float(lower), float(upper)
 

@@ -222,11 +222,15 @@ def counts_forward_alone(flops: float, ratio: float = 20.0) -> tuple[float, floa
     return compute_optimal(3 * flops, ratio)
 
 
-@mistake(compute_optimal, "The two come in the other order: parameters first, then tokens.")
+@mistake(
+    compute_optimal,
+    "Parameters and tokens are swapped. Parameters come first, and there are `ratio` tokens for each of them.",
+)
 def tokens_first(flops: float, ratio: float = 20.0) -> tuple[float, float]:
     return compute_optimal(flops, ratio)[::-1]
 
 
-@mistake(compute_optimal, "The ratio is upside down: there are `ratio` tokens for each parameter.")
-def turns_the_ratio(flops: float, ratio: float = 20.0) -> tuple[float, float]:
-    return compute_optimal(flops, 1 / ratio)
+@mistake(compute_optimal, "The root is missing: FLOPs grow with the square of the parameters, as D grows with N.")
+def forgets_the_root(flops: float, ratio: float = 20.0) -> tuple[float, float]:
+    parameters = flops / (6 * ratio)
+    return parameters, ratio * parameters
