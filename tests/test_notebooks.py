@@ -24,7 +24,7 @@ COURSE = [
     "07_sampling", "08_wikitext103", "09_modern_recipe", "10_inside_the_model", "11_bug_clinic",
     "12_scaling", "A1_pytorch_primer",
 ]  # fmt: skip
-BUILDING = [*COURSE[1:8], "09_modern_recipe", "10_inside_the_model", "12_scaling"]  # those that build a piece, and prove it
+BUILDING = [*COURSE[1:8], *COURSE[9:11], "12_scaling"]  # those that build a piece, and prove it
 ADDRESS = re.compile(r"https?://[^\s)\"'>]+")
 
 spec = importlib.util.spec_from_file_location("build", FOLDER / "build.py")
