@@ -885,7 +885,7 @@ def prepared():
 
 def test_no_prediction_yet_prints_the_question_and_measures_nothing(capsys, monkeypatch):
     monkeypatch.setattr(predictions, "_prepared", None)
-    assert len(predictions.PREDICTIONS) == 14
+    assert len(predictions.PREDICTIONS) == 15
     for name, asked in predictions.PREDICTIONS.items():
         assert predict(name, None) is None
         first, second = capsys.readouterr().out.splitlines()
@@ -936,6 +936,7 @@ def test_an_unknown_prediction_is_an_error_with_near_names():
         ("06.loss_times_1000", 1),
         ("07.commonest_town", 1 / sum(1 / rank**2 for rank in range(1, 17))),
         ("09.cache_factor", 4),
+        ("10.perfect_copy", math.log(64) / 4),
         ("12.attention_share", 100 * 2 * 8 * 512 / (14 * 8 * 512 + 50_257)),
     ],
 )

@@ -21,9 +21,10 @@ PATHS = sorted(FOLDER.glob("*.ipynb"))
 NAMES = [path.stem for path in PATHS]
 COURSE = [
     "00_start_here", "01_tokenization", "02_data", "03_attention", "04_transformer_block", "05_gpt", "06_training",
-    "07_sampling", "08_wikitext103", "09_modern_recipe", "11_bug_clinic", "A1_pytorch_primer",
+    "07_sampling", "08_wikitext103", "09_modern_recipe", "10_inside_the_model", "11_bug_clinic",
+    "12_scaling", "A1_pytorch_primer",
 ]  # fmt: skip
-BUILDING = [*COURSE[1:8], "09_modern_recipe"]  # those that build a piece, and prove it
+BUILDING = [*COURSE[1:8], *COURSE[9:11], "12_scaling"]  # those that build a piece, and prove it
 ADDRESS = re.compile(r"https?://[^\s)\"'>]+")
 
 spec = importlib.util.spec_from_file_location("build", FOLDER / "build.py")

@@ -1,9 +1,11 @@
 """The pictures in notebooks: pixels and words both, and the numbers drawn are those given."""
 
 import base64
+from itertools import pairwise
 
 import pytest
 import torch
+from matplotlib.text import Text
 
 from tinyllm.plots import (
     Drawing,
@@ -56,6 +58,30 @@ def test_a_heatmap_writes_its_numbers_and_marks_what_is_hidden():
     assert written(PICTURES["heatmap"]()) == ["1.00", "–∞", "0.25", "0.75"]
     assert written(heatmap(torch.tensor([[3.0, 10.0]]), "Counts.")) == ["3", "10"]
     assert written(heatmap(torch.rand(13, 13), "Too many to read.")) == []
+    assert written(heatmap(torch.tensor([[-0.001, 0.5], [0.25, -0.25]]), "No minus zero.")) == [
+        "0.00",
+        "0.50",
+        "0.25",
+        "-0.25",
+    ]
+
+
+def test_a_heatmaps_names_do_not_overlap_and_its_title_is_whole():
+    names = [f"token {number}" for number in range(13)]
+    figure = heatmap(
+        torch.rand(13, 13), "A title that is longer than the map of two columns would be wide.", names, names
+    )
+    few = heatmap(
+        torch.rand(2, 2), "A title that is longer than the map of two columns would be.", names[:2], ["a", "b"]
+    )
+    for picture, rotation in ((figure, 90), (few, 0)):
+        (axes,) = picture.axes
+        assert {label.get_rotation() for label in axes.get_xticklabels()} == {rotation}
+        picture.draw_without_rendering()
+        boxes = [label.get_window_extent() for label in axes.get_xticklabels()]
+        assert all(left.x1 <= right.x0 for left, right in pairwise(boxes))
+        title = next(text for text in axes.findobj(Text) if "A title" in text.get_text())
+        assert title.get_window_extent().x1 <= picture.bbox.x1
 
 
 def test_bars_and_ladder_write_their_values():

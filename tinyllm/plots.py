@@ -57,8 +57,11 @@ def _shown(png: str, alt: str, size: Mapping[str, int] | None = None) -> tuple[d
     return {"image/png": png, "text/plain": alt}, {"image/png": {"alt": alt, **(size or {})}}
 
 
-def _plot(title: str, alt: str, width: float = 7, height: float = 3.5) -> tuple[Picture, Axes]:
-    width = max(width, 1 + 0.095 * len(title))  # the title is not cut off
+def _plot(
+    title: str, alt: str, width: float = 7, height: float = 3.5, names: Sequence[str] = ()
+) -> tuple[Picture, Axes]:
+    """An empty picture, wide enough for its title, which begins behind the names at the left."""
+    width = max(width, 1 + 0.095 * len(title) + 0.08 * max(map(len, names), default=0))
     figure = Picture(figsize=(width, height), layout="constrained")
     figure.alt = alt
     axes = figure.add_subplot()
@@ -78,17 +81,26 @@ def heatmap(
     """A matrix (R, C) as shades of blue; up to 12 x 12 with its numbers, and hidden entries (-inf, NaN) left white."""
     matrix = np.asarray(values.detach() if isinstance(values, Tensor) else values, float)
     height, width = matrix.shape
-    figure, axes = _plot(title, f"Heat map. {title}", 2 + min(6.5, 0.62 * width), 1.2 + min(5.5, 0.45 * height))
+    longest = max(map(len, columns), default=0)
+    inches = max(min(6.5, 0.62 * width), 0.095 * len(title)) / width  # of a column
+    upright = 0.08 * longest > inches  # side by side the columns' names would overlap
+    figure, axes = _plot(
+        title,
+        f"Heat map. {title}",
+        2 + min(6.5, 0.62 * width),
+        1.2 + min(5.5, 0.45 * height) + upright * 0.08 * longest,
+        rows,
+    )
     finite = matrix[np.isfinite(matrix)]
     image = axes.imshow(np.where(np.isfinite(matrix), matrix, np.nan), cmap="Blues", aspect="auto",
                         vmin=min(0.0, finite.min()), vmax=finite.max() * 1.1 or 1)  # fmt: skip
     axes.set(xlabel=column_label, ylabel=row_label)
-    axes.set_xticks(range(len(columns)), columns, parse_math=False)
+    axes.set_xticks(range(len(columns)), columns, parse_math=False, rotation=90 if upright else 0)
     axes.set_yticks(range(len(rows)), rows, parse_math=False)
     whole = (finite == finite.round()).all()
     if max(height, width) <= 12:
         for (row, column), value in np.ndenumerate(matrix):
-            text = (f"{value:.0f}" if whole else f"{value:.2f}") if np.isfinite(value) else "–∞"
+            text = f"{round(value, 0 if whole else 2) + 0.0:.{0 if whole else 2}f}" if np.isfinite(value) else "–∞"
             text = "" if np.isnan(value) else text
             dark = np.isfinite(value) and image.norm(value) > 0.6
             axes.text(column, row, text, ha="center", va="center", fontsize=9, color="white" if dark else "black")
@@ -104,7 +116,7 @@ def bars(
 ) -> Picture:
     """Horizontal bars with their values, error bars of plus and minus where given, and dashed lines to compare with."""
     alt = f"Bar chart. {title} Bars: {', '.join(values)}." + (f" Lines: {', '.join(lines)}." if lines else "")
-    figure, axes = _plot(title, alt, height=1.3 + 0.32 * len(values))
+    figure, axes = _plot(title, alt, height=1.3 + 0.32 * len(values), names=list(values))
     spread = None if errors is None else [errors[name] for name in values]
     drawn = axes.barh(list(values), list(values.values()), color=BLUE, height=0.7, xerr=spread, capsize=3)
     axes.bar_label(drawn, fmt=_short_number, padding=3, fontsize=9)

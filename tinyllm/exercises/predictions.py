@@ -199,6 +199,13 @@ def strongest_directions() -> float:
     return 1 + int((squares.cumsum(0) < 0.9 * squares.sum()).sum())
 
 
+@prediction("10.perfect_copy", "nats per token")
+def perfect_copy() -> float:
+    """A perfect copier knows the period. Its mean loss on 40 tokens: 10 drawn from 64, then these three times more?"""
+    tokens, period, drawn_from = 40, 10, 64
+    return period * math.log(drawn_from) / tokens
+
+
 @prediction("12.attention_share", "percent")
 def attention_share() -> float:
     """In training the reference model, what share of the arithmetic are attention's own products, T by T?"""
