@@ -58,6 +58,7 @@ def test_a_heatmap_writes_its_numbers_and_marks_what_is_hidden():
     assert written(PICTURES["heatmap"]()) == ["1.00", "–∞", "0.25", "0.75"]
     assert written(heatmap(torch.tensor([[3.0, 10.0]]), "Counts.")) == ["3", "10"]
     assert written(heatmap(torch.rand(13, 13), "Too many to read.")) == []
+    assert written(heatmap(torch.eye(2), "Named by numbers.", [0.5, 1.0], [0.5, 1.0])) == ["1", "0", "0", "1"]
     assert written(heatmap(torch.tensor([[-0.001, 0.5], [0.25, -0.25]]), "No minus zero.")) == [
         "0.00",
         "0.50",

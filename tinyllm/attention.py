@@ -80,7 +80,8 @@ class CausalSelfAttention(nn.Module):
         q, k, v = self.qkv(x).split(self.qkv_sizes, dim=-1)  # (B, T, C), and (B, T, K D) twice
         q, k, v = (t.view(B, T, -1, C // self.num_heads).transpose(1, 2) for t in (q, k, v))  # (B, H or K, T, D)
         if self.qk_norm:
-            q, k = self.query_norm(q), self.key_norm(k)
+            dtype = self.query_norm.weight.dtype  # float32 also under autocast, where q and k are half as wide
+            q, k = self.query_norm(q.to(dtype)), self.key_norm(k.to(dtype))
         if self.rotary:
             q, k = rotate(q, start), rotate(k, start)
         return q.to(v.dtype), k.to(v.dtype), v  # norms and angles are float32, also under autocast

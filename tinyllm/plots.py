@@ -61,7 +61,7 @@ def _plot(
     title: str, alt: str, width: float = 7, height: float = 3.5, names: Sequence[str] = ()
 ) -> tuple[Picture, Axes]:
     """An empty picture, wide enough for its title, which begins behind the names at the left."""
-    width = max(width, 1 + 0.095 * len(title) + 0.08 * max(map(len, names), default=0))
+    width = max(width, 1 + 0.095 * len(title) + 0.08 * max((len(str(name)) for name in names), default=0))
     figure = Picture(figsize=(width, height), layout="constrained")
     figure.alt = alt
     axes = figure.add_subplot()
@@ -81,7 +81,7 @@ def heatmap(
     """A matrix (R, C) as shades of blue; up to 12 x 12 with its numbers, and hidden entries (-inf, NaN) left white."""
     matrix = np.asarray(values.detach() if isinstance(values, Tensor) else values, float)
     height, width = matrix.shape
-    longest = max(map(len, columns), default=0)
+    longest = max((len(str(name)) for name in columns), default=0)
     inches = max(min(6.5, 0.62 * width), 0.095 * len(title)) / width  # of a column
     upright = 0.08 * longest > inches  # side by side the columns' names would overlap
     figure, axes = _plot(

@@ -96,7 +96,8 @@ def plain_norm(stream: Tensor, weight: Tensor, bias: Tensor, table: Tensor) -> T
 @exercise(
     observe=_with_inputs_kept,
     cases=lambda: [
-        (torch.randn(1, T, C), torch.randn(1, T, C), random.randrange(T)) for T, C in ((2, 3), (4, 2), (6, 5))
+        (torch.randn(1, T, C), torch.randn(1, T, C), position)
+        for T, C, position in ((2, 3, 0), (4, 2, 1), (6, 5, random.randrange(6)))
     ],
     hint="Copy the stream, then replace row `position` of it. Only that row comes from the other run.",
     why="One vector is exchanged and everything behind it is computed again: what changes now came through that place.",
