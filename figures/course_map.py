@@ -6,37 +6,47 @@ from style import ATTENTION, EMBEDDING, FEEDFORWARD, INK, PLAIN, arrow, box, car
 
 from tinyllm.plots import BLUE, GREY
 
-ROAD = 222  # height of the path on the card
+ROAD = 338  # height of the path on the card
 
 
 def course_map() -> Figure:
     """Each chapter is a box that names what it builds; the arrows carry what one hands to the next."""
-    figure, axes = card(484)
+    figure, axes = card(600)
     heading(
         axes, "The course: from a text to a model that writes", "each box is a notebook, and names what you build in it"
     )
 
-    banner(axes, 362, "00  Start here", "train a small model first, and see where the path ends")
-    banner(axes, 28, "08  WikiText-103", "the full run in one cell: the same pieces at full size")
+    banner(axes, 478, "00  Start here", "train a small model first, and see where the path ends")
+    banner(axes, 144, "08  WikiText-103", "the full run in one cell: the same pieces at full size")
 
     carry(axes, (93, ROAD + 84), (93, ROAD + 48), "text", (93, ROAD + 90))
     chapter(axes, 28, ROAD - 48, 130, 96, "01  Tokenization", "characters,\nwords, byte-\npair encoding", EMBEDDING)
     carry(axes, (158, ROAD), (198, ROAD), "ids", (178, ROAD + 8))
     chapter(axes, 198, ROAD - 48, 130, 96, "02  Data", "stream, blocks,\nthe smallest\nmodel", EMBEDDING)
     carry(axes, (328, ROAD), (392, ROAD), "batches", (360, ROAD + 8))
-    chapter(axes, 28, 92, 300, 48, "A1  PyTorch primer", "optional: shapes, broadcasting, autograd", "white")
+    chapter(axes, 28, 208, 300, 48, "A1  PyTorch primer", "optional: shapes, broadcasting, autograd", "white")
 
     # A block is inside GPT, and attention inside the block.
-    chapter(axes, 392, 92, 204, 252, "05  GPT", "embeddings, positions,\nlayers, the head", PLAIN)
-    chapter(axes, 402, 102, 184, 174, "04  Transformer block", "LayerNorm, residual\nstream, feed-forward", FEEDFORWARD)
-    chapter(axes, 412, 112, 164, 96, "03  Attention", "averages, scores,\nmask, softmax,\nheads", ATTENTION)
+    chapter(axes, 392, 208, 204, 252, "05  GPT", "embeddings, positions,\nlayers, the head", PLAIN)
+    chapter(axes, 402, 218, 184, 174, "04  Transformer block", "LayerNorm, residual\nstream, feed-forward", FEEDFORWARD)
+    chapter(axes, 412, 228, 164, 96, "03  Attention", "averages, scores,\nmask, softmax,\nheads", ATTENTION)
 
-    carry(axes, (596, 310), (652, 310), "logits", (624, 318))
-    carry(axes, (652, 280), (596, 280), "weights", (624, 262))
-    chapter(axes, 652, 248, 120, 96, "06  Training", "AdamW,\nschedule,\ncheckpoints", EMBEDDING)
-    carry(axes, (596, 184), (652, 184), "logits", (624, 192))
-    chapter(axes, 652, 136, 120, 96, "07  Sampling", "temperature,\ntop-k, top-p,\nKV cache", EMBEDDING)
-    carry(axes, (712, 136), (712, 108), "new text", (712, 90))
+    carry(axes, (596, 426), (652, 426), "logits", (624, 434))
+    carry(axes, (652, 396), (596, 396), "weights", (624, 378))
+    chapter(axes, 652, 364, 120, 96, "06  Training", "AdamW,\nschedule,\ncheckpoints", EMBEDDING)
+    carry(axes, (596, 300), (652, 300), "logits", (624, 308))
+    chapter(axes, 652, 252, 120, 96, "07  Sampling", "temperature,\ntop-k, top-p,\nKV cache", EMBEDDING)
+    carry(axes, (712, 252), (712, 224), "new text", (712, 206))
+
+    beyond = [
+        ("09  Modern recipe", "what changed since\nGPT-2, measured"),
+        ("10  Inside the model", "what each head does,\nwhere a fact sits"),
+        ("11  The bug clinic", "twelve broken trainings\nto name and heal"),
+        ("12  Scaling", "cost and loss, predicted\nbefore the run"),
+    ]
+    for place, (title, text) in enumerate(beyond):
+        chapter(axes, 28 + 190 * place, 28, 174, 76, title, text, "white")
+    axes.text(28, 116, "and beyond it:", color=GREY)
     return figure
 
 

@@ -1,5 +1,6 @@
 """What every test has: folders of its own, GPT-2's vocabulary without a network, and no way out to one."""
 
+import dataclasses
 import shutil
 from pathlib import Path
 
@@ -42,6 +43,15 @@ def tiny_config() -> ModelConfig:
         feedforward_dim=48,
         dropout=0.0,
     )
+
+
+@pytest.fixture
+def modern_config(tiny_config) -> ModelConfig:
+    """The same size with every choice since GPT-2; each head of keys and values serves two of queries."""
+    return dataclasses.replace(
+        tiny_config, embedding_dim=32, num_heads=4, activation="swiglu", norm="rmsnorm", positions="rotary",
+        num_kv_heads=2, qk_norm=True, bias=False, zero_init=True, logit_softcap=5.0,
+    )  # fmt: skip
 
 
 @pytest.fixture(scope="session")

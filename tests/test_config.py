@@ -30,6 +30,12 @@ BAD = [
     *((kind, name, value) for kind, names in COUNTS.items() for name in names for value in BAD_COUNTS),
     *((ModelConfig, "dropout", value) for value in BAD_SHARES),
     *((ModelConfig, "activation", value) for value in ["relu", "GELU", None, 0, ["gelu"]]),
+    *((ModelConfig, "norm", value) for value in ["batchnorm", "RMSNorm", None, 0]),
+    *((ModelConfig, "positions", value) for value in ["rope", "", None, True]),
+    *((ModelConfig, "num_kv_heads", value) for value in [0, -1, 2.0, "2", True, math.nan, [2]]),
+    *((ModelConfig, "num_kv_heads", value) for value in [3, 16]),  # do not divide 8
+    *((ModelConfig, name, value) for name in ("qk_norm", "bias", "zero_init") for value in [None, 0, 1, "yes", []]),
+    *((ModelConfig, "logit_softcap", value) for value in [*BAD_RATES, 0, 0.0] if value is not None),
     (ModelConfig, "num_heads", 7),  # does not divide 512
     (ModelConfig, "num_heads", 1024),
     *((DataConfig, "data", value) for value in ["", None, 3, Path("a")]),
@@ -37,6 +43,9 @@ BAD = [
     *((DataConfig, "block_begin", value) for value in ["", "article", None, True]),
     *((DataConfig, "validation_fraction", value) for value in BAD_SHARES),
     *((DataConfig, "split_seed", value) for value in [*BAD_SEEDS, None]),
+    *((TrainingConfig, "optimizer", value) for value in ["sgd", "AdamW", None, 1]),
+    *((TrainingConfig, "schedule", value) for value in ["linear", "wsd", None, True]),
+    *((TrainingConfig, "decay_fraction", value) for value in [-0.01, 1.01, math.nan, math.inf, "0.1", None, True]),
     *((TrainingConfig, "max_learning_rate", value) for value in [*BAD_RATES, 0]),
     *((TrainingConfig, "min_learning_rate", value) for value in [*BAD_RATES, 1.0]),  # 1 is above the maximum
     *((TrainingConfig, "weight_decay", value) for value in BAD_RATES),
@@ -79,10 +88,14 @@ def test_every_field_is_tried_with_bad_values():
     [
         (ModelConfig, {"dropout": 0}),
         (ModelConfig, {"embedding_dim": 512, "num_heads": 512}),
+        (ModelConfig, {"num_kv_heads": 8}),
+        (ModelConfig, {"num_kv_heads": 1, "positions": "rotary", "logit_softcap": 1}),
         (ModelConfig, {"vocab_size": 1, "context_length": 1, "num_layers": 1}),
         (DataConfig, {"validation_fraction": 0, "split_seed": 2**63 - 1}),
         (TrainingConfig, {"max_iterations": 1, "warmup_iterations": 0, "seed": 2**63 - 1}),
         (TrainingConfig, {"min_learning_rate": 0, "max_learning_rate": 1, "weight_decay": 0, "betas": (0, 0.0)}),
+        (TrainingConfig, {"schedule": "warmup_stable_decay", "decay_fraction": 1}),
+        (TrainingConfig, {"decay_fraction": 0, "optimizer": "muon"}),
         (TrainingConfig, {"compile": False, "device": "cuda:1", "precision": "float16"}),
         (GenerationConfig, {"maximum_length": 0, "temperature": 0, "top_k": 1, "top_p": 1, "stop_tokens": ()}),
     ],
@@ -90,6 +103,21 @@ def test_every_field_is_tried_with_bad_values():
 def test_values_at_the_border_are_allowed(kind, values):
     config = kind(**values)
     assert {name: getattr(config, name) for name in values} == values
+
+
+def test_rotary_positions_need_pairs_of_numbers_in_each_head():
+    with pytest.raises(ValueError, match=r"^positions must be .*odd \(3\), not 'rotary'"):
+        ModelConfig(embedding_dim=24, num_heads=8, positions="rotary")
+    assert ModelConfig(embedding_dim=24, num_heads=8).head_dim == 3
+
+
+def test_a_configuration_from_before_these_choices_is_todays_default():
+    """Checkpoints of that time hold the first eight fields of a model and none of the optimizer's."""
+    content = RunConfig().to_dict()
+    content["model"] = dict(list(content["model"].items())[:8])
+    for name in ("optimizer", "schedule", "decay_fraction"):
+        del content["training"][name]
+    assert RunConfig.from_dict(content) == RunConfig()
 
 
 def test_an_unknown_key_is_an_error_that_names_it():
@@ -121,8 +149,10 @@ def test_field_names_are_unique_across_a_runs_parts():
 
 def test_defaults_are_the_reference_run():
     model, training = RunConfig().model, RunConfig().training
-    assert dataclasses.astuple(model) == (50_257, 512, 512, 8, 8, 2048, 0.1, "gelu")
-    assert model.head_dim == 64
+    assert dataclasses.astuple(model)[:8] == (50_257, 512, 512, 8, 8, 2048, 0.1, "gelu")
+    assert dataclasses.astuple(model)[8:] == ("layernorm", "learned", None, False, True, False, None)
+    assert (model.head_dim, model.kv_heads) == (64, 8)
+    assert (training.optimizer, training.schedule) == ("adamw", "cosine")
     assert (training.max_iterations, training.batch_size, training.gradient_accumulation_steps) == (100_000, 8, 4)
     assert (training.max_learning_rate, training.min_learning_rate) == (6e-4, 6e-5)
     assert (training.betas, training.weight_decay, training.max_gradient_norm) == ((0.9, 0.95), 0.1, 1.0)

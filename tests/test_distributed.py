@@ -84,11 +84,12 @@ def text(tmp_path_factory) -> Path:
     return write_text(tmp_path_factory.mktemp("text") / "words.txt")
 
 
-@pytest.fixture(scope="module")
-def both(text, tmp_path_factory):
+@pytest.fixture(scope="module", params=["adamw", "muon"])
+def both(text, tmp_path_factory, request):
     """The same configuration trained by one process, and by two under torchrun: (run, folder, standard error)."""
     folder = tmp_path_factory.mktemp("distributed")
-    config = small_run(text, folder / "two", dropout=0.0, gradient_accumulation_steps=4, checkpoint_interval=5)
+    overrides = {"gradient_accumulation_steps": 4, "checkpoint_interval": 5, "optimizer": request.param}
+    config = small_run(text, folder / "two", dropout=0.0, **overrides)
     alone = train(config, progress=False, run_folder=folder / "one")
     process = start(config, folder)
     _, errors = finish(process)

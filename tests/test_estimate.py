@@ -1,21 +1,47 @@
 """What a run will need, against models that are really built and arithmetic that is really counted."""
 
+import sys
+from typing import get_args
+
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils._pytree import tree_map_only
 from torch.utils.flop_counter import FlopCounterMode
 
-from tinyllm import GPT, PRESETS, ModelConfig, RunConfig
-from tinyllm.estimate import count_parameters, estimate, flops_per_token, measure_flops, memory_bytes
+from tinyllm import GPT, PRESETS, ModelConfig, RunConfig, TrainingConfig
+from tinyllm.config import Activation, Norm, Positions
+from tinyllm.estimate import count_parameters, estimate, flops_per_token, measure_flops, memory_bytes, optimizer_flops
+from tinyllm.optim import make_optimizer
 
 sizes = st.integers(1, 40)
 
 
-@settings(deadline=None, max_examples=50)
-@given(sizes, sizes, st.integers(1, 5), st.integers(1, 12), st.integers(1, 4), sizes)
-def test_parameters_are_exact(vocab_size, context_length, head_dim, num_heads, num_layers, feedforward_dim):
+choices = {
+    "activation": st.sampled_from(get_args(Activation)), "norm": st.sampled_from(get_args(Norm)),
+    "positions": st.sampled_from(get_args(Positions)), "qk_norm": st.booleans(), "bias": st.booleans(),
+    "zero_init": st.booleans(), "logit_softcap": st.none() | st.just(30.0),
+}  # fmt: skip
+SOME_CHOICES = [
+    {}, {"activation": "relu_squared"}, {"activation": "swiglu"}, {"norm": "rmsnorm"}, {"positions": "rotary"},
+    {"qk_norm": True}, {"num_kv_heads": 2}, {"bias": False}, {"logit_softcap": 30.0},
+    {"norm": "rmsnorm", "positions": "rotary", "activation": "swiglu", "num_kv_heads": 1, "bias": False},
+    {"norm": "rmsnorm", "positions": "rotary", "activation": "relu_squared", "qk_norm": True, "bias": False},
+]  # fmt: skip
+
+
+@settings(deadline=None, max_examples=200)
+@given(
+    sizes, sizes, st.integers(1, 5), st.integers(1, 3), st.integers(1, 4), st.integers(1, 4), sizes,
+    st.fixed_dictionaries(choices),
+)  # fmt: skip
+def test_parameters_are_exact(
+    vocab_size, context_length, head_dim, num_kv_heads, shared_by, num_layers, feedforward_dim, chosen
+):
+    num_heads = num_kv_heads * shared_by
+    assume(chosen["positions"] == "learned" or head_dim % 2 == 0)
     config = ModelConfig(
         vocab_size=vocab_size,
         context_length=context_length,
@@ -23,6 +49,8 @@ def test_parameters_are_exact(vocab_size, context_length, head_dim, num_heads, n
         num_layers=num_layers,
         num_heads=num_heads,
         feedforward_dim=feedforward_dim,
+        num_kv_heads=num_kv_heads,
+        **chosen,
     )
     with torch.device("meta"):
         model = GPT(config)
@@ -40,17 +68,44 @@ def test_the_reference_model_is_counted_by_hand():
     assert count_parameters(ModelConfig()) == 51_213_824
 
 
-@pytest.mark.parametrize("context_length", [16, 64, 256])
-def test_flops_are_three_times_the_forward_pass_that_torch_counts(context_length):
+def test_the_modern_model_is_no_larger_than_the_reference_by_more_than_a_hundredth():
+    modern, classic = PRESETS["wikitext103-modern"], PRESETS["wikitext103"]
+    assert count_parameters(modern.model) <= 1.01 * count_parameters(classic.model)
+    assert modern.dataset == classic.dataset
+
+
+@pytest.mark.parametrize("chosen", SOME_CHOICES)
+@pytest.mark.parametrize("context_length", [16, 256])
+def test_flops_are_three_times_the_forward_pass_that_torch_counts(context_length, chosen):
     """torch counts the matrix products; the plain attention kernel shows it those of the full square of scores."""
-    config = ModelConfig(
-        vocab_size=321, context_length=context_length, embedding_dim=32, num_layers=3, num_heads=4, feedforward_dim=80
-    )
+    sizes = {"embedding_dim": 32, "num_layers": 3, "num_heads": 4, "feedforward_dim": 80}
+    config = ModelConfig(vocab_size=321, context_length=context_length, **sizes, **chosen)
     model = GPT(config).eval()
     ids = torch.zeros(2, context_length, dtype=torch.long)
     with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
         model(ids)
     assert flops_per_token(config) * ids.numel() == 3 * counter.get_total_flops()
+
+
+@pytest.mark.parametrize("chosen", SOME_CHOICES)
+def test_an_optimizer_step_has_the_products_that_torch_counts(chosen):
+    sizes = {"embedding_dim": 32, "num_layers": 3, "num_heads": 4, "feedforward_dim": 80}
+    run = RunConfig(model=ModelConfig(vocab_size=97, context_length=16, **sizes, **chosen))
+    for config in (run, run.replace(optimizer="muon")):
+        model = GPT(config.model)
+        optimizer = make_optimizer(model, config.training)
+        model(torch.zeros(1, 4, dtype=torch.long), torch.zeros(1, 4, dtype=torch.long)).backward()
+        with FlopCounterMode(display=False) as counter:
+            optimizer.step()
+        assert optimizer_flops(config) == counter.get_total_flops()
+    assert optimizer_flops(run) == 0 < optimizer_flops(config)
+
+
+def test_muons_products_are_part_of_the_predicted_time(monkeypatch):
+    monkeypatch.setattr(sys.modules["tinyllm.estimate"], "measure_flops", lambda *_: 1e9)  # the name is a function
+    config = RunConfig().replace(max_iterations=10, device="cpu")
+    longer = estimate(config.replace(optimizer="muon")).seconds - estimate(config).seconds
+    assert longer == pytest.approx(10 * optimizer_flops(config.replace(optimizer="muon")) / 0.7e9)
 
 
 def test_the_whole_estimate_fits_together():
@@ -70,11 +125,11 @@ def test_the_whole_estimate_fits_together():
     assert result.seconds_elsewhere["T4"] > result.seconds_elsewhere["A100"] > 0
 
 
-def test_memory_covers_what_a_training_step_holds_without_being_far_above():
+@pytest.mark.parametrize("chosen", SOME_CHOICES)
+def test_memory_covers_what_a_training_step_holds_without_being_far_above(chosen):
     """Counted: weights, gradients, AdamW's averages, and the tensors that autograd keeps; work space comes on top."""
-    model = ModelConfig(
-        vocab_size=64, context_length=64, embedding_dim=64, num_layers=4, num_heads=4, feedforward_dim=256, dropout=0.0
-    )
+    sizes = {"embedding_dim": 64, "num_layers": 4, "num_heads": 4, "feedforward_dim": 256, "dropout": 0.0}
+    model = ModelConfig(vocab_size=64, context_length=64, **sizes, **chosen)
     config = RunConfig(model=model).replace(batch_size=16)
     kept: dict[int, int] = {}
     network = GPT(model)
@@ -92,6 +147,24 @@ def test_memory_covers_what_a_training_step_holds_without_being_far_above():
     held = sum(kept.values()) + 16 * count_parameters(model)
     assert loss.requires_grad
     assert held <= memory_bytes(config) <= 1.5 * held
+
+
+def test_memory_counts_the_averages_that_each_optimizer_really_has():
+    """Their bytes, after a step; AdamW's step counters aside."""
+    model = ModelConfig(97, 16, 24, num_layers=2, num_heads=3, feedforward_dim=48, num_kv_heads=1, activation="swiglu")
+    held = {}
+    for name in ("adamw", "muon"):
+        network = GPT(model)
+        optimizer = make_optimizer(network, TrainingConfig(optimizer=name))
+        network(torch.zeros(1, 4, dtype=torch.long), torch.zeros(1, 4, dtype=torch.long)).backward()
+        optimizer.step()
+        tensors = []
+        tree_map_only(torch.Tensor, tensors.append, optimizer.state_dict())
+        held[name] = sum(tensor.nbytes for tensor in tensors if tensor.dim() > 0)
+    config = RunConfig(model=model)
+    saved = memory_bytes(config) - memory_bytes(config.replace(optimizer="muon"))
+    assert held["adamw"] == 8 * count_parameters(model)
+    assert held["adamw"] - held["muon"] == saved > 0
 
 
 def test_memory_grows_with_the_batch_but_not_with_accumulation_or_length_of_the_run():

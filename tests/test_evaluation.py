@@ -1,5 +1,6 @@
 """The surprise of every token, against a reference that scores one token at a time."""
 
+import dataclasses
 import math
 
 import numpy as np
@@ -65,6 +66,15 @@ def test_the_smallest_contexts_work(context_length):
     assert found.tolist() == pytest.approx(slow_surprises(model, sequence.tolist()), rel=1e-4, abs=1e-5)
 
 
+def test_soft_capped_logits_are_scored_as_the_model_gives_them(model):
+    capped = GPT(dataclasses.replace(model.config, logit_softcap=1.5)).eval()
+    capped.load_state_dict(model.state_dict())
+    sequence = random_sequence(17)
+    found = surprises(capped, [sequence])[0].tolist()
+    assert found == pytest.approx(slow_surprises(capped, sequence.tolist()), rel=1e-4, abs=1e-5)
+    assert found != pytest.approx(surprises(model, [sequence])[0].tolist(), rel=1e-2)
+
+
 class Counting(torch.nn.Module):
     """In place of a model: the surprise of a token is how often, and with what in view, it was asked for."""
 
@@ -89,7 +99,7 @@ def test_each_token_is_scored_once_and_with_enough_in_view(lengths, context_leng
         stride = context_length
     calls = []
 
-    def fake_losses(hidden: torch.Tensor, weight: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    def fake_losses(hidden: torch.Tensor, weight: torch.Tensor, targets: torch.Tensor, _: None) -> torch.Tensor:
         calls.append(len(targets))
         return targets + hidden[:, 0] / 1000
 

@@ -24,27 +24,38 @@ import torch
 import torch.nn.functional as F
 from mutation import mutants
 from torch import Tensor, nn
-from transformers import TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+from transformers import LlamaConfig, TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
+from transformers.models.llama.modeling_llama import LlamaMLP
 
+import tinyllm.clinic
+import tinyllm.inside
 from tinyllm import GPT, ModelConfig, exercises, tinywiki
+from tinyllm.estimate import flops_per_token
 from tinyllm.exercises import (
     attention,
     block,
     check,
     checking,
+    clinic,
     data,
     gpt,
     hint,
+    inside,
+    modern,
     predict,
     predictions,
     progress,
     sampling,
+    scaling,
     solution,
     tokenization,
     training,
 )
 from tinyllm.exercises.checking import CHAPTERS, EXERCISES, examine
 from tinyllm.exercises.comparing import difference
+from tinyllm.scaling import fit_power_law
 
 NAMES = sorted(EXERCISES)
 SENTENCE_LIMIT = 200  # characters of a verdict's first line
@@ -198,6 +209,88 @@ def test_block_forward_is_torchs_encoder_layer():
     torch.testing.assert_close(y, layer(x))
 
 
+def test_rms_norm_is_torchs():
+    x, weight = torch.randn(2, 5, 12), torch.randn(12)
+    torch.testing.assert_close(modern.rms_norm(x, weight, 0.1), F.rms_norm(x, (12,), weight, 0.1))
+    torch.testing.assert_close(modern.rms_norm(x, weight), F.rms_norm(x, (12,), weight, 1e-5))
+
+
+def test_rotate_is_a_product_of_complex_numbers():
+    x, frequencies = torch.randn(7, 8), torch.rand(4)
+    turned = torch.complex(*x.chunk(2, dim=-1)) * torch.exp(1j * torch.arange(7)[:, None] * frequencies)
+    torch.testing.assert_close(modern.rotate(x, frequencies), torch.cat([turned.real, turned.imag], dim=-1))
+
+
+def test_swiglu_is_that_of_transformers_llama():
+    layer = LlamaMLP(LlamaConfig(hidden_size=8, intermediate_size=20, num_attention_heads=2))
+    x = torch.randn(2, 3, 8)
+    weights = (part.weight.T for part in (layer.up_proj, layer.gate_proj, layer.down_proj))
+    torch.testing.assert_close(modern.swiglu(x, *weights), layer(x))
+
+
+def test_shared_heads_are_those_of_torchs_grouped_attention():
+    q, k, v = torch.randn(2, 6, 5, 4), torch.randn(2, 2, 5, 4), torch.randn(2, 2, 5, 4)
+    shared = F.scaled_dot_product_attention(q, modern.share_heads(k, 6), modern.share_heads(v, 6), is_causal=True)
+    torch.testing.assert_close(shared, F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True))
+
+
+@pytest.mark.parametrize("shape", [(4, 4), (3, 7), (7, 3)])
+def test_newton_schulz_ends_at_the_svds_orthogonal_factor(shape):
+    matrix = torch.randn(shape, dtype=torch.double)
+    u, _, vh = torch.linalg.svd(matrix, full_matrices=False)
+    torch.testing.assert_close(modern.newton_schulz(matrix, 60), u @ vh)
+
+
+def test_stable_decay_is_warmup_constant_and_a_line():
+    rates = [modern.stable_decay(iteration, 100, 10, 0.3, 2.0) for iteration in range(101)]
+    assert rates == pytest.approx(np.interp(range(101), [0, 10, 70, 100], [2 / 11, 2, 2, 0]))
+
+
+def test_a_head_switched_off_is_the_packages(tiny_config):
+    model, ids, seen = GPT(tiny_config).eval(), torch.randint(tiny_config.vocab_size, (1, 7)), []
+    projection = model.blocks[0].attention.projection
+    projection.register_forward_hook(lambda _, given, output: seen.append(given[0]))
+    model(ids)
+    with tinyllm.inside.head_off(model, 0, 1):
+        model(ids)
+    torch.testing.assert_close(inside.switch_off(seen[0], 1, tiny_config.num_heads), seen[1])
+
+
+def test_the_lens_is_the_packages(tiny_config):
+    model, ids = GPT(tiny_config), torch.randint(tiny_config.vocab_size, (7,))
+    torch.nn.init.normal_(model.final_norm.bias)
+    norm, table = model.final_norm, model.token_embedding.weight
+    streams, logits = tinyllm.inside.residual_stream(model, ids), tinyllm.inside.logit_lens(model, ids)
+    for stream, expected in zip(streams, logits, strict=True):
+        torch.testing.assert_close(inside.lens(stream, norm.weight, norm.bias, table), expected)
+
+
+def test_patching_is_torch_where():
+    stream, other = torch.randn(1, 6, 4), torch.randn(1, 6, 4)
+    here = (torch.arange(6) == 2)[None, :, None]
+    assert torch.equal(inside.patch(stream, other, 2), torch.where(here, other, stream))
+
+
+def test_the_induction_score_is_a_diagonals_mean_and_the_packages():
+    weights = torch.rand(10, 10).tril().softmax(-1)
+    score = inside.induction_score(weights, 4)
+    torch.testing.assert_close(score, weights.diagonal(-3)[1:].mean())
+    ids = torch.arange(10) % 4  # each token once in a period: only one place to look at, in the first two periods
+    twice = weights[:8, :8]
+    torch.testing.assert_close(
+        inside.induction_score(twice, 4), tinyllm.inside.induction_scores(twice[None, None], ids[:8])[0, 0]
+    )
+
+
+@pytest.mark.parametrize("name", ["inside.switch_off", "inside.patch"])
+def test_an_answer_that_changes_its_input_is_told_so(name):
+    def in_place(tensor, *more):
+        result = EXERCISES[name].reference(tensor, *more)
+        return tensor.copy_(result)
+
+    assert "you change the tensor that was handed in" in examine(name, in_place).message
+
+
 def test_embed_and_logits_are_the_models_ends(tiny_config):
     model = GPT(tiny_config)
     token_ids = torch.randint(tiny_config.vocab_size, (2, 7))
@@ -322,10 +415,83 @@ def test_generate_follows_the_likeliest_token():
 # What `check` says
 
 
-def test_there_are_34_exercises_in_the_chapters_order():
-    assert len(EXERCISES) == 34
+def test_every_patient_of_the_clinic_is_named():
+    wards = (clinic.too_good, clinic.hardly_learns, clinic.looks_healthy, clinic.odd_numbers)
+    named = [
+        ward(patient) for ward, first in zip(wards, (1, 4, 7, 10), strict=True) for patient in range(first, first + 3)
+    ]
+    assert named == list(tinyllm.clinic.BUGS) == list(clinic.SUSPECTS)
+
+
+def test_a_wrong_name_is_answered_with_what_it_would_show_and_not_with_the_right_one():
+    verdict = examine("clinic.too_good", lambda patient: "no zero_grad")
+    assert verdict.message.startswith(
+        f"clinic.too_good: patient 1 has no 'no zero_grad': {clinic.SUSPECTS['no zero_grad']}"
+    )
+    assert "leaky mask" not in verdict.message
+
+
+def test_one_step_is_a_step_of_sgd():
+    weights, batches = clinic._step_case()
+    expected = torch.tensor(weights, requires_grad=True)
+    for x, targets in batches:
+        (gradient,) = torch.autograd.grad(F.cross_entropy(x @ expected.T, targets), expected)
+        expected = (expected - 0.1 * gradient).detach().requires_grad_()
+    torch.testing.assert_close(clinic._weights_after(clinic.one_step, weights, batches), expected.detach())
+
+
+def test_mean_loss_is_that_of_all_tokens_together():
+    (losses,) = clinic._losses_case()
+    assert clinic.mean_loss(losses) == pytest.approx(np.mean(np.concatenate(losses)))
+
+
+def test_training_flops_are_those_of_the_estimate_and_of_torch():
+    shape = {"num_layers": 3, "embedding_dim": 24, "feedforward_dim": 72, "context_length": 10, "vocab_size": 50}
+    by_hand = scaling.training_flops(*shape.values())
+    assert by_hand == flops_per_token(ModelConfig(**shape, num_heads=2))
+    model = GPT(ModelConfig(**shape, num_heads=2, dropout=0.0))
+    with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+        model(torch.zeros(2, 10, dtype=torch.long)).sum().backward()
+    assert counter.get_total_flops() == 20 * by_hand
+
+
+def test_intensity_is_what_torch_counts_over_what_the_tensors_hold():
+    for dtype in (torch.float32, torch.float64):
+        a, b = torch.ones(3, 50, dtype=dtype), torch.ones(50, 7, dtype=dtype)
+        with FlopCounterMode(display=False) as counter:
+            product = a @ b
+        expected = counter.get_total_flops() / sum(tensor.nbytes for tensor in (a, b, product))
+        assert scaling.intensity(3, 50, 7, dtype.itemsize) == pytest.approx(expected)
+    assert scaling.intensity(3, 50, 7) == scaling.intensity(3, 50, 7, 4)
+
+
+def test_a_line_through_losses_is_scipys_and_the_packages():
+    sizes, losses, floor = scaling._runs(6, 0.1)
+    line = scipy.stats.linregress(np.log(sizes), np.log(np.array(losses) - floor))
+    scale, exponent = scaling.fit_line(sizes, losses, floor)
+    assert (scale, exponent) == pytest.approx((math.exp(line.intercept), -line.slope))
+    law = fit_power_law(sizes, losses, floor)
+    assert (law.scale, law.exponent) == pytest.approx((scale, exponent))
+
+
+def test_noise_scale_is_that_of_gradients_whose_noise_is_known():
+    """Examples with gradients of unit noise in each of 50 directions, around a true gradient of squared length 5."""
+    truth = math.sqrt(0.1) * torch.ones(50)
+    batches = truth + torch.randn(4000, 64, 50)
+    small, large = (batches[:, :size].mean(1).square().sum(1).mean().item() for size in (4, 64))
+    assert scaling.noise_scale(small, large, 4, 64) == pytest.approx(50 / 5, rel=0.02)
+
+
+def test_compute_optimal_spends_all_in_the_ratio_asked_for():
+    """Chinchilla itself: 70 billion parameters and 1.4 trillion tokens."""
+    assert scaling.compute_optimal(6 * 70e9 * 1.4e12) == pytest.approx((70e9, 1.4e12))
+    parameters, tokens = scaling.compute_optimal(1e15, 7)
+    assert (6 * parameters * tokens, tokens / parameters) == pytest.approx((1e15, 7))
+
+
+def test_each_chapter_has_its_exercises():
     numbers = Counter(name.partition(".")[0] for name in EXERCISES)
-    assert [numbers[chapter] for chapter in CHAPTERS] == [4, 6, 6, 4, 4, 5, 5]
+    assert [numbers[chapter] for chapter in CHAPTERS] == [4, 6, 6, 4, 4, 5, 5, 6, 4, 6, 5]
     assert exercises.__all__ == ["check", "hint", "predict", "progress", "solution"]
 
 
@@ -559,6 +725,9 @@ EQUIVALENT: dict[tuple[str, str], str] = {
     ("sampling.top_p", "line 5: 0 -> -1"): "the only dimension",
     ("sampling.top_p", "line 6: before < p -> before <= p"): "a sum never is exactly p",
     ("sampling.cached_step", "line 18: 0 -> -1"): "the only dimension",
+    ("modern.rotate", "line 7: -1 -> 1"): "the last of two dimensions",
+    ("inside.lens", "line 3: -1 -> 1"): "the last of two dimensions",
+    ("modern.stable_decay", "line 7: iteration < warmup -> iteration <= warmup"): "the line ends where the rest begins",
 }
 
 
@@ -682,10 +851,10 @@ def test_progress_survives_and_a_solved_exercise_stays_solved(home):
     assert known["gpt.embed"] == {"attempts": 3, "solved": True, "last": "unusable", "diagnosis": ""}
     assert not known["gpt.logits"]["solved"]
     picture = progress()
-    assert picture.alt.startswith("1 of 34 exercises solved: tokenization 0 of 4,")
+    assert picture.alt.startswith(f"1 of {len(EXERCISES)} exercises solved: tokenization 0 of 4,")
     assert "gpt 1 of 4" in picture.alt
     marks = [text.get_text() for text in picture.axes[0].texts]
-    assert len(marks) == 34
+    assert len(marks) == len(EXERCISES)
     assert [text for text in marks if text.endswith("✓")] == ["embed ✓"]
     assert [text for text in marks if text.endswith("…")] == ["logits …"]
 
@@ -703,7 +872,7 @@ def test_a_home_that_cannot_be_written_stops_nothing(home, capsys):
     home.write_text("a file where the folder should be")
     check("gpt.embed", EXERCISES["gpt.embed"].reference)
     assert "correct" in capsys.readouterr().out
-    assert progress().alt.startswith("0 of 34")
+    assert progress().alt.startswith(f"0 of {len(EXERCISES)} ")
 
 
 # Predictions
@@ -716,7 +885,7 @@ def prepared():
 
 def test_no_prediction_yet_prints_the_question_and_measures_nothing(capsys, monkeypatch):
     monkeypatch.setattr(predictions, "_prepared", None)
-    assert len(predictions.PREDICTIONS) == 10
+    assert len(predictions.PREDICTIONS) == 15
     for name, asked in predictions.PREDICTIONS.items():
         assert predict(name, None) is None
         first, second = capsys.readouterr().out.splitlines()
@@ -766,6 +935,9 @@ def test_an_unknown_prediction_is_an_error_with_near_names():
         ("04.feedforward_share", 2),
         ("06.loss_times_1000", 1),
         ("07.commonest_town", 1 / sum(1 / rank**2 for rank in range(1, 17))),
+        ("09.cache_factor", 4),
+        ("10.perfect_copy", math.log(64) / 4),
+        ("12.attention_share", 100 * 2 * 8 * 512 / (14 * 8 * 512 + 50_257)),
     ],
 )
 def test_what_has_a_closed_form_is_measured_so(name, expected):
@@ -774,6 +946,14 @@ def test_what_has_a_closed_form_is_measured_so(name, expected):
 
 def test_the_first_loss_is_near_that_of_the_uniform_guess():
     assert predictions.first_loss() == pytest.approx(math.log(1024), rel=0.02)
+
+
+def test_few_directions_hold_most_of_a_gradient():
+    assert 1 <= predictions.strongest_directions() <= 24
+
+
+def test_tokens_pass_a_matrix_faster_together():
+    assert predictions.batched_speed() > 1
 
 
 def test_the_bigram_loss_is_counted_on_training_and_scored_on_test_articles(prepared):

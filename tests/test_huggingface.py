@@ -1,5 +1,6 @@
-"""GPT-2 in Hugging Face's layout, against transformers' own GPT-2, and where its weights come from."""
+"""GPT-2 and Llama in Hugging Face's layout, against transformers' own, and where its weights come from."""
 
+import dataclasses
 import http.server
 import json
 import os
@@ -11,9 +12,9 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import GPT2Config, GPT2LMHeadModel, GPT2Model
+from transformers import GPT2Config, GPT2LMHeadModel, GPT2Model, LlamaConfig, LlamaForCausalLM, LlamaModel
 
-from tinyllm import GPT, ModelConfig
+from tinyllm import GPT, KVCache, ModelConfig
 from tinyllm.huggingface import from_huggingface, load_gpt2, to_huggingface
 
 ACTIVATIONS = [("gelu", "gelu"), ("gelu_tanh", "gelu_new"), ("gelu_tanh", "gelu_pytorch_tanh")]
@@ -114,7 +115,7 @@ def test_a_loaded_model_owns_its_weights(ids):
     ("name", "value"),
     [
         ("activation_function", "relu"),
-        ("model_type", "llama"),
+        ("model_type", "mistral"),
         ("layer_norm_epsilon", 1e-6),
         ("scale_attn_weights", False),
         ("scale_attn_by_inverse_layer_idx", True),
@@ -297,3 +298,153 @@ def test_weights_come_from_the_hub_once_and_then_from_its_cache(saved, tmp_path)
         server.shutdown()
     assert load("someone/small-gpt2", endpoint) == ""  # the server is gone
     assert_same(torch.load(result), expected)
+
+
+# --- Llama ---
+
+LLAMA = {
+    "vocab_size": 89, "max_position_embeddings": 24, "hidden_size": 32, "num_hidden_layers": 3,
+    "num_attention_heads": 4, "num_key_value_heads": 2, "intermediate_size": 50, "rms_norm_eps": 1e-5,
+    "tie_word_embeddings": True,
+}  # fmt: skip
+
+
+def their_llama(**settings) -> LlamaForCausalLM:
+    torch.manual_seed(0)
+    model = LlamaForCausalLM(LlamaConfig(**LLAMA | settings)).eval()
+    perturb(model)
+    return model
+
+
+def llama_config(**choices) -> ModelConfig:
+    return ModelConfig(
+        89, 24, 32, num_layers=3, num_heads=4, feedforward_dim=50, dropout=0.0, activation="swiglu", norm="rmsnorm",
+        positions="rotary", bias=False, **{"num_kv_heads": 2} | choices,
+    )  # fmt: skip
+
+
+def cached(model: GPT, ids: torch.Tensor) -> torch.Tensor:
+    """The logits of a prefill, then of several tokens at once, then of one at a time."""
+    cache = KVCache(model.config, len(ids), ids.device, torch.float32)
+    return torch.cat([model(part, cache=cache) for part in ids.split([7, 5, *[1] * 12], dim=1)], dim=1)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("kv_heads", [1, 2, 4])
+def test_their_llama_gives_the_same_logits_as_ours(ids, kv_heads):
+    reference = their_llama(num_key_value_heads=kv_heads)
+    model = from_huggingface(reference.config.to_dict(), reference.state_dict())
+    assert model.config == llama_config(num_kv_heads=kv_heads)
+    assert not model.training
+    expected = reference(ids).logits
+    assert_same(model(ids), expected)
+    assert_same(cached(model, ids), expected)
+    past, theirs = None, []
+    for part in ids.split([7, 5, *[1] * 12], dim=1):
+        out = reference(part, past_key_values=past, use_cache=True)
+        past = out.past_key_values
+        theirs.append(out.logits)
+    assert_same(cached(model, ids), torch.cat(theirs, dim=1))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("kv_heads", [None, 1, 2])
+def test_our_llama_gives_the_same_logits_as_theirs(ids, kv_heads):
+    torch.manual_seed(0)
+    model = GPT(llama_config(num_kv_heads=kv_heads, zero_init=True)).eval()
+    perturb(model)
+    settings, weights = to_huggingface(model)
+    assert settings["num_key_value_heads"] == kv_heads  # None means the same there
+    base = LlamaModel(LlamaConfig(**settings))
+    base.load_state_dict(weights, strict=True)
+    hidden = base.eval()(ids).last_hidden_state
+    assert_same(model(ids), hidden @ base.embed_tokens.weight.T)
+    assert_same(cached(model, ids), hidden @ base.embed_tokens.weight.T)
+    again = from_huggingface(settings, weights)
+    for (name, one), other in zip(model.state_dict().items(), again.state_dict().values(), strict=True):
+        assert torch.equal(one, other), name
+
+
+def test_a_llamas_gradients_are_theirs(ids):
+    reference = their_llama()
+    model = from_huggingface(reference.config.to_dict(), reference.state_dict())
+    loss, expected = model(ids[:, :-1], ids[:, 1:]), reference(ids, labels=ids).loss
+    torch.testing.assert_close(loss, expected, rtol=1e-5, atol=1e-5)
+    loss.backward()
+    expected.backward()
+    block, theirs = model.blocks[1], reference.model.layers[1]
+    fused = [theirs.self_attn.q_proj, theirs.self_attn.k_proj, theirs.self_attn.v_proj]
+    pairs = [
+        (model.token_embedding.weight, reference.model.embed_tokens.weight.grad),
+        (block.attention.qkv.weight, torch.cat([matrix.weight.grad for matrix in fused])),
+        (block.attention.projection.weight, theirs.self_attn.o_proj.weight.grad),
+        (block.feedforward.gate.weight, theirs.mlp.gate_proj.weight.grad),
+        (block.feedforward.expand.weight, theirs.mlp.up_proj.weight.grad),
+        (block.feedforward_norm.weight, theirs.post_attention_layernorm.weight.grad),
+    ]
+    for parameter, gradient in pairs:
+        torch.testing.assert_close(parameter.grad, gradient, rtol=1e-4, atol=1e-6)
+
+
+@torch.no_grad()
+def test_a_saved_llama_is_read_from_its_folder(ids, tmp_path):
+    reference = their_llama()
+    reference.save_pretrained(tmp_path)
+    assert_same(load_gpt2(str(tmp_path), device="cpu")(ids), reference(ids).logits)
+    settings = json.loads((tmp_path / "config.json").read_text())
+    rope = settings.pop("rope_parameters")  # as before transformers 5
+    settings |= {"rope_theta": rope["rope_theta"], "rope_scaling": None}
+    (tmp_path / "config.json").write_text(json.dumps(settings))
+    assert_same(load_gpt2(str(tmp_path), device="cpu")(ids), reference(ids).logits)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("tie_word_embeddings", False),
+        ("attention_bias", True),
+        ("mlp_bias", True),
+        ("hidden_act", "gelu"),
+        ("rms_norm_eps", 1e-6),
+        ("rope_theta", 500_000.0),
+        ("rope_scaling", {"rope_type": "linear", "factor": 2.0}),
+        ("rope_parameters", {"rope_type": "default", "rope_theta": 500_000.0}),
+        ("head_dim", 16),
+    ],
+)
+def test_a_llama_that_ours_cannot_express_is_refused_by_setting(name, value):
+    reference = their_llama()
+    settings, weights = reference.config.to_dict(), reference.state_dict()
+    with pytest.raises(ValueError, match=f"^{name} .*only") as error:
+        from_huggingface(settings | {name: value}, weights)
+    assert repr(value) in one_line(error)
+
+
+@pytest.mark.parametrize("name", ["tie_word_embeddings", "rms_norm_eps"])
+def test_where_a_llamas_settings_are_silent_transformers_default_holds(name):
+    reference = their_llama()
+    settings = reference.config.to_dict()
+    del settings[name]
+    with pytest.raises(ValueError, match=f"{name} {getattr(LlamaConfig(), name)!r} is not supported"):
+        from_huggingface(settings, reference.state_dict())
+
+
+@pytest.mark.parametrize(
+    ("choice", "kind"),
+    [
+        ({"qk_norm": True}, "llama"),
+        ({"norm": "layernorm"}, "llama"),
+        ({"activation": "relu_squared"}, "llama"),
+        ({"logit_softcap": 30.0}, "llama"),
+        ({"bias": True}, "llama"),
+        ({"positions": "learned"}, "gpt2"),
+        ({"positions": "learned", "norm": "layernorm"}, "gpt2"),
+        ({"positions": "learned", "norm": "layernorm", "bias": True}, "gpt2"),
+        ({"positions": "learned", "norm": "layernorm", "bias": True, "activation": "gelu"}, "gpt2"),
+    ],
+)
+def test_a_model_of_ours_that_neither_has_is_refused_by_field(choice, kind):
+    config = dataclasses.replace(llama_config(), **choice)
+    with pytest.raises(ValueError, match=rf"^(\w+) .*{kind}") as error:
+        to_huggingface(GPT(config))
+    assert one_line(error).split()[0] in (*vars(config),)

@@ -1,5 +1,6 @@
 """The loss in chunks, against plain cross-entropy of all logits at once."""
 
+import math
 import shutil
 
 import pytest
@@ -9,7 +10,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from tinyllm import GPT, loss
-from tinyllm.loss import cross_entropy, token_losses
+from tinyllm.loss import cross_entropy, softcap, token_losses
 
 ROWS, WIDTH, VOCABULARY, CHUNK = 37, 16, 101, 8  # the last chunk has 5 rows
 
@@ -32,6 +33,15 @@ def plain(hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
     return F.cross_entropy((hidden @ weight.T).float(), targets)
 
 
+def capped(hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
+    """With a bound of 3, which many of these logits are beyond."""
+    return F.cross_entropy(3 * torch.tanh((hidden @ weight.T).float() / 3), targets)
+
+
+def ours_capped(hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
+    return cross_entropy(hidden, weight, targets, 3.0)
+
+
 def value_and_gradients(function, inputs, scale: float = 1.0) -> tuple[Tensor, Tensor, Tensor]:
     hidden, weight, targets = inputs
     value = function(hidden, weight, targets)
@@ -45,6 +55,29 @@ def test_value_and_both_gradients_equal_plain_cross_entropy(chunked, rows):
     for ours, theirs in zip(found, expected, strict=True):
         assert ours.dtype == theirs.dtype
         torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("threshold", [0, 1 << 40])
+@pytest.mark.parametrize("rows", [1, CHUNK + 1, ROWS])
+def test_a_soft_cap_equals_the_plain_one_in_value_and_gradients(chunked, monkeypatch, threshold, rows):
+    monkeypatch.setattr(loss, "THRESHOLD", threshold)
+    inputs = make_inputs(rows)
+    assert (inputs[0] @ inputs[1].T).abs().max() > 6
+    found, expected = value_and_gradients(ours_capped, inputs), value_and_gradients(capped, inputs)
+    for ours, theirs in zip(found, expected, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-7)
+    with torch.no_grad():
+        assert ours_capped(*inputs).item() == pytest.approx(found[0].item(), rel=1e-6)
+        assert token_losses(*inputs, 3.0).mean().item() == pytest.approx(found[0].item(), rel=1e-6)
+
+
+def test_a_soft_cap_hardly_changes_small_logits_and_bounds_large_ones():
+    logits = torch.tensor([-1e6, -40.0, -0.1, 0.0, 0.1, 40.0, 1e6])
+    assert torch.equal(softcap(logits, None), logits)
+    bounded = softcap(logits, 30.0)
+    assert bounded.abs().max() == 30
+    assert bounded[2:5].tolist() == pytest.approx([-0.1, 0, 0.1], rel=1e-4)
+    assert bounded[5].item() == pytest.approx(30 * math.tanh(40 / 30))
 
 
 def test_gradients_are_exact_derivatives(chunked):
@@ -66,16 +99,17 @@ def test_gradients_are_exact_derivatives(chunked):
     assert grad_weight[targets[9], 2].item() == pytest.approx(difference.item(), rel=1e-4)
 
 
-def test_equal_under_bfloat16_autocast(chunked):
+@pytest.mark.parametrize(("function", "reference"), [(cross_entropy, plain), (ours_capped, capped)])
+def test_equal_under_bfloat16_autocast(chunked, function, reference):
     inputs = make_inputs()
-    exact = value_and_gradients(plain, inputs)
+    exact = value_and_gradients(reference, inputs)
     with torch.autocast("cpu", torch.bfloat16):
-        found, expected = value_and_gradients(cross_entropy, inputs), value_and_gradients(plain, inputs)
-    for ours, theirs, reference in zip(found, expected, exact, strict=True):
+        found, expected = value_and_gradients(function, inputs), value_and_gradients(reference, inputs)
+    for ours, theirs, true in zip(found, expected, exact, strict=True):
         assert ours.dtype == torch.float32
-        error = (theirs - reference).norm()  # what bfloat16 itself costs
+        error = (theirs - true).norm()  # what bfloat16 itself costs
         assert error > 0
-        assert (ours - reference).norm() <= 1.1 * error
+        assert (ours - true).norm() <= 1.1 * error
     torch.testing.assert_close(found[0], expected[0], rtol=1e-6, atol=0)  # the same bfloat16 logits
 
 
@@ -185,11 +219,12 @@ class Largest(TorchDispatchMode):
 
 @pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("backward", [True, False])
-def test_no_tensor_holds_the_logits_of_all_rows(chunked, precision, backward):
+@pytest.mark.parametrize("function", [cross_entropy, ours_capped])
+def test_no_tensor_holds_the_logits_of_all_rows(chunked, precision, backward, function):
     inputs = make_inputs(rows=40 * CHUNK)
     autocast = torch.autocast("cpu", precision, enabled=precision != torch.float32)
     with autocast, Largest() as ours, torch.set_grad_enabled(backward):
-        value_and_gradients(cross_entropy, inputs) if backward else cross_entropy(*inputs)
+        value_and_gradients(function, inputs) if backward else function(*inputs)
     with autocast, Largest() as theirs:
         value_and_gradients(plain, inputs)
     assert theirs.numel >= 40 * CHUNK * VOCABULARY

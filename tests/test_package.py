@@ -61,7 +61,9 @@ def test_imports_go_one_way():
     assert "training" in reaches("__main__")
     assert reaches("config") == set()
     assert reaches("tokenizer") <= {"bpe", "files", "network"}
-    assert reaches("model") <= {"config", "dropout_attention", "linear", "loss"}
+    assert reaches("attention") <= {"config", "dropout_attention", "linear"}
+    assert reaches("model") <= {"attention", "feedforward", "loss"} | reaches("attention")
+    assert reaches("optim") <= {"attention"} | reaches("attention")
 
 
 def test_environment_and_pyproject_agree():

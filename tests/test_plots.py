@@ -1,17 +1,39 @@
 """The pictures in notebooks: pixels and words both, and the numbers drawn are those given."""
 
 import base64
+from itertools import pairwise
 
 import pytest
 import torch
+from matplotlib.text import Text
 
-from tinyllm.plots import Drawing, bars, curves, heatmap, ladder, loss_curve, next_token_bars, token_rows, visible
+from tinyllm.plots import (
+    Drawing,
+    bars,
+    curves,
+    heatmap,
+    ladder,
+    loglog,
+    loss_curve,
+    next_token_bars,
+    token_rows,
+    visible,
+)
 
 KINDS = ("all", "grammar", "choice", "recall", "world")
 PICTURES = {
     "heatmap": lambda: heatmap(torch.tensor([[1.0, -torch.inf], [0.25, 0.75]]), "Weights of two tokens.", "ab", "ab"),
     "bars": lambda: bars({"one": 1.0, "two": 2.0}, "Two bars.", "nats", {"floor": 0.5}),
     "curves": lambda: curves({"falling": [3.0, 2.0]}, "A curve.", "step", "nats", lines={"floor": 1.0}, log=True),
+    "loglog": lambda: loglog(
+        {"law": ([1, 100], [0.9, 0.7])},
+        {"runs": ([1, 10, 100], [0.9, 0.8, 0.7])},
+        "A law.",
+        "size",
+        "nats",
+        band=([1, 100], [0.85, 0.6], [0.95, 0.8]),
+        lines={"floor": 0.5},
+    ),
     "ladder": lambda: ladder({"bigram": dict.fromkeys(KINDS, 1.5)}, {"floor": 0.3}),
     "own text": lambda: ladder({"bigram": {"all": 1.5}}),
     "tokens": lambda: token_rows({"two ways": [(b"ab", 7), (b" c", 300)], "bytes": [(b"\xf0", 0)]}),
@@ -36,6 +58,31 @@ def test_a_heatmap_writes_its_numbers_and_marks_what_is_hidden():
     assert written(PICTURES["heatmap"]()) == ["1.00", "–∞", "0.25", "0.75"]
     assert written(heatmap(torch.tensor([[3.0, 10.0]]), "Counts.")) == ["3", "10"]
     assert written(heatmap(torch.rand(13, 13), "Too many to read.")) == []
+    assert written(heatmap(torch.eye(2), "Named by numbers.", [0.5, 1.0], [0.5, 1.0])) == ["1", "0", "0", "1"]
+    assert written(heatmap(torch.tensor([[-0.001, 0.5], [0.25, -0.25]]), "No minus zero.")) == [
+        "0.00",
+        "0.50",
+        "0.25",
+        "-0.25",
+    ]
+
+
+def test_a_heatmaps_names_do_not_overlap_and_its_title_is_whole():
+    names = [f"token {number}" for number in range(13)]
+    figure = heatmap(
+        torch.rand(13, 13), "A title that is longer than the map of two columns would be wide.", names, names
+    )
+    few = heatmap(
+        torch.rand(2, 2), "A title that is longer than the map of two columns would be.", names[:2], ["a", "b"]
+    )
+    for picture, rotation in ((figure, 90), (few, 0)):
+        (axes,) = picture.axes
+        assert {label.get_rotation() for label in axes.get_xticklabels()} == {rotation}
+        picture.draw_without_rendering()
+        boxes = [label.get_window_extent() for label in axes.get_xticklabels()]
+        assert all(left.x1 <= right.x0 for left, right in pairwise(boxes))
+        title = next(text for text in axes.findobj(Text) if "A title" in text.get_text())
+        assert title.get_window_extent().x1 <= picture.bbox.x1
 
 
 def test_bars_and_ladder_write_their_values():
@@ -52,6 +99,22 @@ def test_curves_draw_the_values_given_on_the_scale_asked_for():
     assert axes.lines[1].get_ydata() == [1.0, 1.0]
     assert axes.get_yscale() == "log"
     assert curves({"a": [1, 2]}, "A line.", "x", "y", x=[5, 9]).axes[0].lines[0].get_xdata().tolist() == [5, 9]
+
+
+def test_a_loglog_draws_lines_points_and_a_band_with_ticks_to_read_them_by():
+    axes = PICTURES["loglog"]().axes[0]
+    assert (axes.get_xscale(), axes.get_yscale()) == ("log", "log")
+    law, runs, floor = axes.lines
+    assert (list(law.get_xdata()), list(law.get_ydata())) == ([1, 100], [0.9, 0.7])
+    assert (list(runs.get_ydata()), runs.get_linestyle()) == ([0.9, 0.8, 0.7], "None")
+    assert floor.get_ydata() == [0.5, 0.5]
+    (band,) = axes.collections
+    low, high = band.get_paths()[0].get_extents().get_points()[:, 1]
+    assert (low, high) == pytest.approx((0.6, 0.95))
+    lowest, highest = axes.get_ylim()
+    assert sum(lowest <= tick <= highest for tick in axes.get_yticks()) >= 4
+    wide = loglog({"roof": ([1, 10], [1, 1e4])}, {}, "A wide one.", "x", "y").axes[0]
+    assert wide.get_ylim()[1] > 1000
 
 
 def test_a_loss_curve_is_drawn_over_a_published_one():

@@ -2,14 +2,16 @@
 
 from importlib.metadata import PackageNotFoundError, version
 
+from tinyllm.attention import CausalSelfAttention, KVCache
 from tinyllm.bpe import learn_merges
 from tinyllm.checkpoint import load_model, save_model
 from tinyllm.config import DataConfig, GenerationConfig, ModelConfig, RunConfig, TrainingConfig
 from tinyllm.corpus import load_corpus
 from tinyllm.estimate import estimate
 from tinyllm.evaluation import evaluate, evaluate_articles
+from tinyllm.feedforward import FeedForward
 from tinyllm.generation import generate, generate_text, generate_texts, stream_text
-from tinyllm.model import GPT, CausalSelfAttention, FeedForward, KVCache, TransformerBlock
+from tinyllm.model import GPT, TransformerBlock
 from tinyllm.presets import PRESETS
 from tinyllm.run import Run, load_run
 from tinyllm.tokenizer import CharacterTokenizer, SubWordTokenizer, WordTokenizer, load_tokenizer

@@ -48,13 +48,26 @@ def _require_choice(config: object, name: str, choices: Iterable[object]) -> Non
     _require(value in tuple(choices), name, value, "one of " + ", ".join(map(repr, choices)))
 
 
-Activation = Literal["gelu", "gelu_tanh"]
+def _require_flag(config: object, *names: str) -> None:
+    for name in names:
+        value = getattr(config, name)
+        _require(isinstance(value, bool), name, value, "True or False")
+
+
+Activation = Literal["gelu", "gelu_tanh", "relu_squared", "swiglu"]
+Norm = Literal["layernorm", "rmsnorm"]
+Positions = Literal["learned", "rotary"]
+Optimizer = Literal["adamw", "muon"]
+Schedule = Literal["cosine", "warmup_stable_decay"]
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
 
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """The shape of a `GPT`. The defaults are the reference model: 51,213,824 parameters."""
+    """The shape of a `GPT`. The defaults are the reference model: 51,213,824 parameters.
+
+    The fields from `activation` on are what models since GPT-2 have changed.
+    """
 
     vocab_size: int = 50_257
     """Number of different tokens (V); for a tokenizer trained on the run's text, how many to learn."""
@@ -71,7 +84,21 @@ class ModelConfig:
     dropout: float = 0.1
     """Share of activations set to zero in training."""
     activation: Activation = "gelu"
-    """The feed-forward layer's non-linearity: exact GELU, or GPT-2's tanh approximation of it."""
+    """The feed-forward layer's non-linearity: exact GELU, GPT-2's approximation, ReLU squared, or SwiGLU (gated)."""
+    norm: Norm = "layernorm"
+    """What normalises the residual stream for each sub-layer: LayerNorm, or RMSNorm (no mean, no bias)."""
+    positions: Positions = "learned"
+    """How order gets in: a learned vector for each position, or queries and keys rotated by it (RoPE)."""
+    num_kv_heads: int | None = None
+    """Heads of keys and values (K), each shared by num_heads / K heads of queries; by default num_heads."""
+    qk_norm: bool = False
+    """Whether each head's queries and keys are normalised (RMSNorm) before they meet."""
+    bias: bool = True
+    """Whether linear layers and LayerNorm add a learned bias."""
+    zero_init: bool = False
+    """Whether the projections into the residual stream start at zero."""
+    logit_softcap: float | None = None
+    """Bound of the logits: logits x become bound * tanh(x / bound); by default there is none."""
 
     def __post_init__(self) -> None:
         # No model comes near these bounds; a file that claims more shall not make us allocate it.
@@ -82,11 +109,28 @@ class ModelConfig:
         _require(divides, "num_heads", self.num_heads, f"a divisor of embedding_dim ({self.embedding_dim})")
         _require_number(self, 0, 0.99, "dropout")
         _require_choice(self, "activation", get_args(Activation))
+        _require_choice(self, "norm", get_args(Norm))
+        _require_choice(self, "positions", get_args(Positions))
+        paired = self.positions == "learned" or self.head_dim % 2 == 0
+        _require(paired, "positions", self.positions, f"'learned' where the width of a head is odd ({self.head_dim})")
+        if self.num_kv_heads is not None:
+            _require_whole(self, 1, 100_000, "num_kv_heads")
+            divides = self.num_heads % self.num_kv_heads == 0
+            _require(divides, "num_kv_heads", self.num_kv_heads, f"a divisor of num_heads ({self.num_heads})")
+        _require_flag(self, "qk_norm", "bias", "zero_init")
+        if self.logit_softcap is not None:
+            _require_number(self, 0, LARGEST, "logit_softcap")
+            _require(self.logit_softcap > 0, "logit_softcap", self.logit_softcap, "above 0")
 
     @property
     def head_dim(self) -> int:
         """Width of one attention head (D)."""
         return self.embedding_dim // self.num_heads
+
+    @property
+    def kv_heads(self) -> int:
+        """Heads of keys and values (K), the default filled in."""
+        return self.num_heads if self.num_kv_heads is None else self.num_kv_heads
 
 
 @dataclass(frozen=True)
@@ -122,6 +166,12 @@ class TrainingConfig:
     """Blocks per forward pass."""
     gradient_accumulation_steps: int = 4
     """Forward passes per optimizer step; shared out when several GPUs train together."""
+    optimizer: Optimizer = "adamw"
+    """AdamW for everything, or Muon for the matrices inside the blocks and AdamW for the rest, at the same rate."""
+    schedule: Schedule = "cosine"
+    """The learning rate's way after warm-up: half a cosine; or constant, then down a line (WSD)."""
+    decay_fraction: float = 0.2
+    """With warmup_stable_decay: the share of the run, at its end, in which the rate falls."""
     max_learning_rate: float = 6e-4
     """Learning rate at the end of warm-up."""
     min_learning_rate: float = 6e-5
@@ -129,7 +179,7 @@ class TrainingConfig:
     warmup_iterations: int | None = None
     """Steps of linear warm-up; by default min(2000, max_iterations // 50)."""
     weight_decay: float = 0.1
-    """AdamW's decoupled weight decay, on matrices only."""
+    """Decoupled weight decay, on matrices only."""
     betas: tuple[float, float] = (0.9, 0.95)
     """AdamW's averaging rates for the gradient and its square."""
     max_gradient_norm: float = 1.0
@@ -154,6 +204,9 @@ class TrainingConfig:
             self, 1, 10**9, "max_iterations", "batch_size", "gradient_accumulation_steps", "evaluation_interval",
             "evaluation_blocks", "checkpoint_interval",
         )  # fmt: skip
+        _require_choice(self, "optimizer", get_args(Optimizer))
+        _require_choice(self, "schedule", get_args(Schedule))
+        _require_number(self, 0, 1, "decay_fraction")
         _require_number(self, 0, LARGEST, "max_learning_rate", "min_learning_rate", "weight_decay")
         _require(self.max_learning_rate > 0, "max_learning_rate", self.max_learning_rate, "above 0")
         ordered = self.min_learning_rate <= self.max_learning_rate

@@ -28,7 +28,7 @@ class Estimate:
     flops_per_token: float
     """Floating-point operations for one token, forward and backward."""
     memory_bytes: float
-    """Weights, gradients, AdamW's two averages, and what forward keeps for backward."""
+    """Weights, gradients, the optimizer's averages of them, and what forward keeps for backward."""
     device: str
     flops_per_second: float
     """What this device was just measured to do in matrix products of the model's own shapes."""
@@ -39,13 +39,35 @@ class Estimate:
 
 
 def count_parameters(config: ModelConfig) -> int:
-    """Number of weights, the tied head counted once: V C + T C + L (4 C^2 + 2 C F + 9 C + F) + 2 C.
+    """Number of weights, the tied head counted once.
 
-    A block has 4 C^2 + 4 C for attention, 2 C F + F + C for the feed-forward layer, and 4 C for two norms.
+    For the defaults V C + T C + L (4 C^2 + 2 C F + 9 C + F) + 2 C: a block has 4 C^2 + 4 C for attention, 2 C F + F + C
+    for the feed-forward layer, and 4 C for two norms.
     """
     C, F = config.embedding_dim, config.feedforward_dim
-    block = 4 * C * C + 2 * C * F + 9 * C + F
-    return (config.vocab_size + config.context_length) * C + config.num_layers * block + 2 * C
+    biases = 0
+    if config.bias:  # of queries, keys, values; of attention's projection; of the feed-forward layer's matrices
+        biases = _qkv_dim(config) + C + (_feedforward_matrices(config) - 1) * F + C
+    norm = 2 * C if config.bias and config.norm == "layernorm" else C
+    qk_norm = 2 * config.head_dim if config.qk_norm else 0
+    positions = config.context_length * C if config.positions == "learned" else 0
+    block = _block_matrices(config) + biases + 2 * norm + qk_norm
+    return config.vocab_size * C + positions + config.num_layers * block + norm
+
+
+def _qkv_dim(config: ModelConfig) -> int:
+    """How many numbers a token's query, key and value are together."""
+    return config.embedding_dim + 2 * config.kv_heads * config.head_dim
+
+
+def _feedforward_matrices(config: ModelConfig) -> int:
+    return 3 if config.activation == "swiglu" else 2
+
+
+def _block_matrices(config: ModelConfig) -> int:
+    """Weights of a block's matrix products."""
+    C = config.embedding_dim
+    return C * _qkv_dim(config) + C * C + _feedforward_matrices(config) * C * config.feedforward_dim
 
 
 def flops_per_token(config: ModelConfig) -> float:
@@ -54,24 +76,46 @@ def flops_per_token(config: ModelConfig) -> float:
     Each weight of a matrix product costs 2; attention's two products cost 2 C for each token looked at, as many as
     the context holds (the causal half is computed too). Source: Kaplan et al., "Scaling Laws" (2020), section 2.1.
     """
-    C, F = config.embedding_dim, config.feedforward_dim
-    matrices = config.num_layers * (4 * C * C + 2 * C * F) + config.vocab_size * C
-    attention = config.num_layers * 2 * C * config.context_length
+    matrices = config.num_layers * _block_matrices(config) + config.vocab_size * config.embedding_dim
+    attention = config.num_layers * 2 * config.embedding_dim * config.context_length
     return 3 * 2 * (matrices + attention)
+
+
+def optimizer_flops(config: RunConfig) -> float:
+    """Multiplications and additions of one optimizer step: five times three products of each of Muon's matrices.
+
+    With the smaller side m and the larger n they cost 2 m^2 n, 2 m^3 and 2 m^2 n. AdamW multiplies no matrices: 0.
+    """
+    if config.training.optimizer == "adamw":
+        return 0.0
+    model, C = config.model, config.model.embedding_dim
+    kv_dim = model.kv_heads * model.head_dim
+    feedforward = [(C, model.feedforward_dim)] * _feedforward_matrices(model)
+    shapes = [(C, C), (C, kv_dim), (C, kv_dim), (C, C), *feedforward]
+    sides = [(min(shape), max(shape)) for shape in shapes]
+    return model.num_layers * sum(5 * (4 * m * m * n + 2 * m**3) for m, n in sides)
 
 
 def memory_bytes(config: RunConfig, device: str = "cpu", bytes_per_activation: int = 4) -> float:
     """Memory for a training step: 16 bytes a parameter, what forward keeps for backward, and the loss's logits.
 
-    A block keeps about 14 C + 2 F numbers per token. On a CPU with dropout, attention also keeps one byte per head for
-    each pair of tokens (half of them: causal); on a GPU it keeps none. Checked against measured peaks on a CPU.
+    Of the 16 bytes AdamW's two averages take 8; Muon has one, for the matrices in the blocks. A block keeps about
+    14 C + 2 F numbers per token; RMSNorms add 2 C, rotary positions 3 C, QK-norm 5 C, SwiGLU's gate 2 F. On a CPU with
+    dropout, attention also keeps one byte per head for each pair of tokens (half of them: causal); on a GPU it keeps
+    none. Checked against measured peaks on a CPU, the additions against what autograd keeps there.
     """
     model, rows = config.model, config.training.batch_size * config.model.context_length
     pairs = model.num_heads * model.context_length / 8 if model.dropout and device == "cpu" else 0  # in 4-byte numbers
-    per_token = model.num_layers * (14 * model.embedding_dim + 2 * model.feedforward_dim + pairs)
+    widths = 14 + 2 * (model.norm == "rmsnorm") + 3 * (model.positions == "rotary") + 5 * model.qk_norm
+    inner = 4 if model.activation == "swiglu" else 2
+    per_token = model.num_layers * (widths * model.embedding_dim + inner * model.feedforward_dim + pairs)
     logits_rows = rows if rows * model.vocab_size < THRESHOLD else CHUNK
-    loss = 4 * model.vocab_size * (3 * logits_rows + model.embedding_dim)
-    return 16 * count_parameters(model) + rows * per_token * bytes_per_activation + loss
+    copies = 3 if model.logit_softcap is None else 4  # of the logits, held at once
+    loss = 4 * model.vocab_size * (copies * logits_rows + model.embedding_dim)
+    averages = 8 * count_parameters(model)
+    if config.training.optimizer == "muon":
+        averages -= 4 * model.num_layers * _block_matrices(model)
+    return 8 * count_parameters(model) + averages + rows * per_token * bytes_per_activation + loss
 
 
 def estimate(config: RunConfig) -> Estimate:
@@ -87,6 +131,7 @@ def estimate(config: RunConfig) -> Estimate:
     )
     speed = measure_flops(config.model, training.batch_size, device, precision)
     per_token = flops_per_token(config.model)
+    flops = tokens * per_token + training.max_iterations * optimizer_flops(config)
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
     return Estimate(
         parameters=count_parameters(config.model),
@@ -95,8 +140,8 @@ def estimate(config: RunConfig) -> Estimate:
         memory_bytes=memory_bytes(config, device.type, torch.finfo(precision).bits // 8),
         device=name,
         flops_per_second=speed,
-        seconds=tokens * per_token / (STEP_SHARE * speed),
-        seconds_elsewhere={gpu: tokens * per_token / (peak * UTILISATION) for gpu, peak in PEAKS.items()},
+        seconds=flops / (STEP_SHARE * speed),
+        seconds_elsewhere={gpu: flops / (peak * UTILISATION) for gpu, peak in PEAKS.items()},
     )
 
 

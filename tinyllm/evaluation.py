@@ -89,7 +89,8 @@ def surprises(model: GPT, sequences: Sequence[np.ndarray], stride: int | None = 
             for row, part, (_, start, scored) in zip(targeted, parts, batch, strict=True):
                 row[scored - start : len(part) - 1] = True
             targeted = targeted.to(device)
-            losses = token_losses(hidden[targeted], model.token_embedding.weight, ids[:, 1:][targeted]).cpu()
+            weight, bound = model.token_embedding.weight, model.config.logit_softcap
+            losses = token_losses(hidden[targeted], weight, ids[:, 1:][targeted], bound).cpu()
             for piece, (place, _, scored) in zip(losses.split(targeted.sum(1).tolist()), batch, strict=True):
                 results[place][scored : scored + len(piece)] = piece.numpy()
     finally:

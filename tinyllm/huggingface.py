@@ -1,9 +1,11 @@
-"""GPT-2's weights, to and from Hugging Face's layout.
+"""GPT-2's and Llama's weights, to and from Hugging Face's layout.
 
-There each linear layer is a `Conv1D`, whose weight is stored as (in, out): the transpose of `nn.Linear`'s.
+GPT-2's linear layers are `Conv1D`s there, whose weight is stored as (in, out): the transpose of `nn.Linear`'s. Llama's
+queries, keys and values have a matrix each; ours holds the rows of all three.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from tinyllm.attention import NORM_EPS, ROTARY_BASE
 from tinyllm.checkpoint import load_weights
 from tinyllm.config import ModelConfig
 from tinyllm.device import pick_device
@@ -19,94 +22,196 @@ from tinyllm.files import read_json
 from tinyllm.model import GPT
 from tinyllm.network import check_reachable, hub_endpoint
 
-# Our name -> theirs, within a block and outside; True where the matrix is transposed.
-_BLOCK = {
-    "attention_norm": ("ln_1", False),
-    "attention.qkv": ("attn.c_attn", True),
-    "attention.projection": ("attn.c_proj", True),
-    "feedforward_norm": ("ln_2", False),
-    "feedforward.expand": ("mlp.c_fc", True),
-    "feedforward.projection": ("mlp.c_proj", True),
-}
+
+@dataclass(frozen=True)
+class _Layout:
+    """How Hugging Face writes one kind of model."""
+
+    fields: dict[str, str]
+    """Our field of `ModelConfig` -> their setting, where the value is the same."""
+    choices: dict[str, Any]
+    """Our other fields: what makes a model of ours one of this kind."""
+    fixed: dict[str, tuple[Any, Any]]
+    """Settings that change what theirs computes: what silence means, and the only value that ours knows."""
+    names: dict[str, str]
+    """Our parameter -> theirs, outside the blocks."""
+    block: dict[str, tuple[str, ...]]
+    """Our module -> theirs, within a block; where there are several, their rows together are ours."""
+    prefix: str
+    """What stands before their names in a block; the layer's number follows."""
+    model: str
+    """What stands before all their names in a model with a head (which is tied, and so not needed)."""
+    dropout: float
+    """What silence about it means."""
+    transposed: bool
+    """Whether the matrices of linear layers are."""
+
+
+_GPT2 = _Layout(
+    fields={
+        "vocab_size": "vocab_size",
+        "context_length": "n_positions",
+        "embedding_dim": "n_embd",
+        "num_layers": "n_layer",
+        "num_heads": "n_head",
+        "feedforward_dim": "n_inner",
+        "dropout": "resid_pdrop",
+    },
+    choices={"norm": "layernorm", "positions": "learned", "qk_norm": False, "bias": True, "logit_softcap": None},
+    fixed={
+        "layer_norm_epsilon": (1e-5, NORM_EPS),
+        "scale_attn_weights": (True, True),
+        "scale_attn_by_inverse_layer_idx": (False, False),
+        "add_cross_attention": (False, False),
+        "tie_word_embeddings": (True, True),
+    },
+    names={
+        "token_embedding.weight": "wte.weight",
+        "position_embedding.weight": "wpe.weight",
+        "final_norm.weight": "ln_f.weight",
+        "final_norm.bias": "ln_f.bias",
+    },
+    block={
+        "attention_norm": ("ln_1",),
+        "attention.qkv": ("attn.c_attn",),
+        "attention.projection": ("attn.c_proj",),
+        "feedforward_norm": ("ln_2",),
+        "feedforward.expand": ("mlp.c_fc",),
+        "feedforward.projection": ("mlp.c_proj",),
+    },
+    prefix="h",
+    model="transformer.",
+    dropout=0.1,
+    transposed=True,
+)
+_ROPE = {"rope_theta": ROTARY_BASE, "rope_type": "default"}
+_LLAMA = _Layout(
+    fields={
+        "vocab_size": "vocab_size",
+        "context_length": "max_position_embeddings",
+        "embedding_dim": "hidden_size",
+        "num_layers": "num_hidden_layers",
+        "num_heads": "num_attention_heads",
+        "feedforward_dim": "intermediate_size",
+        "num_kv_heads": "num_key_value_heads",
+        "dropout": "attention_dropout",
+    },
+    choices={
+        "activation": "swiglu",
+        "norm": "rmsnorm",
+        "positions": "rotary",
+        "qk_norm": False,
+        "bias": False,
+        "logit_softcap": None,
+    },
+    fixed={
+        "hidden_act": ("silu", "silu"),
+        "rms_norm_eps": (1e-6, NORM_EPS),
+        "rope_parameters": (_ROPE, _ROPE),
+        "rope_theta": (ROTARY_BASE, ROTARY_BASE),  # this and the next: as files before transformers 5 say it
+        "rope_scaling": (None, None),
+        "attention_bias": (False, False),
+        "mlp_bias": (False, False),
+        "tie_word_embeddings": (False, True),
+    },
+    names={"token_embedding.weight": "embed_tokens.weight", "final_norm.weight": "norm.weight"},
+    block={
+        "attention_norm": ("input_layernorm",),
+        "attention.qkv": ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"),
+        "attention.projection": ("self_attn.o_proj",),
+        "feedforward_norm": ("post_attention_layernorm",),
+        "feedforward.gate": ("mlp.gate_proj",),
+        "feedforward.expand": ("mlp.up_proj",),
+        "feedforward.projection": ("mlp.down_proj",),
+    },
+    prefix="layers",
+    model="model.",
+    dropout=0.0,
+    transposed=False,
+)
+_LAYOUTS = {"gpt2": _GPT2, "llama": _LLAMA}
 _ACTIVATIONS = {"gelu": "gelu", "gelu_tanh": "gelu_new"}
-# Settings that change what the model computes, with the only value that ours knows, which is also their default.
-_FIXED = {
-    "model_type": "gpt2",
-    "layer_norm_epsilon": 1e-5,
-    "scale_attn_weights": True,
-    "scale_attn_by_inverse_layer_idx": False,
-    "add_cross_attention": False,
-    "tie_word_embeddings": True,
-}
 
 
-def _names(num_layers: int) -> dict[str, tuple[str, bool]]:
-    """Our parameter name -> (their name, whether it is transposed)."""
-    names = {
-        "token_embedding.weight": ("wte.weight", False),
-        "position_embedding.weight": ("wpe.weight", False),
-        "final_norm.weight": ("ln_f.weight", False),
-        "final_norm.bias": ("ln_f.bias", False),
-    }
-    for layer in range(num_layers):
-        for ours, (theirs, transposed) in _BLOCK.items():
-            names[f"blocks.{layer}.{ours}.weight"] = (f"h.{layer}.{theirs}.weight", transposed)
-            names[f"blocks.{layer}.{ours}.bias"] = (f"h.{layer}.{theirs}.bias", False)
+def _names(layout: _Layout, config: ModelConfig) -> dict[str, tuple[tuple[str, ...], bool]]:
+    """Our parameter -> (theirs, whether they are transposed)."""
+    names = {ours: ((theirs,), False) for ours, theirs in layout.names.items()}
+    for layer in range(config.num_layers):
+        for ours, theirs in layout.block.items():
+            for kind in ("weight", "bias") if config.bias else ("weight",):
+                full = tuple(f"{layout.prefix}.{layer}.{name}.{kind}" for name in theirs)
+                matrix = kind == "weight" and "norm" not in ours
+                names[f"blocks.{layer}.{ours}.{kind}"] = full, matrix and layout.transposed
     return names
 
 
 def to_huggingface(model: GPT) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Our model as (settings for `transformers.GPT2Config`, weights for `transformers.GPT2Model`)."""
+    """Our model as (settings for `transformers.GPT2Config`, weights for `transformers.GPT2Model`).
+
+    With rotary positions they are for `LlamaConfig` and `LlamaModel`. Raises ValueError for choices that neither has.
+    """
     config = model.config
-    settings = {
-        "model_type": "gpt2",
-        "vocab_size": config.vocab_size,
-        "n_positions": config.context_length,
-        "n_embd": config.embedding_dim,
-        "n_layer": config.num_layers,
-        "n_head": config.num_heads,
-        "n_inner": config.feedforward_dim,
-        "activation_function": _ACTIVATIONS[config.activation],
-        "resid_pdrop": config.dropout,
-        "embd_pdrop": config.dropout,
-        "attn_pdrop": config.dropout,
-    }
-    own = model.state_dict()
-    names = _names(config.num_layers)
-    return settings, {theirs: own[ours].T.contiguous() if t else own[ours] for ours, (theirs, t) in names.items()}
+    kind = "llama" if config.positions == "rotary" else "gpt2"
+    layout = _LAYOUTS[kind]
+    for field, known in layout.choices.items():
+        if getattr(config, field) != known:
+            raise ValueError(f"{field} {getattr(config, field)!r} is not what a {kind} has: {known!r}")
+    settings = {theirs: getattr(config, ours) for ours, theirs in layout.fields.items()} | {"model_type": kind}
+    if kind == "gpt2":
+        if config.activation not in _ACTIVATIONS:
+            raise ValueError(f"activation {config.activation!r} is not one that a gpt2 has: {', '.join(_ACTIVATIONS)}")
+        if config.kv_heads != config.num_heads:
+            raise ValueError(f"num_kv_heads {config.kv_heads} is not what a gpt2 has: as many as num_heads")
+        settings |= dict.fromkeys(("embd_pdrop", "attn_pdrop"), config.dropout)
+        settings["activation_function"] = _ACTIVATIONS[config.activation]
+    else:
+        settings |= {"rms_norm_eps": NORM_EPS, "rope_parameters": _ROPE, "tie_word_embeddings": True}
+    own, weights = model.state_dict(), {}
+    for ours, (theirs, transposed) in _names(layout, config).items():
+        tensor = own[ours].T if transposed else own[ours]
+        sizes = model.blocks[0].attention.qkv_sizes if len(theirs) > 1 else len(tensor)
+        weights |= {name: part.contiguous() for name, part in zip(theirs, tensor.split(sizes), strict=True)}
+    return settings, weights
 
 
 def from_huggingface(settings: dict[str, Any], weights: dict[str, Tensor]) -> GPT:
-    """A GPT-2 of Hugging Face's as our model, dropout off. Raises ValueError for a model that ours cannot express."""
-    for name, known in _FIXED.items():
-        if settings.get(name, known) != known:
-            raise ValueError(f"{name} {settings[name]!r} is not supported, only {known!r}")
+    """A GPT-2 or a Llama of Hugging Face's as our model, dropout off. Raises ValueError for what ours has not."""
+    kind = settings.get("model_type", "gpt2")
+    if kind not in _LAYOUTS:
+        raise ValueError(f"model_type {kind!r} is not supported, only {' and '.join(map(repr, _LAYOUTS))}")
+    layout = _LAYOUTS[kind]
+    for name, (silent, known) in layout.fixed.items():
+        found = silent if settings.get(name) is None else settings[name]
+        if found != known:
+            raise ValueError(f"{name} {found!r} is not supported, only {known!r}")
+    sizes = {ours: settings.get(theirs) for ours, theirs in layout.fields.items()}
+    silent = {"dropout": layout.dropout, "feedforward_dim": 4 * settings[layout.fields["embedding_dim"]]}
+    sizes |= {name: value for name, value in silent.items() if sizes[name] is None}
+    chosen = {"activation": _activation(settings)} if kind == "gpt2" else {}
+    config = ModelConfig(**sizes, **layout.choices, **chosen)
+    if settings.get("head_dim") not in (None, config.head_dim):
+        raise ValueError(f"head_dim {settings['head_dim']} is not supported, only hidden_size / num_attention_heads")
+    weights = {name.removeprefix(layout.model): tensor for name, tensor in weights.items()}
+    with torch.device("meta"):
+        model = GPT(config)
+    own = {}
+    for ours, (theirs, transposed) in _names(layout, config).items():
+        for name in theirs:
+            if name not in weights:
+                raise ValueError(f"the weights lack {name}")
+        tensor = torch.cat([weights[name] for name in theirs])
+        own[ours] = tensor.T if transposed else tensor
+    load_weights(model, own, f"this {kind}")
+    return model.eval()
+
+
+def _activation(settings: dict[str, Any]) -> str:
+    """Our name of a GPT-2's activation."""
     activations = {theirs: ours for ours, theirs in _ACTIVATIONS.items()} | {"gelu_pytorch_tanh": "gelu_tanh"}
     wanted = settings.get("activation_function", "gelu_new")
     if wanted not in activations:
         raise ValueError(f"activation_function {wanted!r} is not one of {', '.join(activations)}")
-    width = settings["n_embd"]
-    config = ModelConfig(
-        vocab_size=settings["vocab_size"],
-        context_length=settings["n_positions"],
-        embedding_dim=width,
-        num_layers=settings["n_layer"],
-        num_heads=settings["n_head"],
-        feedforward_dim=settings.get("n_inner") or 4 * width,
-        dropout=settings.get("resid_pdrop", 0.1),
-        activation=activations[wanted],
-    )
-    # Some files name the parameters as in the model with a head, which is tied and so not needed.
-    weights = {name.removeprefix("transformer."): tensor for name, tensor in weights.items()}
-    with torch.device("meta"):
-        model = GPT(config)
-    own = {}
-    for ours, (theirs, transposed) in _names(config.num_layers).items():
-        if theirs not in weights:
-            raise ValueError(f"the weights lack {theirs}")
-        own[ours] = weights[theirs].T if transposed else weights[theirs]
-    load_weights(model, own, "this GPT-2")
-    return model.eval()
+    return activations[wanted]
 
 
 def load_gpt2(name: str = "gpt2", device: str = "auto") -> GPT:

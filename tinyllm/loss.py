@@ -12,30 +12,41 @@ CHUNK = 512  # rows whose logits are held at once
 THRESHOLD = 1 << 24  # logits; below this one matrix is held, which is simpler and as fast
 
 
-def cross_entropy(hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
-    """Mean of -log softmax(hidden @ weight.T)[target], in nats.
+def softcap(logits: Tensor, bound: float | None) -> Tensor:
+    """bound * tanh(logits / bound): small logits hardly change, large ones stay below the bound. None: no bound."""
+    return logits if bound is None else bound * torch.tanh(logits / bound)
+
+
+def cross_entropy(hidden: Tensor, weight: Tensor, targets: Tensor, logit_softcap: float | None = None) -> Tensor:
+    """Mean of -log softmax(hidden @ weight.T)[target], in nats; the logits go through `softcap` first.
 
     Shapes: hidden (N, C), weight (V, C), targets (N) -> scalar. Equal to `F.cross_entropy` of the logits, in value
     and gradient, also under autocast.
     """
     if len(hidden) * len(weight) < THRESHOLD:
-        return F.cross_entropy(F.linear(hidden, weight).float(), targets)
+        return F.cross_entropy(softcap(F.linear(hidden, weight).float(), logit_softcap), targets)
     if not torch.is_grad_enabled():
-        return token_losses(hidden, weight, targets).mean()
-    return _ChunkedCrossEntropy.apply(hidden, weight, targets)
+        return token_losses(hidden, weight, targets, logit_softcap).mean()
+    return _ChunkedCrossEntropy.apply(hidden, weight, targets, logit_softcap)
 
 
-def token_losses(hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
+def token_losses(hidden: Tensor, weight: Tensor, targets: Tensor, logit_softcap: float | None = None) -> Tensor:
     """-log p of each target, in nats, without gradients. Shapes as in `cross_entropy` -> (N)."""
-    chunks = zip(hidden.split(CHUNK), targets.split(CHUNK), strict=True)
-    return torch.cat([F.cross_entropy(F.linear(h, weight).float(), t, reduction="none") for h, t in chunks])
+    losses = []
+    for h, t in zip(hidden.split(CHUNK), targets.split(CHUNK), strict=True):
+        logits = softcap(F.linear(h, weight).float(), logit_softcap)
+        losses.append(F.cross_entropy(logits, t, reduction="none"))
+    return torch.cat(losses)
 
 
 class _ChunkedCrossEntropy(torch.autograd.Function):
-    """The gradient of cross-entropy by a logit is softmax - one-hot: known as soon as the logits are."""
+    """The gradient of cross-entropy by a logit is softmax - one-hot: known as soon as the logits are.
+
+    A soft cap multiplies it by the derivative of bound * tanh(x / bound), which is 1 - tanh(x / bound)^2.
+    """
 
     @staticmethod
-    def forward(ctx, hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
+    def forward(ctx, hidden: Tensor, weight: Tensor, targets: Tensor, logit_softcap: float | None = None) -> Tensor:
         device = hidden.device.type
         dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else hidden.dtype
         hidden_cast, weight_cast = hidden.to(dtype), weight.to(dtype)
@@ -46,9 +57,12 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
             for start in range(0, len(hidden), CHUNK):
                 rows = slice(start, start + CHUNK)
                 target = targets[rows, None]
-                log_p = F.log_softmax((hidden_cast[rows] @ weight_cast.T).float(), dim=-1)  # (rows, V)
+                logits = softcap((hidden_cast[rows] @ weight_cast.T).float(), logit_softcap)  # (rows, V)
+                log_p = F.log_softmax(logits, dim=-1)
                 loss -= log_p.gather(1, target).sum()
                 grad = log_p.exp_().scatter_add_(1, target, torch.full_like(target, -1, dtype=log_p.dtype))
+                if logit_softcap is not None:
+                    grad *= 1 - (logits / logit_softcap).square_()
                 grad = grad.to(dtype)
                 grad_hidden[rows] = grad @ weight_cast
                 if dtype == grad_weight.dtype:
@@ -61,7 +75,7 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
         return loss / len(hidden)
 
     @staticmethod
-    def backward(ctx, grad_loss: Tensor) -> tuple[Tensor, Tensor, None]:
+    def backward(ctx, grad_loss: Tensor) -> tuple[Tensor, Tensor, None, None]:
         grad_hidden, grad_weight = ctx.saved_tensors
         scale = grad_loss / ctx.rows
-        return grad_hidden * scale, grad_weight * scale, None
+        return grad_hidden * scale, grad_weight * scale, None, None

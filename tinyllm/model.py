@@ -1,85 +1,30 @@
 """The decoder-only transformer.
 
-Shape letters: B batch, T time (tokens), C embedding_dim, H heads, D head_dim, V vocab_size, L layers.
+Shape letters: B batch, T time (tokens), C embedding_dim, V vocab_size, L layers.
 
 Sources: Vaswani et al., "Attention Is All You Need" (2017); Radford et al., "Language Models are Unsupervised
-Multitask Learners" (2019): LayerNorm before each sub-layer, learned positions, tied embeddings, initialisation.
+Multitask Learners" (2019): LayerNorm before each sub-layer, learned positions, tied embeddings, initialisation. The
+choices beside GPT-2's: Zhang and Sennrich, "Root Mean Square Layer Normalization" (2019); Gemma Team, "Gemma 2" (2024,
+soft-capped logits); Zhang et al., "Fixup Initialization" (2019, zero projections); see also attention and feedforward.
 """
 
 import math
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
+from tinyllm.attention import NORM_EPS, CausalSelfAttention, KVCache
 from tinyllm.config import ModelConfig
-from tinyllm.dropout_attention import dropout_attention
-from tinyllm.linear import Linear, linear
-from tinyllm.loss import cross_entropy
+from tinyllm.feedforward import FeedForward
+from tinyllm.linear import linear
+from tinyllm.loss import cross_entropy, softcap
 
 
-class KVCache:
-    """The keys and values of the tokens already seen, so that each new token costs one step.
-
-    Holds two tensors of shape (L, B, H, context_length, D), of which the first `length` positions are filled.
-    """
-
-    def __init__(self, config: ModelConfig, batch_size: int, device: torch.device, dtype: torch.dtype):
-        shape = (config.num_layers, batch_size, config.num_heads, config.context_length, config.head_dim)
-        self.keys = torch.empty(shape, device=device, dtype=dtype)
-        self.values = torch.empty(shape, device=device, dtype=dtype)
-        self.length = 0
-
-    def append(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-        """Add (B, H, new, D) keys and values to one layer; return all of that layer's (B, H, length + new, D)."""
-        end = self.length + keys.shape[2]
-        self.keys[layer, :, :, self.length : end] = keys
-        self.values[layer, :, :, self.length : end] = values
-        return self.keys[layer, :, :, :end], self.values[layer, :, :, :end]
-
-
-class CausalSelfAttention(nn.Module):
-    """Each token mixes the values of the tokens up to itself: softmax(Q K^T / sqrt(D)) V, in H heads."""
-
-    def __init__(self, config: ModelConfig, layer: int = 0):
-        super().__init__()
-        self.num_heads = config.num_heads
-        self.dropout = config.dropout
-        self.layer = layer
-        self.qkv = Linear(config.embedding_dim, 3 * config.embedding_dim)
-        self.projection = Linear(config.embedding_dim, config.embedding_dim)
-
-    def forward(self, x: Tensor, cache: KVCache | None = None) -> Tensor:
-        """(B, T, C) -> (B, T, C). With a cache, `x` holds only the new tokens."""
-        B, T, C = x.shape
-        q, k, v = self.qkv(x).split(C, dim=-1)  # each (B, T, C)
-        q, k, v = (t.view(B, T, self.num_heads, -1).transpose(1, 2) for t in (q, k, v))  # each (B, H, T, D)
-        mask = None
-        if cache is not None:
-            k, v = cache.append(self.layer, k, v)
-            if T > 1 and cache.length > 0:  # new token i may look at the cached ones and at the new ones up to i
-                mask = torch.ones(T, k.shape[2], dtype=torch.bool, device=x.device).tril(cache.length)
-        dropout = self.dropout if self.training else 0.0
-        if dropout and cache is None and q.device.type == "cpu" and q.dtype == torch.float32:
-            y = dropout_attention(q, k, v, dropout)  # the same, in half the time and memory
-        else:  # a single new token may look at everything before it; otherwise the mask hides what comes later
-            y = F.scaled_dot_product_attention(q, k, v, mask, dropout, is_causal=mask is None and T > 1)
-        # y: (B, H, T, D)
-        return self.projection(y.transpose(1, 2).reshape(B, T, C))  # heads side by side again: (B, T, C)
-
-
-class FeedForward(nn.Module):
-    """The same two-layer network for each token by itself."""
-
-    def __init__(self, config: ModelConfig):
-        super().__init__()
-        self.expand = Linear(config.embedding_dim, config.feedforward_dim)
-        self.activation = nn.GELU("tanh" if config.activation == "gelu_tanh" else "none")
-        self.projection = Linear(config.feedforward_dim, config.embedding_dim)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, T, C) -> (B, T, C)."""
-        return self.projection(self.activation(self.expand(x)))
+def make_norm(config: ModelConfig) -> nn.Module:
+    """What each sub-layer reads through: LayerNorm, or RMSNorm, which divides by the root mean square and no more."""
+    if config.norm == "rmsnorm":
+        return nn.RMSNorm(config.embedding_dim, eps=NORM_EPS)
+    return nn.LayerNorm(config.embedding_dim, eps=NORM_EPS, bias=config.bias)
 
 
 class TransformerBlock(nn.Module):
@@ -87,9 +32,9 @@ class TransformerBlock(nn.Module):
 
     def __init__(self, config: ModelConfig, layer: int = 0):
         super().__init__()
-        self.attention_norm = nn.LayerNorm(config.embedding_dim)
+        self.attention_norm = make_norm(config)
         self.attention = CausalSelfAttention(config, layer)
-        self.feedforward_norm = nn.LayerNorm(config.embedding_dim)
+        self.feedforward_norm = make_norm(config)
         self.feedforward = FeedForward(config)
         self.dropout = nn.Dropout(config.dropout)
 
@@ -106,21 +51,23 @@ class GPT(nn.Module):
         super().__init__()
         self.config = config
         self.token_embedding = nn.Embedding(config.vocab_size, config.embedding_dim)
-        self.position_embedding = nn.Embedding(config.context_length, config.embedding_dim)
+        if config.positions == "learned":
+            self.position_embedding = nn.Embedding(config.context_length, config.embedding_dim)
         self.dropout = nn.Dropout(config.dropout)
         self.blocks = nn.ModuleList(TransformerBlock(config, layer) for layer in range(config.num_layers))
-        self.final_norm = nn.LayerNorm(config.embedding_dim)
+        self.final_norm = make_norm(config)
         self._initialise()
 
     def _initialise(self) -> None:
         """GPT-2's: N(0, 0.02), biases 0; the 2L projections into the residual stream 1/sqrt(2L) smaller.
 
-        So the stream's variance does not grow with depth, and the first loss is near ln V.
+        So the stream's variance does not grow with depth, and the first loss is near ln V. With `zero_init` those
+        projections start at 0: each block begins by passing the stream on as it is.
         """
+        smaller = 0 if self.config.zero_init else 1 / math.sqrt(2 * self.config.num_layers)
         for name, parameter in self.named_parameters():
             if parameter.dim() >= 2:
-                std = 0.02 / math.sqrt(2 * self.config.num_layers) if "projection" in name else 0.02
-                nn.init.normal_(parameter, std=std)
+                nn.init.normal_(parameter, std=0.02 * smaller if "projection" in name else 0.02)
             elif name.endswith("bias"):
                 nn.init.zeros_(parameter)
 
@@ -137,8 +84,10 @@ class GPT(nn.Module):
         """
         hidden = self.hidden(token_ids, cache)
         if targets is None:
-            return linear(hidden, self.token_embedding.weight)  # (B, T, V): the head is the embedding, transposed
-        return cross_entropy(hidden.flatten(0, 1), self.token_embedding.weight, targets.flatten())
+            logits = linear(hidden, self.token_embedding.weight)  # (B, T, V): the head is the embedding, transposed
+            return softcap(logits, self.config.logit_softcap)
+        weight, bound = self.token_embedding.weight, self.config.logit_softcap
+        return cross_entropy(hidden.flatten(0, 1), weight, targets.flatten(), bound)
 
     def hidden(self, token_ids: Tensor, cache: KVCache | None = None) -> Tensor:
         """The residual stream after the last block, normalised: (B, T) -> (B, T, C)."""
@@ -146,8 +95,10 @@ class GPT(nn.Module):
         T = token_ids.shape[1]
         if past + T > self.config.context_length:
             raise ValueError(f"{past + T} tokens do not fit the model's context_length of {self.config.context_length}")
-        positions = torch.arange(past, past + T, device=token_ids.device)
-        x = self.dropout(self.token_embedding(token_ids) + self.position_embedding(positions))  # (B, T, C)
+        x = self.token_embedding(token_ids)  # (B, T, C)
+        if self.config.positions == "learned":  # rotary ones come in with each layer's queries and keys
+            x = x + self.position_embedding(torch.arange(past, past + T, device=token_ids.device))
+        x = self.dropout(x)
         for block in self.blocks:
             x = block(x, cache)
         if cache is not None:

@@ -57,8 +57,11 @@ def _shown(png: str, alt: str, size: Mapping[str, int] | None = None) -> tuple[d
     return {"image/png": png, "text/plain": alt}, {"image/png": {"alt": alt, **(size or {})}}
 
 
-def _plot(title: str, alt: str, width: float = 7, height: float = 3.5) -> tuple[Picture, Axes]:
-    width = max(width, 1 + 0.095 * len(title))  # the title is not cut off
+def _plot(
+    title: str, alt: str, width: float = 7, height: float = 3.5, names: Sequence[str] = ()
+) -> tuple[Picture, Axes]:
+    """An empty picture, wide enough for its title, which begins behind the names at the left."""
+    width = max(width, 1 + 0.095 * len(title) + 0.08 * max((len(str(name)) for name in names), default=0))
     figure = Picture(figsize=(width, height), layout="constrained")
     figure.alt = alt
     axes = figure.add_subplot()
@@ -78,28 +81,44 @@ def heatmap(
     """A matrix (R, C) as shades of blue; up to 12 x 12 with its numbers, and hidden entries (-inf, NaN) left white."""
     matrix = np.asarray(values.detach() if isinstance(values, Tensor) else values, float)
     height, width = matrix.shape
-    figure, axes = _plot(title, f"Heat map. {title}", 2 + min(6.5, 0.62 * width), 1.2 + min(5.5, 0.45 * height))
+    longest = max((len(str(name)) for name in columns), default=0)
+    inches = max(min(6.5, 0.62 * width), 0.095 * len(title)) / width  # of a column
+    upright = 0.08 * longest > inches  # side by side the columns' names would overlap
+    figure, axes = _plot(
+        title,
+        f"Heat map. {title}",
+        2 + min(6.5, 0.62 * width),
+        1.2 + min(5.5, 0.45 * height) + upright * 0.08 * longest,
+        rows,
+    )
     finite = matrix[np.isfinite(matrix)]
     image = axes.imshow(np.where(np.isfinite(matrix), matrix, np.nan), cmap="Blues", aspect="auto",
                         vmin=min(0.0, finite.min()), vmax=finite.max() * 1.1 or 1)  # fmt: skip
     axes.set(xlabel=column_label, ylabel=row_label)
-    axes.set_xticks(range(len(columns)), columns, parse_math=False)
+    axes.set_xticks(range(len(columns)), columns, parse_math=False, rotation=90 if upright else 0)
     axes.set_yticks(range(len(rows)), rows, parse_math=False)
     whole = (finite == finite.round()).all()
     if max(height, width) <= 12:
         for (row, column), value in np.ndenumerate(matrix):
-            text = (f"{value:.0f}" if whole else f"{value:.2f}") if np.isfinite(value) else "–∞"
+            text = f"{round(value, 0 if whole else 2) + 0.0:.{0 if whole else 2}f}" if np.isfinite(value) else "–∞"
             text = "" if np.isnan(value) else text
             dark = np.isfinite(value) and image.norm(value) > 0.6
             axes.text(column, row, text, ha="center", va="center", fontsize=9, color="white" if dark else "black")
     return figure
 
 
-def bars(values: Mapping[str, float], title: str, unit: str = "", lines: Mapping[str, float] | None = None) -> Picture:
-    """Horizontal bars with their values, and dashed lines to compare with."""
+def bars(
+    values: Mapping[str, float],
+    title: str,
+    unit: str = "",
+    lines: Mapping[str, float] | None = None,
+    errors: Mapping[str, float] | None = None,
+) -> Picture:
+    """Horizontal bars with their values, error bars of plus and minus where given, and dashed lines to compare with."""
     alt = f"Bar chart. {title} Bars: {', '.join(values)}." + (f" Lines: {', '.join(lines)}." if lines else "")
-    figure, axes = _plot(title, alt, height=1.3 + 0.32 * len(values))
-    drawn = axes.barh(list(values), list(values.values()), color=BLUE, height=0.7)
+    figure, axes = _plot(title, alt, height=1.3 + 0.32 * len(values), names=list(values))
+    spread = None if errors is None else [errors[name] for name in values]
+    drawn = axes.barh(list(values), list(values.values()), color=BLUE, height=0.7, xerr=spread, capsize=3)
     axes.bar_label(drawn, fmt=_short_number, padding=3, fontsize=9)
     axes.invert_yaxis()
     axes.set_xlabel(unit)
@@ -141,6 +160,37 @@ def curves(
     _lines(axes, lines, axes.axhline)
     if len(ways) > 1 or lines:
         axes.legend(frameon=False, fontsize=9)
+    return figure
+
+
+def loglog(
+    ways: Mapping[str, tuple[Sequence[float], Sequence[float]]],
+    points: Mapping[str, tuple[Sequence[float], Sequence[float]]],
+    title: str,
+    xlabel: str,
+    ylabel: str,
+    band: tuple[Sequence[float], Sequence[float], Sequence[float]] | None = None,
+    lines: Mapping[str, float] | None = None,
+) -> Picture:
+    """Lines and points, each (x, y), between two logarithmic axes; a band (x, lower, upper) in grey behind them."""
+    figure, axes = _plot(
+        title, f"Chart with two logarithmic axes. {title} Shown: {', '.join([*ways, *points])}.", height=4
+    )
+    if band is not None:
+        axes.fill_between(*band, color=GREY, alpha=0.2, linewidth=0, label="band of the prediction")
+    styles = ((BLUE, "-"), (ORANGE, "--"), (GREEN, "-."))
+    for (label, (x, y)), (colour, dash) in zip(ways.items(), styles, strict=False):
+        axes.plot(x, y, dash, color=colour, linewidth=1.8, label=label)
+    marks = (("black", "o"), (ORANGE, "D"), (GREEN, "s"))
+    for (label, (x, y)), (colour, mark) in zip(points.items(), marks, strict=False):
+        axes.plot(x, y, mark, color=colour, markersize=6, label=label)
+    axes.set(xlabel=xlabel, ylabel=ylabel, xscale="log", yscale="log")
+    axes.grid(alpha=0.2)
+    _lines(axes, lines, axes.axhline)
+    lowest, highest = axes.get_ylim()
+    if highest < 100 * lowest:
+        _round_log_ticks(axes, range(1, 10) if highest < 4 * lowest else (1, 2, 3, 5))
+    axes.legend(frameon=False, fontsize=9)
     return figure
 
 
@@ -253,9 +303,9 @@ def _lines(axes: Axes, lines: Mapping[str, float] | None, draw: Any) -> None:
         draw(value, linestyle=style, color=GREY, linewidth=1.2, label=f"{label}: {value:.2f}")
 
 
-def _round_log_ticks(axes: Axes) -> None:
-    """Ticks at 1, 2, 3, 5 and their tens: a loss rarely spans two decades, where ticks at tens alone say little."""
-    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5)))
+def _round_log_ticks(axes: Axes, digits: Sequence[int] = (1, 2, 3, 5)) -> None:
+    """Ticks at these digits and their tens: a loss rarely spans two decades, where ticks at tens alone say little."""
+    axes.yaxis.set_major_locator(LogLocator(subs=digits))
     axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     axes.yaxis.set_minor_locator(NullLocator())
 

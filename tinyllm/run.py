@@ -1,25 +1,36 @@
 """A run: the model, its tokenizer, how training went, and what one does with them."""
 
+import copy
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import torch
+from torch import Tensor
+
 from tinyllm import tinywiki
 from tinyllm.checkpoint import Which, load_checkpoint_tokenizer, load_model, resolve_checkpoint
 from tinyllm.config import GenerationConfig, RunConfig
 from tinyllm.corpus import TINYWIKI_CORPORA, load_corpus
-from tinyllm.data import HELD_OUT, PreparedData, prepare
-from tinyllm.evaluation import Evaluation, evaluate, evaluate_articles, evaluate_split
+from tinyllm.data import HELD_OUT, Blocks, PreparedData, prepare
+from tinyllm.diagnosis import Batch, Diagnosis, Subject, diagnose
+from tinyllm.evaluation import Evaluation, FloorEvaluation, evaluate, evaluate_articles, evaluate_split
 from tinyllm.generation import generate_text, stream_text
 from tinyllm.history import read_history
-from tinyllm.model import GPT
+from tinyllm.model import GPT, KVCache
+from tinyllm.optim import make_optimizer
+from tinyllm.step import train_step
 from tinyllm.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
     from tinyllm.plots import Picture
+
+
+_PROBE_TOKENS = 128  # in each block that a diagnosis looks at
 
 
 @dataclass(frozen=True)
@@ -77,6 +88,52 @@ class Run:
 
         return loss_curve(self.history, path=path)
 
+    def diagnose(self) -> Diagnosis:
+        """Is my loss right? Probe this run for the usual bugs; prints itself, one line for each probe.
+
+        Works on the CPU with copies, on two short blocks of the run's text: nothing of the run changes.
+        """
+        return diagnose(self._subject())
+
+    def _subject(self) -> Subject:
+        """This run as the probes want it."""
+        training, splits = self.config.training, self.data.splits
+        length = min(self.model.config.context_length, _PROBE_TOKENS)
+        blocks = Blocks(splits["train"], length, training.seed, self.config.dataset.block_begin)
+        pieces = min(2, training.gradient_accumulation_steps)
+        scaler = torch.amp.GradScaler("cpu", enabled=False)
+
+        def build() -> tuple[GPT, torch.optim.Optimizer]:
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(training.seed)
+                model = GPT(self.model.config)
+            return model, make_optimizer(model, training)
+
+        def step(model: torch.nn.Module, optimizer: torch.optim.Optimizer, batches: Sequence[Batch]) -> float:
+            return train_step(model, batches, optimizer, scaler, training.max_gradient_norm)[0]
+
+        def batch(number: int) -> list[Batch]:
+            arrays = (blocks.batch(first, 2) for first in range(2 * pieces * number, 2 * pieces * (number + 1), 2))
+            return [tuple(torch.from_numpy(np.ascontiguousarray(part)) for part in pair) for pair in arrays]
+
+        floor = None
+        if self.config.dataset.data in TINYWIKI_CORPORA:
+            result = self.evaluate()
+            assert isinstance(result, FloorEvaluation)
+            floor = result.nats_per_token, result.floor, result.standard_error
+        losses = [point["training_loss"] for point in self.history if "training_loss" in point]
+        return Subject(
+            model=copy.deepcopy(self.model).cpu(),
+            build=build,
+            step=step,
+            batch=batch,
+            stepwise=_stepwise,
+            first_loss=losses[0] if losses else None,
+            texts=(splits["train"].tokens, splits[HELD_OUT].tokens),
+            characters_per_token=splits["train"].size / len(splits["train"].tokens),
+            floor=floor,
+        )
+
     @cached_property
     def data(self) -> PreparedData:
         """The run's corpus as ids, prepared again if need be. Raises ValueError if it is not what was trained on."""
@@ -84,6 +141,14 @@ class Run:
         if data.tokenizer.fingerprint != self.tokenizer.fingerprint:
             raise ValueError(f"{self.config.dataset.data} has changed since this run began; name a text with data=")
         return data
+
+
+def _stepwise(model: torch.nn.Module, ids: Tensor) -> Tensor:
+    """The logits of (B, T) ids as sampling computes them: half of them in one pass, then token by token."""
+    cache = KVCache(model.config, len(ids), ids.device, model.token_embedding.weight.dtype)
+    half = ids.shape[1] // 2
+    pieces = [ids[:, :half], *ids[:, half:].split(1, dim=1)]
+    return torch.cat([model(piece, cache=cache) for piece in pieces if piece.shape[1]], dim=1)
 
 
 def load_run(folder: str | Path, which: Which = "best", device: str = "auto") -> Run:

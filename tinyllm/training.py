@@ -9,7 +9,7 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,7 @@ from tinyllm.model import GPT
 from tinyllm.optim import learning_rate, make_optimizer
 from tinyllm.presets import get_preset
 from tinyllm.run import Run
+from tinyllm.step import train_step
 from tinyllm.tokenizer import GPT2_VOCAB_SIZE
 
 CHECKPOINT_SECONDS = 15 * 60
@@ -49,7 +50,7 @@ def train(config: str | RunConfig, *, on_step: OnStep | None = None, progress: b
     """Train a model, or go on where an earlier call with the same configuration stopped.
 
     Args:
-        config: the name of a preset ("quickstart", "laptop", "wikitext103"), or a `RunConfig`.
+        config: the name of a preset ("quickstart", "laptop", "wikitext103", "wikitext103-modern"), or a `RunConfig`.
         on_step: called with each point of the history as it is made. It stops the run by returning True.
         progress: show a bar.
         overrides: any field of the configuration by its name, as in `train("laptop", data="my.txt")`.
@@ -152,44 +153,6 @@ def _train(
         if stopped and not last and processes.first:
             bar.write(f"stopped after {iteration} iterations and saved; the same call goes on from there")
     return Run(config, model.eval(), data.tokenizer, history.points, iteration)
-
-
-def train_step(
-    model: nn.Module,
-    batches: Sequence[tuple[Tensor, Tensor]],
-    optimizer: torch.optim.Optimizer,
-    scaler: torch.amp.GradScaler,
-    max_gradient_norm: float,
-    precision: torch.dtype = torch.float32,
-) -> tuple[float, float]:
-    """One optimizer step on the mean gradient of several micro-batches of (ids, targets), each (B, T).
-
-    Returns the mean loss (over all processes) and the gradient's norm before clipping. Raises FloatingPointError,
-    before any weight has changed, if one of them is not finite; with float16 the scaler skips such a step instead.
-    """
-    total = torch.zeros((), device=batches[0][0].device)
-    for number, (ids, targets) in enumerate(batches, start=1):
-        # Processes exchange gradients once a step, with the last micro-batch.
-        alone = isinstance(model, DistributedDataParallel) and number < len(batches)
-        with model.no_sync() if alone else contextlib.nullcontext():
-            with autocast(ids.device, precision):
-                loss = model(ids, targets) / len(batches)
-            scaler.scale(loss).backward()
-        total += loss.detach()
-    if isinstance(model, DistributedDataParallel):
-        torch.distributed.all_reduce(total, torch.distributed.ReduceOp.SUM)
-        total /= torch.distributed.get_world_size()
-    mean = total.item()
-    if not math.isfinite(mean):
-        raise FloatingPointError(mean)
-    scaler.unscale_(optimizer)
-    norm = nn.utils.clip_grad_norm_(model.parameters(), max_gradient_norm).item()
-    if not math.isfinite(norm) and not scaler.is_enabled():
-        raise FloatingPointError(f"{mean}, but its gradient is {norm}")
-    scaler.step(optimizer)
-    scaler.update()
-    optimizer.zero_grad()
-    return mean, norm
 
 
 @torch.no_grad()

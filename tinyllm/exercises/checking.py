@@ -25,7 +25,10 @@ from tinyllm.config import near_names
 from tinyllm.exercises.comparing import Unusable, difference, kind_of, same, show
 from tinyllm.exercises.records import record, recorded
 
-CHAPTERS = ("tokenization", "data", "attention", "block", "gpt", "training", "sampling")
+CHAPTERS = {  # each with its notebook's number
+    "tokenization": 1, "data": 2, "attention": 3, "block": 4, "gpt": 5, "training": 6, "sampling": 7, "modern": 9,
+    "inside": 10, "clinic": 11, "scaling": 12,
+}  # fmt: skip
 EXERCISES: dict[str, "Exercise"] = {}
 
 

@@ -30,7 +30,7 @@ def progress() -> Picture:
             label = f"{name.partition('.')[2]} {mark}".strip()
             axes.text(column + 0.47, row, label, ha="center", va="center", fontsize=8, color=ink)
         told.append(f"{chapter} {sum(state[name] == 'solved' for name in names)} of {len(names)}")
-    axes.set_yticks(range(len(CHAPTERS)), [f"{number:02d} {name}" for number, name in enumerate(CHAPTERS, start=1)])
+    axes.set_yticks(range(len(CHAPTERS)), [f"{number:02d} {name}" for name, number in CHAPTERS.items()])
     axes.set(xlim=(-0.05, 6.1), ylim=(len(CHAPTERS) - 0.5, -0.5), xticks=[])
     axes.tick_params(left=False)
     axes.spines[:].set_visible(False)

@@ -1,9 +1,11 @@
 """Predict, then measure: questions with a number for an answer, which is measured on this machine."""
 
+import dataclasses
 import inspect
 import math
 import numbers
 import reprlib
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -12,9 +14,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from tinyllm.config import LARGEST, near_names
+from tinyllm.attention import KVCache
+from tinyllm.config import LARGEST, ModelConfig, near_names
 from tinyllm.data import Blocks, PreparedData, prepare
-from tinyllm.estimate import estimate
+from tinyllm.estimate import estimate, flops_per_token
 from tinyllm.exercises.checking import own_random_state
 from tinyllm.model import GPT, TransformerBlock
 from tinyllm.presets import PRESETS
@@ -172,3 +175,56 @@ def commonest_town() -> float:
 def hours() -> float:
     """How long would the full run on WikiText-103 take on this machine?"""
     return estimate(PRESETS["wikitext103"]).seconds / 3600
+
+
+@prediction("09.cache_factor", "times smaller")
+def cache_factor() -> float:
+    """How much smaller is the cache of the reference model with 2 heads of keys and values instead of 8?"""
+
+    def numbers(num_kv_heads: int) -> int:
+        cache = KVCache(ModelConfig(num_kv_heads=num_kv_heads), 1, torch.device("meta"), torch.float32)
+        return cache.keys.numel() + cache.values.numel()
+
+    return numbers(8) / numbers(2)
+
+
+@prediction("09.strongest_directions", "of 64 directions")
+def strongest_directions() -> float:
+    """How many of the 64 directions hold nine tenths of the square of a feed-forward matrix's first gradient?"""
+    config = dataclasses.replace(PRESETS["quickstart"].model, embedding_dim=64, num_heads=4, feedforward_dim=256)
+    inputs, targets = Blocks(_prepared().splits["train"], config.context_length).fixed(4)
+    model = GPT(config)
+    model(torch.from_numpy(inputs), torch.from_numpy(targets)).backward()
+    squares = torch.linalg.svdvals(model.blocks[0].feedforward.projection.weight.grad).square()
+    return 1 + int((squares.cumsum(0) < 0.9 * squares.sum()).sum())
+
+
+@prediction("10.perfect_copy", "nats per token")
+def perfect_copy() -> float:
+    """A perfect copier knows the period. Its mean loss on 40 tokens: 10 drawn from 64, then these three times more?"""
+    tokens, period, drawn_from = 40, 10, 64
+    return period * math.log(drawn_from) / tokens
+
+
+@prediction("12.attention_share", "percent")
+def attention_share() -> float:
+    """In training the reference model, what share of the arithmetic are attention's own products, T by T?"""
+    config = ModelConfig()
+    attention = 3 * 2 * config.num_layers * 2 * config.embedding_dim * config.context_length
+    return 100 * attention / flops_per_token(config)
+
+
+@prediction("12.batched_speed", "times as many")
+def batched_speed() -> float:
+    """How many times as many tokens per second pass a matrix of 4096 x 4096, 64 together instead of one by one?"""
+    matrix, tokens = torch.randn(4096, 4096), torch.randn(64, 4096)
+
+    def seconds(rows: torch.Tensor) -> float:
+        times = []
+        for _ in range(9):
+            began = time.perf_counter()
+            rows @ matrix
+            times.append(time.perf_counter() - began)
+        return min(times)
+
+    return 64 * seconds(tokens[:1]) / seconds(tokens)

@@ -1,0 +1,198 @@
+"""The probes: each bug of the clinic is found by the right one, and what is right is left in peace."""
+
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from test_training import small_run, write_text
+from torch import nn
+
+from tinyllm import GPT, clinic, tinywiki, train
+from tinyllm.diagnosis import _Attention, attention, diagnose, floor, head, leak, one_batch
+
+# Each bug, the probes that must find it, and those that may: a leak can push the loss below the floor, and layers
+# that no module knows of are not reached by model.eval() either.
+FOUND_BY = {
+    "leaky mask": ({"causality"}, {"floor"}),
+    "targets not shifted": ({"targets"}, {"floor"}),
+    "leaking split": ({"leak"}, {"floor"}),
+    "rate too high": ({"one batch"}, set()),
+    "no zero_grad": ({"old gradients"}, {"one batch"}),
+    "attention not scaled": ({"attention"}, set()),
+    "frozen layers": ({"gradient flow"}, {"dropout"}),
+    "head copied": ({"head"}, set()),
+    "dropout at evaluation": ({"dropout"}, set()),
+    "mean of means": ({"average"}, set()),
+    "weights drawn too large": ({"first loss"}, set()),
+    "wrong positions in the cache": ({"cache"}, set()),
+}
+STEPS = 60  # enough for a trained model; the chapter makes more
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize("training", [clinic.HEALTHY, clinic.healed(10)], ids=["one piece", "two pieces"])
+def test_a_healthy_training_is_left_in_peace(training, seed):
+    found = training.train(STEPS, seed).diagnose()
+    assert found.problems == []
+    assert all(finding.ok for finding in found.findings), found
+
+
+def test_every_bug_has_a_probe():
+    assert list(FOUND_BY) == list(clinic.BUGS)
+    assert clinic.patient(1) is clinic.BUGS["leaky mask"]
+    with pytest.raises(ValueError, match="patients 1 to 12, not 13"):
+        clinic.patient(13)
+
+
+@pytest.mark.parametrize(("number", "bug"), list(enumerate(FOUND_BY, start=1)))
+def test_a_bug_is_found_by_the_right_probe(number, bug):
+    must, may = FOUND_BY[bug]
+    found = clinic.patient(number).train(STEPS, seed=number).diagnose()
+    assert must <= set(found.problems) <= must | may, found
+
+
+@pytest.mark.parametrize("number", range(1, 13))
+def test_a_patient_without_its_bug_is_healthy(number):
+    """What `healed` gives back differs from the patient in one piece only."""
+    ill, well = clinic.patient(number), clinic.healed(number)
+    changed = [field.name for field in dataclasses.fields(ill) if getattr(ill, field.name) != getattr(well, field.name)]
+    assert len(set(changed) - {"complaint"}) == 1
+
+
+def test_a_cache_with_the_right_positions_samples_what_the_model_learned():
+    record = clinic.HEALTHY.train(20)
+    ids = record.of.batch(0)[0][0][:, :20]
+    record.model.eval()
+    torch.testing.assert_close(clinic.stepwise(record.model, ids), record.model(ids), atol=1e-4, rtol=1e-4)
+
+
+# A run
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run")
+    text = write_text(folder / "words.txt", 4000)
+    return train(small_run(text, folder / "run", dropout=0.1, max_learning_rate=1e-2), progress=False)
+
+
+def test_a_run_of_any_text_is_diagnosed_and_not_changed(run):
+    before = {name: value.clone() for name, value in run.model.state_dict().items()}
+    state = torch.get_rng_state()
+    found = run.diagnose()
+    assert found.problems == []
+    assert torch.equal(state, torch.get_rng_state())
+    assert all(torch.equal(value, before[name]) for name, value in run.model.state_dict().items())
+    lines = str(found).splitlines()
+    assert repr(found) == str(found)  # what Jupyter shows
+    assert len(lines) == len(found.findings) + 1
+    assert lines[-1] == "No probe found a problem."
+    assert [finding.probe for finding in found.findings if finding.ok is None] == ["targets", "floor"]
+
+
+def test_a_run_on_tinywiki_knows_its_floor(tmp_path, monkeypatch):
+    monkeypatch.setattr(tinywiki, "SPLITS", {"train": 120, "validation": 5, "test": 7})
+    tinywiki.articles.cache_clear()
+    try:
+        found = train(small_run("tinywiki", tmp_path / "run", context_length=64), progress=False)
+        report, measured = found.diagnose(), found.evaluate()
+    finally:
+        tinywiki.articles.cache_clear()
+    assert report.problems == []
+    told = next(finding for finding in report.findings if finding.probe == "floor")
+    assert told.ok
+    assert f"is {measured.nats_per_token:.3f}; the lowest possible on that text is {measured.floor:.3f}." in told.found
+
+
+def test_a_low_rate_is_no_bug_and_one_that_does_nothing_is():
+    ids = torch.arange(8)[None]
+
+    def step(model, optimizer, batches):
+        optimizer.zero_grad()
+        loss = F.cross_entropy(model(batches[0][0])[0], batches[0][1][0])
+        loss.backward()
+        optimizer.step()
+        return loss.item()
+
+    def build(rate):
+        torch.manual_seed(0)
+        model = nn.Embedding(8, 8)
+        return model, torch.optim.Adam(model.parameters(), rate)
+
+    batches = [(ids, ids.roll(1, 1))]
+    for rate in (0.1, 0.01):
+        assert one_batch(lambda rate=rate: build(rate), step, batches).ok
+    assert one_batch(lambda: build(1e-5), step, batches).ok is False
+    assert one_batch(lambda: build(0.0), step, batches).ok is False
+
+
+def test_a_problem_is_told_in_one_line_with_what_to_do(run):
+    subject = run._subject()
+    broken = dataclasses.replace(subject, texts=(subject.texts[0], subject.texts[0][:500]))
+    found = diagnose(broken)
+    assert found.problems == ["leak"]
+    line = str(found.findings[-1])
+    assert line.startswith("PROBLEM  leak: 64 of 64 pieces of the held-out text stand in the training text.")
+    assert line.endswith("remove doubles before you split.")
+    assert str(found).endswith("1 of 13 probes found one.")
+
+
+# Single probes, where what they should say follows from a formula
+
+
+def test_the_spread_of_attention_is_the_same_fused_and_by_hand():
+    q, k, v = torch.randn(3, 2, 3, 7, 5)
+    with _Attention() as seen:
+        F.scaled_dot_product_attention(q, k, v, is_causal=True)
+        mask = torch.ones(7, 7, dtype=torch.bool).tril()
+        F.scaled_dot_product_attention(q, k, v, mask)
+        scores = (q @ k.transpose(-2, -1) / math.sqrt(5)).masked_fill(~mask, -torch.inf)
+        scores.softmax(-1)
+        F.scaled_dot_product_attention(0 * q, k, v, is_causal=True)  # all even
+    p = torch.distributions.Categorical(logits=scores)
+    expected = (torch.arange(1.0, 8).log() - p.entropy()).mean().item()
+    assert seen.lost == pytest.approx([expected, expected, expected, 0], abs=1e-5)
+
+
+def test_no_attention_is_no_problem(tiny_config):
+    assert attention(nn.Embedding(9, 9), torch.zeros(1, 4, dtype=torch.long)).ok is None
+    assert attention(GPT(tiny_config), torch.zeros(1, 4, dtype=torch.long)).ok
+
+
+def test_an_untied_head_is_a_choice_and_a_copy_is_not():
+    model = nn.ModuleList([nn.Embedding(9, 4), nn.Linear(4, 9, bias=False)])
+    assert head(model).ok
+    model[1].weight.data.copy_(model[0].weight.data)
+    assert not head(model).ok
+    model[1].weight = model[0].weight
+    assert head(model).ok
+
+
+def test_a_leak_is_a_piece_of_text_not_a_byte_pattern():
+    training = np.arange(5000, dtype=np.uint16)
+    assert leak((training, training[1000:1200])).ok is False
+    assert leak((training, training[::-1])).ok
+    shifted = np.frombuffer(training.tobytes()[1:-1], np.uint16)  # the same bytes, cut elsewhere
+    assert leak((training, shifted)).ok
+    assert leak((training, training[:3])).ok is None
+    assert leak(None).ok is None
+
+
+def test_the_floor_has_a_margin():
+    assert floor(None).ok is None
+    assert floor((0.30, 0.31, 0.01)).ok
+    assert floor((0.20, 0.31, 0.01)).ok is False
+
+
+def test_a_step_that_ends_in_no_number_is_no_success():
+    def step(*_):
+        raise FloatingPointError("nan")
+
+    def build():
+        model = nn.Linear(2, 2)
+        return model, torch.optim.SGD(model.parameters(), 0.1)
+
+    assert one_batch(build, step, []).ok is False
