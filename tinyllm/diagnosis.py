@@ -96,7 +96,7 @@ def diagnose(subject: Subject) -> Diagnosis:
         sees_ahead,
         random,
         cached,
-        shift(model, ids),
+        shift(model, fresh, ids),
         first_loss(fresh, ids, targets, subject.first_loss),
         attention(fresh, ids),
         head(fresh),
@@ -154,24 +154,31 @@ def dropout(model: nn.Module, ids: Tensor) -> Finding:
     )
 
 
-def shift(model: nn.Module, ids: Tensor) -> Finding:
-    """Of all places, a trained model predicts the next one best."""
-    logits = logits_of(model, ids)
+def shift(model: nn.Module, fresh: nn.Module, ids: Tensor) -> Finding:
+    """Of all places, training teaches the next one most.
+
+    Its loss need not be the lowest from the start: with a tied head an untrained model finds the token it reads likely.
+    """
     length = ids.shape[1] - 2
-    losses = [
-        F.cross_entropy(logits[:, :length].flatten(0, 1), ids[:, place : place + length].flatten()).item()
-        for place in (0, 1, 2)
-    ]
-    best = int(np.argmin(losses))
-    clear = 0.05 * math.log(logits.shape[-1])  # of two losses closer than this, either may be the lower by chance
-    if min(losses) > 18 * clear or (best != 1 and losses[1] - losses[best] < clear):
+
+    def losses(logits: Tensor) -> Tensor:
+        """Against the token just read, the next one, and the next but one."""
+        seen = logits[:, :length].flatten(0, 1)
+        return torch.stack([F.cross_entropy(seen, ids[:, place : place + length].flatten()) for place in (0, 1, 2)])
+
+    logits = logits_of(model, ids)
+    before, after = losses(logits_of(fresh, ids)), losses(logits)
+    learned = before - after
+    best = int(learned.argmax())
+    clear = 0.05 * math.log(logits.shape[-1])  # of two gains closer than this, either may be the larger by chance
+    if learned[best] < 2 * clear or (best != 1 and learned[best] - learned[1] < clear):
         return Finding("targets", None, "the model has learned too little to tell which token it predicts.")
     wanted = ("the token it has just read", "the next token", "the next token but one")[best]
     return Finding(
         "targets",
         best == 1,
-        f"the model predicts {wanted} best: {losses[best]:.2f} nats"
-        + (best != 1) * f", the next one {losses[1]:.2f}"
+        f"training has taught the model {wanted}: from {before[best]:.2f} to {after[best]:.2f} nats"
+        + (best != 1) * f"; the next one from {before[1]:.2f} to {after[1]:.2f}"
         + ".",
         "The targets stand in the wrong place. The target of place t is the id at t + 1: shift them once, and only "
         "once.",
@@ -185,12 +192,15 @@ def first_loss(fresh: nn.Module, ids: Tensor, targets: Tensor, recorded: float |
     loss = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=IGNORED).item()
     wrong = [value for value in (loss, recorded) if value is not None and abs(value / uniform - 1) > 0.15]
     written = "" if recorded is None else f", the run wrote down {recorded:.2f}"
-    advice = (
-        "The untrained model is sure of something, and wrong: its first weights are too large. Draw embeddings and "
-        "matrices with a standard deviation of about 0.02."
-        if loss in wrong
-        else "The model is right, but what is written down is not its mean loss: look at how the run averages."
-    )
+    if loss not in wrong:
+        advice = "The model is right, but what is written down is not its mean loss: look at how the run averages."
+    elif loss < uniform:
+        advice = "It cannot know anything yet. Are the targets the very tokens that it reads? A tied head likes those."
+    else:
+        advice = (
+            "The untrained model is sure of something, and wrong: its first weights are too large. Draw embeddings and "
+            "matrices with a standard deviation of about 0.02."
+        )
     return Finding(
         "first loss", not wrong, f"{loss:.2f} nats before the first step{written}; ln V is {uniform:.2f}.", advice
     )

@@ -198,7 +198,11 @@ def never_zeroes(model: nn.Module, optimizer: torch.optim.Optimizer, x: Tensor, 
     optimizer.step()
 
 
-@mistake(one_step, "You empty the gradients between `backward` and the step, so the optimizer has nothing to follow.")
+@mistake(
+    one_step,
+    "The weights do not move. You need `backward`, then the optimizer's step, and nothing that empties the gradients "
+    "between the two.",
+)
 def zeroes_before_the_step(model: nn.Module, optimizer: torch.optim.Optimizer, x: Tensor, targets: Tensor) -> None:
     F.cross_entropy(model(x), targets).backward()
     optimizer.zero_grad()
@@ -216,6 +220,13 @@ def steps_too_early(model: nn.Module, optimizer: torch.optim.Optimizer, x: Tenso
 def adds_up(model: nn.Module, optimizer: torch.optim.Optimizer, x: Tensor, targets: Tensor) -> None:
     optimizer.zero_grad()
     F.cross_entropy(model(x), targets, reduction="sum").backward()
+    optimizer.step()
+
+
+@mistake(one_step, "F.cross_entropy takes the softmax itself. Give it model(x) as it is, not its softmax.")
+def softmax_twice(model: nn.Module, optimizer: torch.optim.Optimizer, x: Tensor, targets: Tensor) -> None:
+    optimizer.zero_grad()
+    F.cross_entropy(model(x).softmax(dim=-1), targets).backward()
     optimizer.step()
 
 

@@ -61,9 +61,19 @@ def forgets_the_weight(x: Tensor, weight: Tensor, eps: float = 1e-5) -> Tensor:
     return x / torch.sqrt((x * x).mean(dim=-1, keepdim=True) + eps)
 
 
-@mistake(rms_norm, "eps is left out, or added after the root. It belongs under the root, beside the mean square.")
-def forgets_eps_under_the_root(x: Tensor, weight: Tensor, eps: float = 1e-5) -> Tensor:
+@mistake(rms_norm, "eps is left out. It belongs under the root, beside the mean square.")
+def forgets_eps(x: Tensor, weight: Tensor, eps: float = 1e-5) -> Tensor:
     return weight * x / torch.sqrt((x * x).mean(dim=-1, keepdim=True))
+
+
+@mistake(rms_norm, "eps is added after the root. It belongs under the root, beside the mean square.")
+def eps_after_the_root(x: Tensor, weight: Tensor, eps: float = 1e-5) -> Tensor:
+    return weight * x / (torch.sqrt((x * x).mean(dim=-1, keepdim=True)) + eps)
+
+
+@mistake(rms_norm, "Your mean runs along the tokens. Each token has its own, along C: dim=-1.")
+def mean_along_the_tokens(x: Tensor, weight: Tensor, eps: float = 1e-5) -> Tensor:
+    return weight * x / torch.sqrt((x * x).mean(dim=1, keepdim=True) + eps)
 
 
 @exercise(
@@ -154,6 +164,11 @@ def sigmoid_gate(x: Tensor, expand: Tensor, gate: Tensor, projection: Tensor) ->
 @mistake(swiglu, "There is no activation: the gate is x @ gate as it is. Put it through SiLU.")
 def no_activation(x: Tensor, expand: Tensor, gate: Tensor, projection: Tensor) -> Tensor:
     return ((x @ gate) * (x @ expand)) @ projection
+
+
+@mistake(swiglu, "SiLU comes after the product of the two. It belongs on x @ gate alone, before they are multiplied.")
+def activates_the_product(x: Tensor, expand: Tensor, gate: Tensor, projection: Tensor) -> Tensor:
+    return F.silu((x @ gate) * (x @ expand)) @ projection
 
 
 @mistake(swiglu, "There is no gate: only x @ expand goes through the activation. Multiply by the product with gate.")
@@ -272,6 +287,20 @@ def falls_at_once(iteration: int, total: int, warmup: int, decay_fraction: float
     if iteration < warmup:
         return peak * (iteration + 1) / (warmup + 1)
     return peak * (total - iteration) / (total - warmup)
+
+
+@mistake(stable_decay, "Your decay is a share of the steps after the warm-up. It is a share of all `total` steps.")
+def share_of_the_rest(iteration: int, total: int, warmup: int, decay_fraction: float, peak: float) -> float:
+    if iteration < warmup:
+        return peak * (iteration + 1) / (warmup + 1)
+    return peak * min(1.0, (total - iteration) / (decay_fraction * (total - warmup)))
+
+
+@mistake(stable_decay, "The warm-up begins at 0, so the first step does nothing: (iteration + 1) / (warmup + 1).")
+def begins_at_zero(iteration: int, total: int, warmup: int, decay_fraction: float, peak: float) -> float:
+    if iteration < warmup:
+        return peak * iteration / warmup
+    return stable_decay(iteration, total, warmup, decay_fraction, peak)
 
 
 @mistake(stable_decay, "There is no warm-up: the first steps go up a line.")
