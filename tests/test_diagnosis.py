@@ -264,7 +264,6 @@ MODERN = {
     ],
     ids=lambda choices: ", ".join(choices) or "all",
 )
-@pytest.mark.filterwarnings("ignore:Mismatch dtype")  # RMSNorm of bfloat16 rows with a float32 weight
 def test_a_healthy_modern_run_is_left_in_peace(tmp_path, choices):
     text = write_text(tmp_path / "words.txt", 4000)
     found = train(small_run(text, tmp_path / "run", **(MODERN | choices)), progress=False).diagnose()
