@@ -14,9 +14,11 @@ from tinyllm import GPT, clinic, tinywiki, train
 from tinyllm.diagnosis import (
     _Attention,
     attention,
+    causality,
     diagnose,
     first_loss,
     floor,
+    gradients,
     head,
     leak,
     one_batch,
@@ -167,6 +169,14 @@ def test_the_spread_of_attention_is_the_same_fused_and_by_hand():
     assert seen.lost == pytest.approx([expected, expected, expected, 0], abs=1e-5)
 
 
+def test_grouped_heads_spread_as_if_each_had_its_own_keys():
+    q, k, v = torch.randn(2, 4, 7, 5), torch.randn(2, 2, 7, 5), torch.randn(2, 2, 7, 5)
+    with _Attention() as seen:
+        F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True)
+        F.scaled_dot_product_attention(q, *(t.repeat_interleave(2, dim=1) for t in (k, v)), is_causal=True)
+    assert seen.lost[0] == pytest.approx(seen.lost[1])
+
+
 def test_no_attention_is_no_problem(tiny_config):
     assert attention(nn.Embedding(9, 9), torch.zeros(1, 4, dtype=torch.long)).ok is None
     assert attention(GPT(tiny_config), torch.zeros(1, 4, dtype=torch.long)).ok
@@ -177,6 +187,8 @@ def test_an_untied_head_is_a_choice_and_a_copy_is_not():
     assert head(model).ok
     model[1].weight.data.copy_(model[0].weight.data)
     assert not head(model).ok
+    model[1].weight.data = model[0].weight.data  # two names for one piece of memory
+    assert head(model).ok
     model[1].weight = model[0].weight
     assert head(model).ok
 
@@ -189,6 +201,26 @@ def test_a_leak_is_a_piece_of_text_not_a_byte_pattern():
     assert leak((training, shifted)).ok
     assert leak((training, training[:3])).ok is None
     assert leak(None).ok is None
+
+
+@pytest.mark.parametrize(("pieces", "ok"), [(1, True), (32, False)])
+def test_few_pieces_may_stand_in_both_texts_by_chance(pieces, ok):
+    training, held_out = np.arange(10_000), np.arange(20_000, 30_000)
+    places = np.linspace(0, len(held_out) - 48, 64).astype(int)[:pieces]
+    for place in places:
+        training[place : place + 48] = held_out[place : place + 48]
+    assert leak((training, held_out)).ok is ok
+
+
+@pytest.mark.parametrize("place", [1, 8, 15])
+def test_one_place_that_is_seen_from_the_place_before_it_is_enough(place):
+    class Leaks(nn.Module):
+        def forward(self, ids):
+            logits = torch.zeros(*ids.shape, 20)
+            logits[:, place - 1, 7] = ids[:, place]
+            return logits
+
+    assert causality(Leaks(), torch.arange(16)[None]).ok is False
 
 
 def test_the_floor_has_a_margin():
@@ -268,3 +300,51 @@ def test_a_healthy_modern_run_is_left_in_peace(tmp_path, choices):
     text = write_text(tmp_path / "words.txt", 4000)
     found = train(small_run(text, tmp_path / "run", **(MODERN | choices)), progress=False).diagnose()
     assert found.problems == [], found
+
+
+class _Line(nn.Module):
+    """Logits of a token by itself; `spare` is multiplied by `weight_of_spare` before it is added, or not used."""
+
+    def __init__(self, weight_of_spare=None):
+        super().__init__()
+        self.table = nn.Embedding(9, 9)
+        self.spare = nn.Parameter(torch.ones(9))
+        self.weight_of_spare = weight_of_spare
+
+    def forward(self, ids):
+        logits = self.table(ids)
+        return logits if self.weight_of_spare is None else logits + self.weight_of_spare * self.spare
+
+
+def examined(weight_of_spare=1.0, longer=1.0, told=1.0) -> dict[str, bool]:
+    """The probes of a step whose gradient is so much longer than the mean's, and which tells so much of its loss."""
+
+    def build():
+        torch.manual_seed(0)
+        model = _Line(weight_of_spare)
+        return model, torch.optim.SGD(model.parameters(), 0.1)
+
+    def step(model, optimizer, batches):
+        optimizer.zero_grad()
+        losses = [F.cross_entropy(model(ids).flatten(0, 1), targets.flatten()) for ids, targets in batches]
+        (longer * sum(losses) / len(losses)).backward()
+        optimizer.step()
+        return told * sum(losses).item() / len(losses)
+
+    def batch(number):
+        ids = torch.randint(9, (2, 3, 6), generator=torch.Generator().manual_seed(number))
+        return [(part, part.roll(-1, 1)) for part in ids]
+
+    return {finding.probe: finding.ok for finding in gradients(build, step, batch)}
+
+
+def test_a_step_that_sums_or_tells_another_loss_is_no_mean():
+    assert all(examined().values())
+    assert examined(longer=0.3)["average"]  # clipped
+    assert not examined(longer=2.0)["average"]
+    assert not examined(told=2.0)["average"]
+
+
+def test_a_weight_that_is_listed_and_not_used_or_used_with_a_zero_learns_nothing():
+    assert not examined(weight_of_spare=None)["gradient flow"]
+    assert not examined(weight_of_spare=0.0)["gradient flow"]
