@@ -10,10 +10,12 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator, StrMethodFormatter
 from style import card, heading, note, panel
 
-from tinyllm import load_run, tinywiki
-from tinyllm.data import held_out_documents
+from tinyllm import load_run
 from tinyllm.evaluation import evaluate_articles
 from tinyllm.plots import BLUE, GREEN, GREY, ORANGE
+from tinyllm.text import tinywiki
+from tinyllm.text.articles import LABELS
+from tinyllm.text.prepared import held_out_documents
 
 KIND_COLOURS = {"grammar": GREY, "choice": ORANGE, "recall": BLUE, "world": GREEN}
 KIND_MARKERS = {"grammar": "o", "choice": "s", "recall": "^", "world": "D"}
@@ -34,7 +36,7 @@ def read_run(folder: Path) -> dict[str, Any]:
         "training": [round(loss, 3) for loss in steps],
         "iterations": [point["iteration"] for point in measured],
         "held_out": [round(point["validation_loss"], 4) for point in measured],
-        "by_label": {label: [round(p["by_label"][label], 4) for p in measured] for label in tinywiki.LABELS},
+        "by_label": {label: [round(p["by_label"][label], 4) for p in measured] for label in LABELS},
         "floor": round(end.floor, 4),
         "forgetful": round(end.forgetful_nats / end.tokens, 4),
         "choice_floor": round(end.by_label["choice"]["floor_nats"] / end.by_label["choice"]["tokens"], 4),

@@ -9,7 +9,7 @@ from matplotlib.patches import Rectangle
 from style import ATTENTION, EMBEDDING, FEEDFORWARD, arrow, box, card, heading
 
 from tinyllm import GPT, ModelConfig
-from tinyllm.estimate import count_parameters
+from tinyllm.estimation import count_parameters
 from tinyllm.plots import BLUE, GREY, ORANGE
 
 STREAM = 218  # its height on the card

@@ -9,7 +9,7 @@ from torch import Tensor
 from tinyllm import GPT, GenerationConfig, ModelConfig, generate
 from tinyllm.generation import filter_logits
 from tinyllm.plots import BLUE, GREEN, GREY, ORANGE
-from tinyllm.tinywiki_grammar import FIELDS
+from tinyllm.text.tinywiki_grammar import FIELDS
 
 # What temperature, top-k and top-p do to one distribution
 

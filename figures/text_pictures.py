@@ -9,10 +9,12 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from style import ATTENTION, FEEDFORWARD, LINE, PLAIN, arrow, card, cell, heading
 
-from tinyllm import WordTokenizer, learn_merges, tinywiki
-from tinyllm.bpe import count_words
-from tinyllm.data import Blocks, tokenize
+from tinyllm import WordTokenizer, learn_merges
 from tinyllm.plots import BLUE, GREEN, GREY, ORANGE
+from tinyllm.text import tinywiki
+from tinyllm.text.batches import Blocks
+from tinyllm.text.bpe import count_words
+from tinyllm.text.prepared import tokenize
 
 WORDS = ("low", "low", "low", "lower", "lower", "lowest", "newer", "newer", "widest")
 MERGES = 9  # so that "lower" is one token, and "newest" is not

@@ -12,8 +12,8 @@ from style import ATTENTION, EMBEDDING, FEEDFORWARD, INK, LINE, arrow, box, card
 from torch import Tensor, nn
 
 from tinyllm import TrainingConfig
-from tinyllm.optim import learning_rate
 from tinyllm.plots import BLUE, GREEN, GREY, ORANGE
+from tinyllm.training.schedule import learning_rate
 
 # One step of the optimizer
 

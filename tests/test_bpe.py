@@ -14,8 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
-from tinyllm import SubWordTokenizer, bpe
-from tinyllm.bpe import count_words, learn_merges
+from tinyllm import SubWordTokenizer
+from tinyllm.text import bpe
+from tinyllm.text.bpe import count_words, learn_merges
 
 END = "<|endoftext|>"
 PROPERTY = settings(max_examples=150, deadline=None, database=None, derandomize=True)

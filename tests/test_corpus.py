@@ -12,7 +12,8 @@ from hub_server import rows_of
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tinyllm.corpus import load_corpus, split_articles
+from tinyllm.text.documents import split_articles
+from tinyllm.text.sources import load_corpus
 
 TITLES = ["Alder Point Light", "E = mc2 ( 1931 play )", "47 Marrow Street", "Pale sorrel moth"]
 LARGE = 10_000  # characters of a document without titles

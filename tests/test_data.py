@@ -19,13 +19,16 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import tinyllm.data
+import tinyllm.text.prepared
 from tinyllm.config import DataConfig, ModelConfig, RunConfig, TrainingConfig
-from tinyllm.corpus import Corpus, load_corpus
-from tinyllm.data import HELD_OUT, Blocks, TokenizedSplit, held_out_documents, prepare, text_size, tokenize
-from tinyllm.distributed import Processes
-from tinyllm.tokenizer import CharacterTokenizer, SubWordTokenizer, WordTokenizer
-from tinyllm.training import _batches
+from tinyllm.system.distributed import Processes
+from tinyllm.text.batches import Blocks
+from tinyllm.text.corpus import Corpus
+from tinyllm.text.prepared import HELD_OUT, TokenizedSplit, held_out_documents, prepare, text_size, tokenize
+from tinyllm.text.sources import load_corpus
+from tinyllm.text.subword_tokenizer import SubWordTokenizer
+from tinyllm.text.tokenizer import CharacterTokenizer, WordTokenizer
+from tinyllm.training.micro_batches import micro_batches
 
 
 @pytest.fixture(autouse=True)
@@ -372,8 +375,8 @@ def test_documents_are_read_in_a_stream(home, monkeypatch):
 
     Document.__hash__ = object.__hash__  # a WeakSet would keep equal texts only once
     Document.__eq__ = object.__eq__
-    monkeypatch.setattr(tinyllm.data, "load_corpus", lambda _: Corpus("many", {"train": documents}))
-    monkeypatch.setattr(tinyllm.data, "_BATCH", 1000)
+    monkeypatch.setattr(tinyllm.text.prepared, "load_corpus", lambda _: Corpus("many", {"train": documents}))
+    monkeypatch.setattr(tinyllm.text.prepared, "_BATCH", 1000)
     gc.collect()
     data = prepare(DataConfig(data="many", tokenizer="bpe"), 300, progress=False)
     assert len(data.splits["train"].starts) + len(data.splits[HELD_OUT].starts) == 2000
@@ -532,7 +535,7 @@ def test_the_shares_of_several_processes_are_the_batch_of_one(world_size):
     blocks = Blocks(split_of([500]), 8, seed=1)
     for iteration in (0, 1, 7):
         shares = [
-            _batches(blocks, config, iteration, Processes(torch.device("cpu"), rank, world_size))
+            micro_batches(blocks, config, iteration, Processes(torch.device("cpu"), rank, world_size))
             for rank in range(world_size)
         ]
         assert {len(share) for share in shares} == {4 // world_size}
@@ -543,7 +546,7 @@ def test_the_shares_of_several_processes_are_the_batch_of_one(world_size):
         assert sorted(map(tuple, ids)) == sorted(map(tuple, wanted))
     if world_size > 1:
         with pytest.raises(ValueError, match="must be a multiple of the 3 processes"):
-            _batches(blocks, config, 0, Processes(torch.device("cpu"), 0, 3))
+            micro_batches(blocks, config, 0, Processes(torch.device("cpu"), 0, 3))
 
 
 def test_no_block_of_training_holds_held_out_text(config):

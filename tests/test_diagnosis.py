@@ -10,20 +10,14 @@ import torch.nn.functional as F
 from test_training import small_run, write_text
 from torch import nn
 
-from tinyllm import GPT, clinic, tinywiki, train
-from tinyllm.diagnosis import (
-    _Attention,
-    attention,
-    causality,
-    diagnose,
-    first_loss,
-    floor,
-    gradients,
-    head,
-    leak,
-    one_batch,
-    shift,
-)
+from tinyllm import GPT, train
+from tinyllm.course import clinic
+from tinyllm.probes.instruments import AttentionListener
+from tinyllm.probes.model_probes import attention, causality, first_loss, head, shift
+from tinyllm.probes.step_probes import gradients, one_batch
+from tinyllm.probes.subject import diagnose
+from tinyllm.probes.text_probes import floor, leak
+from tinyllm.text import tinywiki
 
 # Each bug, the probes that must find it, and those that may: a leak can push the loss below the floor, and layers
 # that no module knows of are not reached by model.eval() either.
@@ -157,7 +151,7 @@ def test_a_problem_is_told_in_one_line_with_what_to_do(run):
 
 def test_the_spread_of_attention_is_the_same_fused_and_by_hand():
     q, k, v = torch.randn(3, 2, 3, 7, 5)
-    with _Attention() as seen:
+    with AttentionListener() as seen:
         F.scaled_dot_product_attention(q, k, v, is_causal=True)
         mask = torch.ones(7, 7, dtype=torch.bool).tril()
         F.scaled_dot_product_attention(q, k, v, mask)
@@ -171,7 +165,7 @@ def test_the_spread_of_attention_is_the_same_fused_and_by_hand():
 
 def test_grouped_heads_spread_as_if_each_had_its_own_keys():
     q, k, v = torch.randn(2, 4, 7, 5), torch.randn(2, 2, 7, 5), torch.randn(2, 2, 7, 5)
-    with _Attention() as seen:
+    with AttentionListener() as seen:
         F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True)
         F.scaled_dot_product_attention(q, *(t.repeat_interleave(2, dim=1) for t in (k, v)), is_causal=True)
     assert seen.lost[0] == pytest.approx(seen.lost[1])

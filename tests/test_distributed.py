@@ -17,7 +17,7 @@ import torch
 from test_training import losses, small_run, write_text, written
 
 from tinyllm import RunConfig, load_run, train
-from tinyllm.distributed import join_processes
+from tinyllm.system.distributed import join_processes
 
 SCRIPT = """
 import json, os, sys, time

@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tinyllm import dropout_attention
-from tinyllm.dropout_attention import dropout_attention as attend
+from tinyllm.model import dropout_attention
+from tinyllm.model.dropout_attention import dropout_attention as attend
 
 
 def make(T: int, D: int, dtype: torch.dtype = torch.float64) -> tuple[Tensor, Tensor, Tensor]:

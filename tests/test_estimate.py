@@ -1,6 +1,5 @@
 """What a run will need, against models that are really built and arithmetic that is really counted."""
 
-import sys
 from typing import get_args
 
 import pytest
@@ -13,8 +12,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from tinyllm import GPT, PRESETS, ModelConfig, RunConfig, TrainingConfig
 from tinyllm.config import Activation, Norm, Positions
-from tinyllm.estimate import count_parameters, estimate, flops_per_token, measure_flops, memory_bytes, optimizer_flops
-from tinyllm.optim import make_optimizer
+from tinyllm.estimation import count_parameters, estimate, flops_per_token, measure_flops, memory_bytes, optimizer_flops
+from tinyllm.training.optimizers import make_optimizer
 
 sizes = st.integers(1, 40)
 
@@ -102,7 +101,7 @@ def test_an_optimizer_step_has_the_products_that_torch_counts(chosen):
 
 
 def test_muons_products_are_part_of_the_predicted_time(monkeypatch):
-    monkeypatch.setattr(sys.modules["tinyllm.estimate"], "measure_flops", lambda *_: 1e9)  # the name is a function
+    monkeypatch.setattr("tinyllm.estimation.measure_flops", lambda *_: 1e9)
     config = RunConfig().replace(max_iterations=10, device="cpu")
     longer = estimate(config.replace(optimizer="muon")).seconds - estimate(config).seconds
     assert longer == pytest.approx(10 * optimizer_flops(config.replace(optimizer="muon")) / 0.7e9)

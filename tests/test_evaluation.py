@@ -9,10 +9,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tinyllm import GPT, ModelConfig, SubWordTokenizer, evaluate, evaluate_articles, evaluation, tinywiki
-from tinyllm.corpus import Corpus
-from tinyllm.data import tokenize
+from tinyllm import GPT, ModelConfig, SubWordTokenizer, evaluate, evaluate_articles, evaluation
 from tinyllm.evaluation import Evaluation, evaluate_split, label_tokens, surprises
+from tinyllm.text import tinywiki
+from tinyllm.text.articles import LABELS
+from tinyllm.text.corpus import Corpus
+from tinyllm.text.prepared import tokenize
 
 
 def make_model(vocab_size: int, context_length: int, dropout: float = 0.5) -> GPT:
@@ -234,7 +236,7 @@ def test_a_token_has_the_label_of_its_last_byte(tokenizer, articles):
             last = len(tokenizer.decode_bytes(ids[: place + 1])) - 1
             expected.append(next(label for edge, label in edges if last < edge))
         assert label_tokens(article, tokenizer, ids) == expected
-        assert set(expected) == set(tinywiki.LABELS)
+        assert set(expected) == set(LABELS)
 
 
 def test_labels_count_bytes_not_characters(tokenizer):
@@ -249,7 +251,7 @@ def test_articles_are_scored_from_their_start_with_both_separators(tokenizer, ar
     model = make_model(tokenizer.vocab_size, 200)
     end = tokenizer.end_of_text_id
     result = evaluate_articles(model, tokenizer, articles)
-    nats, excess, by_label = 0.0, [], {label: [0, 0.0] for label in tinywiki.LABELS}
+    nats, excess, by_label = 0.0, [], {label: [0, 0.0] for label in LABELS}
     for article in articles:
         ids = tokenizer.encode(article.text)
         scores = slow_surprises(model, [end, *ids, end])
@@ -272,7 +274,7 @@ def test_articles_are_scored_from_their_start_with_both_separators(tokenizer, ar
 
 def test_the_floor_is_the_sum_of_what_the_draws_cost(tokenizer, articles):
     result = evaluate_articles(make_model(tokenizer.vocab_size, 200), tokenizer, articles)
-    floors = dict.fromkeys(tinywiki.LABELS, 0.0)
+    floors = dict.fromkeys(LABELS, 0.0)
     forgotten = 0.0
     for article in articles:
         for span in article.spans:

@@ -29,33 +29,28 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers import LlamaConfig, TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
 from transformers.models.llama.modeling_llama import LlamaMLP
 
-import tinyllm.clinic
-import tinyllm.inside
-from tinyllm import GPT, ModelConfig, exercises, tinywiki
-from tinyllm.estimate import flops_per_token
-from tinyllm.exercises import (
-    attention,
-    block,
-    check,
-    checking,
-    clinic,
-    data,
-    gpt,
-    hint,
-    inside,
-    modern,
-    predict,
-    predictions,
-    progress,
-    sampling,
-    scaling,
-    solution,
-    tokenization,
-    training,
-)
-from tinyllm.exercises.checking import CHAPTERS, EXERCISES, examine
-from tinyllm.exercises.comparing import difference
-from tinyllm.scaling import fit_power_law
+import tinyllm.course.clinic
+import tinyllm.course.interpretability
+from tinyllm import GPT, ModelConfig
+from tinyllm import course as exercises
+from tinyllm.course import check, hint, predict, progress, solution
+from tinyllm.course.checking import checking, predictions
+from tinyllm.course.checking.checking import CHAPTERS, EXERCISES, examine
+from tinyllm.course.checking.comparing import difference
+from tinyllm.course.exercises import ch01_tokenization as tokenization
+from tinyllm.course.exercises import ch02_data as data
+from tinyllm.course.exercises import ch03_attention as attention
+from tinyllm.course.exercises import ch04_block as block
+from tinyllm.course.exercises import ch05_gpt as gpt
+from tinyllm.course.exercises import ch06_training as training
+from tinyllm.course.exercises import ch07_sampling as sampling
+from tinyllm.course.exercises import ch09_modern as modern
+from tinyllm.course.exercises import ch10_inside as inside
+from tinyllm.course.exercises import ch11_clinic as clinic
+from tinyllm.course.exercises import ch12_scaling as scaling
+from tinyllm.course.scaling_laws import fit_power_law
+from tinyllm.estimation import flops_per_token
+from tinyllm.text import tinywiki
 
 NAMES = sorted(EXERCISES)
 SENTENCE_LIMIT = 200  # characters of a verdict's first line
@@ -251,7 +246,7 @@ def test_a_head_switched_off_is_the_packages(tiny_config):
     projection = model.blocks[0].attention.projection
     projection.register_forward_hook(lambda _, given, output: seen.append(given[0]))
     model(ids)
-    with tinyllm.inside.head_off(model, 0, 1):
+    with tinyllm.course.interpretability.head_off(model, 0, 1):
         model(ids)
     torch.testing.assert_close(inside.switch_off(seen[0], 1, tiny_config.num_heads), seen[1])
 
@@ -260,7 +255,10 @@ def test_the_lens_is_the_packages(tiny_config):
     model, ids = GPT(tiny_config), torch.randint(tiny_config.vocab_size, (7,))
     torch.nn.init.normal_(model.final_norm.bias)
     norm, table = model.final_norm, model.token_embedding.weight
-    streams, logits = tinyllm.inside.residual_stream(model, ids), tinyllm.inside.logit_lens(model, ids)
+    streams, logits = (
+        tinyllm.course.interpretability.residual_stream(model, ids),
+        tinyllm.course.interpretability.logit_lens(model, ids),
+    )
     for stream, expected in zip(streams, logits, strict=True):
         torch.testing.assert_close(inside.lens(stream, norm.weight, norm.bias, table), expected)
 
@@ -278,7 +276,8 @@ def test_the_induction_score_is_a_diagonals_mean_and_the_packages():
     ids = torch.arange(10) % 4  # each token once in a period: only one place to look at, in the first two periods
     twice = weights[:8, :8]
     torch.testing.assert_close(
-        inside.induction_score(twice, 4), tinyllm.inside.induction_scores(twice[None, None], ids[:8])[0, 0]
+        inside.induction_score(twice, 4),
+        tinyllm.course.interpretability.induction_scores(twice[None, None], ids[:8])[0, 0],
     )
 
 
@@ -420,7 +419,7 @@ def test_every_patient_of_the_clinic_is_named():
     named = [
         ward(patient) for ward, first in zip(wards, (1, 4, 7, 10), strict=True) for patient in range(first, first + 3)
     ]
-    assert named == list(tinyllm.clinic.BUGS) == list(clinic.SUSPECTS)
+    assert named == list(tinyllm.course.clinic.BUGS) == list(clinic.SUSPECTS)
 
 
 def test_a_wrong_name_is_answered_with_what_it_would_show_and_not_with_the_right_one():
@@ -677,7 +676,7 @@ def nothing_imported(monkeypatch):
     monkeypatch.setattr(checking, "EXERCISES", {})
     for chapter in CHAPTERS:
         monkeypatch.setattr(exercises, chapter, getattr(exercises, chapter))  # put back afterwards
-        monkeypatch.delitem(sys.modules, f"tinyllm.exercises.{chapter}")
+        monkeypatch.delitem(sys.modules, f"tinyllm.course.{chapter}")
 
 
 def test_only_the_chapter_that_is_asked_for_is_imported(nothing_imported):

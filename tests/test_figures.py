@@ -32,10 +32,11 @@ import style
 import text_pictures
 import training_pictures
 
-from tinyllm import ModelConfig, SubWordTokenizer, TrainingConfig, tinywiki
-from tinyllm.estimate import count_parameters
-from tinyllm.tinywiki import LABELS
-from tinyllm.tinywiki_grammar import FIELDS
+from tinyllm import ModelConfig, SubWordTokenizer, TrainingConfig
+from tinyllm.estimation import count_parameters
+from tinyllm.text import tinywiki
+from tinyllm.text.articles import LABELS
+from tinyllm.text.tinywiki_grammar import FIELDS
 
 
 @pytest.fixture(scope="module")

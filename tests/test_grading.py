@@ -6,8 +6,8 @@ import nbformat
 import pytest
 
 from tinyllm.__main__ import main
-from tinyllm.exercises import records
-from tinyllm.exercises.grading import grade
+from tinyllm.course.checking import records
+from tinyllm.course.checking.grading import grade
 
 SOLVED = """
 def causal_mask(length):
@@ -27,7 +27,7 @@ SKIPPED = "raise SystemExit('the full run on a GPU')"
 
 def notebook(path, *cells):
     content = nbformat.v4.new_notebook()
-    imports = "import torch\nfrom tinyllm.exercises import check"
+    imports = "import torch\nfrom tinyllm.course import check"
     content.cells = [nbformat.v4.new_code_cell(source) for source in (imports, *cells)]
     content.cells.append(nbformat.v4.new_code_cell(SKIPPED, metadata={"tags": ["nbval-skip"]}))
     nbformat.write(content, path)

@@ -16,8 +16,8 @@ from hub_server import hub, parquet, rows_of, wikitext_files
 
 from tinyllm.__main__ import main
 from tinyllm.config import DataConfig
-from tinyllm.corpus import load_corpus
-from tinyllm.data import prepare
+from tinyllm.text.prepared import prepare
+from tinyllm.text.sources import load_corpus
 
 NAME = "wikitext-2-raw-v1"
 FILE_NAMES = {"train": "train", "validation": "valid", "test": "test"}

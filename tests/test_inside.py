@@ -7,7 +7,14 @@ import pytest
 import torch
 
 from tinyllm import GPT
-from tinyllm.inside import attention_weights, head_off, induction_scores, logit_lens, patched, residual_stream
+from tinyllm.course.interpretability import (
+    attention_weights,
+    head_off,
+    induction_scores,
+    logit_lens,
+    patched,
+    residual_stream,
+)
 
 CHOICES = [
     {}, {"positions": "rotary"}, {"num_kv_heads": 2}, {"qk_norm": True}, {"bias": False},

@@ -9,9 +9,12 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from tinyllm import GPT, evaluate_articles, ladder, tinywiki
-from tinyllm.ladder import ARTICLES, CausalAverage, SmallModel, course_text, remembered, short_run
+from tinyllm import GPT, evaluate_articles
+from tinyllm.course import ladder
+from tinyllm.course.ladder import ARTICLES, CausalAverage, SmallModel, course_text, remembered, short_run
 from tinyllm.presets import get_preset
+from tinyllm.text import tinywiki
+from tinyllm.text.articles import LABELS
 
 
 @pytest.fixture(scope="module")
@@ -46,9 +49,7 @@ def test_scores_equal_those_of_the_packages_evaluation(text):
 def test_a_uniform_model_scores_the_logarithm_of_the_vocabulary(text):
     table = nn.Embedding(text.vocab_size, text.vocab_size)
     nn.init.zeros_(table.weight)
-    assert text.score(table) == {
-        kind: pytest.approx(math.log(text.vocab_size), rel=1e-5) for kind in ("all", *tinywiki.LABELS)
-    }
+    assert text.score(table) == {kind: pytest.approx(math.log(text.vocab_size), rel=1e-5) for kind in ("all", *LABELS)}
 
 
 def test_the_plain_run_is_adamw_at_a_constant_rate(text, monkeypatch, own_home):

@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from tinyllm.linear import BLOCKS, FEW, Linear, linear
+from tinyllm.model.linear import BLOCKS, FEW, Linear, linear
 
 
 @pytest.mark.parametrize("outputs", [1, BLOCKS - 1, BLOCKS, BLOCKS + 1, 8 * BLOCKS, 101])

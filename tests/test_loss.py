@@ -9,8 +9,9 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from tinyllm import GPT, loss
-from tinyllm.loss import cross_entropy, softcap, token_losses
+from tinyllm import GPT
+from tinyllm.model import loss
+from tinyllm.model.loss import cross_entropy, softcap, token_losses
 
 ROWS, WIDTH, VOCABULARY, CHUNK = 37, 16, 101, 8  # the last chunk has 5 rows
 

@@ -17,10 +17,10 @@ from torch.overrides import TorchFunctionMode
 from transformers import Qwen3Config, Qwen3ForCausalLM
 
 from tinyllm import GPT, CausalSelfAttention, FeedForward, KVCache, ModelConfig, load_model, save_model
-from tinyllm import loss as loss_module
-from tinyllm.attention import rotate
 from tinyllm.config import Activation, Norm
-from tinyllm.dropout_attention import dropout_attention
+from tinyllm.model import loss as loss_module
+from tinyllm.model.dropout_attention import dropout_attention
+from tinyllm.model.rotary import rotate
 
 
 def random_ids(config: ModelConfig, batch: int, length: int, seed: int = 0) -> Tensor:
@@ -297,7 +297,7 @@ def test_dropout_acts_on_embeddings_attention_weights_and_both_branches(monkeypa
         return dropout_attention(q, k, v, dropout)
 
     monkeypatch.setattr(torch.nn.functional, "scaled_dot_product_attention", watched)
-    monkeypatch.setattr("tinyllm.attention.dropout_attention", watched_own)
+    monkeypatch.setattr("tinyllm.model.attention.dropout_attention", watched_own)
     model = GPT(dataclasses.replace(config, dropout=0.25, zero_init=False)).to(dtype)
     counts = []
     for module in model.modules():

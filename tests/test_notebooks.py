@@ -13,7 +13,7 @@ from statistics import median
 import nbformat
 import pytest
 
-from tinyllm.exercises import checking, predictions
+from tinyllm.course.checking import checking, predictions
 
 ROOT = Path(__file__).parent.parent
 FOLDER = ROOT / "notebooks"
@@ -173,7 +173,7 @@ def test_the_bootstrap_cell_is_the_same_everywhere_and_comes_before_other_code()
 
 def test_every_exercise_stands_in_a_notebook_untouched():
     for chapter in checking.CHAPTERS:
-        importlib.import_module(f"tinyllm.exercises.{chapter}")
+        importlib.import_module(f"tinyllm.course.{chapter}")
     asked: dict[str, str] = {}
     for name in COURSE:
         for cell in cells(name, "code"):

@@ -11,15 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tinyllm import GPT, TrainingConfig
-from tinyllm.optim import (
-    Muon,
-    MuonAndAdamW,
-    learning_rate,
-    make_optimizer,
-    muon_groups,
-    orthogonalise,
-    parameter_groups,
-)
+from tinyllm.training.muon import Muon, orthogonalise
+from tinyllm.training.optimizers import MuonAndAdamW, make_optimizer, muon_groups, parameter_groups
+from tinyllm.training.schedule import learning_rate
 
 
 def test_only_matrices_decay_and_each_parameter_is_in_one_group(tiny_config):

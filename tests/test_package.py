@@ -12,7 +12,7 @@ import yaml
 from packaging.requirements import Requirement
 
 import tinyllm
-from tinyllm.estimate import count_parameters
+from tinyllm.estimation import count_parameters
 from tinyllm.presets import PRESETS
 
 ROOT = Path(__file__).parent.parent

@@ -10,11 +10,13 @@ import pytest
 import torch
 from test_training import assert_same_end, equal, losses, small_run, stop_after, write_text
 
-from tinyllm import GPT, train, training
-from tinyllm.checkpoint import find_checkpoint, load_training_state
-from tinyllm.device import autocast, pick_compile, pick_device, pick_precision
-from tinyllm.optim import make_optimizer
-from tinyllm.training import train_step
+from tinyllm import GPT, train
+from tinyllm.system.device import pick_compile, pick_device
+from tinyllm.system.precision import autocast, pick_precision
+from tinyllm.training import loop as training
+from tinyllm.training.checkpoint import find_checkpoint, load_training_state
+from tinyllm.training.loop import train_step
+from tinyllm.training.optimizers import make_optimizer
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 

@@ -10,9 +10,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from tinyllm import load_run, tinywiki
+from tinyllm import load_run
 from tinyllm.__main__ import main
 from tinyllm.evaluation import evaluate_articles
+from tinyllm.text import tinywiki
+from tinyllm.text.articles import LABELS
 
 pytestmark = pytest.mark.timeout(1800)  # a minute by itself, but a busy machine makes two threads wait for each other
 
@@ -56,7 +58,7 @@ def test_loss_ends_within_ten_per_cent_of_the_floor_and_not_below_it(result):
 
 def test_each_kind_of_token_is_learned(result):
     kinds = result["by_label"]
-    assert set(kinds) == set(tinywiki.LABELS)
+    assert set(kinds) == set(LABELS)
     per_token = {kind: (part["nats"] - part["floor_nats"]) / part["tokens"] for kind, part in kinds.items()}
     assert all(excess < 0.1 for excess in per_token.values()), per_token
     assert kinds["choice"]["floor_nats"] > 0

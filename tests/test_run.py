@@ -8,8 +8,9 @@ import pytest
 import torch
 from test_training import equal, small_run, stop_after, write_text
 
-from tinyllm import load_run, tinywiki, train
+from tinyllm import load_run, train
 from tinyllm.evaluation import Evaluation, FloorEvaluation
+from tinyllm.text import tinywiki
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +22,7 @@ def text_run(tmp_path_factory):
                        min_learning_rate=3e-2)  # fmt: skip
     with pytest.MonkeyPatch.context() as patch:
         measured = iter([5.0, 4.0, 3.0, 3.5, 3.6, 3.7])  # at 0, 2, 4 ... 10
-        patch.setattr("tinyllm.training.mean_loss", lambda *_: next(measured))
+        patch.setattr("tinyllm.training.monitoring.mean_loss", lambda *_: next(measured))
         return train(config, progress=False)
 
 

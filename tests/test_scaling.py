@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from tinyllm.scaling import FLOORS, PowerLaw, fit_power_law, prediction_band
+from tinyllm.course.scaling_laws import FLOORS, PowerLaw, fit_power_law, prediction_band
 
 SIZES = np.array([1e4, 3e4, 1e5, 3e5, 1e6, 3e6])
 

@@ -12,11 +12,13 @@ import pytest
 import torch
 from scipy import stats
 
-from tinyllm import GPT, ModelConfig, SubWordTokenizer, tinywiki
-from tinyllm.corpus import split_articles
+from tinyllm import GPT, ModelConfig, SubWordTokenizer
 from tinyllm.evaluation import surprises
-from tinyllm.tinywiki import Article, entropy, generate, parse, read, recalled_facts, render
-from tinyllm.tinywiki_grammar import FIELDS, SHORT, WORKS_AND_LEGACY, WORLD, Branch
+from tinyllm.text import tinywiki
+from tinyllm.text.articles import LABELS
+from tinyllm.text.documents import split_articles
+from tinyllm.text.tinywiki import Article, entropy, generate, parse, read, recalled_facts, render
+from tinyllm.text.tinywiki_grammar import FIELDS, SHORT, WORKS_AND_LEGACY, WORLD, Branch
 
 BOTH = pytest.mark.parametrize("full", [False, True], ids=["short", "full"])
 LOOKS_BACK = 4  # tokens before the predicted one that the longest n-gram (n = 5) sees
@@ -306,7 +308,7 @@ def test_recalled_facts_count_each_later_mention_of_the_first_sentence(some):
 @BOTH
 def test_only_choices_cost_anything(full, some):
     for article in some[full][:500]:
-        assert {span.label for span in article.spans} == set(tinywiki.LABELS)
+        assert {span.label for span in article.spans} == set(LABELS)
         for span in article.spans:
             assert (span.nats > 0) == (span.label == "choice")
             assert (span.forgotten > 0) == (span.label == "recall")

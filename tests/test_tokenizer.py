@@ -20,8 +20,9 @@ import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from tinyllm import CharacterTokenizer, SubWordTokenizer, WordTokenizer, network
-from tinyllm.tokenizer import Tokenizer, load_tokenizer
+from tinyllm import CharacterTokenizer, SubWordTokenizer, WordTokenizer
+from tinyllm.system import hub as network
+from tinyllm.text.tokenizer import Tokenizer, load_tokenizer
 
 END = "<|endoftext|>"
 PROPERTY = settings(max_examples=200, deadline=None, database=None, derandomize=True)

@@ -28,12 +28,13 @@ from tinyllm import (
     generate_text,
     load_model,
     load_run,
-    tinywiki,
     train,
-    training,
 )
-from tinyllm.checkpoint import find_checkpoint, load_training_state
-from tinyllm.data import Blocks, prepare
+from tinyllm.text import tinywiki
+from tinyllm.text.batches import Blocks
+from tinyllm.text.prepared import prepare
+from tinyllm.training import loop as training
+from tinyllm.training.checkpoint import find_checkpoint, load_training_state
 
 CLOCK = ("tokens_per_second", "seconds")  # what differs between two runs of the same numbers
 

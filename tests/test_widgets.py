@@ -12,9 +12,10 @@ import pytest
 import torch
 
 import tinyllm
-from tinyllm import SubWordTokenizer, tinywiki
-from tinyllm.inside import attention_weights
-from tinyllm.widgets import AttentionViewer, SamplingPlayground, TokenExplorer, TrainingDashboard
+from tinyllm import SubWordTokenizer
+from tinyllm.course.interpretability import attention_weights
+from tinyllm.course.widgets import AttentionViewer, SamplingPlayground, TokenExplorer, TrainingDashboard
+from tinyllm.text import tinywiki
 
 SETTINGS = {"embedding_dim": 32, "num_layers": 2, "num_heads": 2, "feedforward_dim": 64, "batch_size": 2}
 
@@ -185,7 +186,7 @@ def test_a_training_is_watched_to_its_end(tmp_path):
 
 
 def test_the_stop_button_saves_and_start_goes_on(tmp_path, monkeypatch):
-    monkeypatch.setattr("tinyllm.widgets._REDRAW_SECONDS", 0)
+    monkeypatch.setattr("tinyllm.course.widgets._REDRAW_SECONDS", 0)
     watched = dashboard(tmp_path / "run", max_iterations=300)
     watched.start.click()
     deadline = time.monotonic() + 60

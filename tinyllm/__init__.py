@@ -2,20 +2,22 @@
 
 from importlib.metadata import PackageNotFoundError, version
 
-from tinyllm.attention import CausalSelfAttention, KVCache
-from tinyllm.bpe import learn_merges
-from tinyllm.checkpoint import load_model, save_model
 from tinyllm.config import DataConfig, GenerationConfig, ModelConfig, RunConfig, TrainingConfig
-from tinyllm.corpus import load_corpus
-from tinyllm.estimate import estimate
+from tinyllm.estimation import estimate
 from tinyllm.evaluation import evaluate, evaluate_articles
-from tinyllm.feedforward import FeedForward
 from tinyllm.generation import generate, generate_text, generate_texts, stream_text
-from tinyllm.model import GPT, TransformerBlock
+from tinyllm.model.attention import CausalSelfAttention
+from tinyllm.model.feedforward import FeedForward
+from tinyllm.model.gpt import GPT, TransformerBlock
+from tinyllm.model.kv_cache import KVCache
+from tinyllm.model.weights import save_model
 from tinyllm.presets import PRESETS
-from tinyllm.run import Run, load_run
-from tinyllm.tokenizer import CharacterTokenizer, SubWordTokenizer, WordTokenizer, load_tokenizer
-from tinyllm.training import train
+from tinyllm.run import Run, load_run, train
+from tinyllm.text.bpe import learn_merges
+from tinyllm.text.sources import load_corpus
+from tinyllm.text.subword_tokenizer import SubWordTokenizer
+from tinyllm.text.tokenizer import CharacterTokenizer, WordTokenizer, load_tokenizer
+from tinyllm.training.checkpoint import load_model
 
 try:
     __version__ = version("tinyllm-course")

@@ -15,15 +15,15 @@ from typing import Any, TypeVar
 import tyro
 
 from tinyllm import doctor
-from tinyllm.config import GenerationConfig, RunConfig, near_names
-from tinyllm.data import prepare
-from tinyllm.distributed import is_first_process
-from tinyllm.estimate import STEP_SHARE, UTILISATION, estimate
+from tinyllm.config import GenerationConfig, RunConfig
+from tinyllm.estimation import STEP_SHARE, UTILISATION, estimate
 from tinyllm.evaluation import Evaluation, FloorEvaluation
 from tinyllm.presets import PRESETS, get_preset
 from tinyllm.quickstart import quickstart
-from tinyllm.run import load_run
-from tinyllm.training import train
+from tinyllm.run import load_run, train
+from tinyllm.system.distributed import is_first_process
+from tinyllm.system.validation import near_names
+from tinyllm.text.prepared import prepare
 
 Options = TypeVar("Options")
 
@@ -151,7 +151,7 @@ def _estimate(arguments: list[str]) -> dict[str, Any]:
 
 
 def _grade(arguments: list[str]) -> dict[str, Any]:
-    from tinyllm.exercises.grading import grade  # matplotlib comes with it: no other command waits for that
+    from tinyllm.course.checking.grading import grade
 
     path, rest = _path(arguments, "the notebook", "grade notebooks/my/03_attention.ipynb")
     _parse(GradeOptions(), rest, "grade NOTEBOOK")

@@ -1,58 +1,26 @@
-"""What can be chosen: frozen dataclasses that check themselves.
+"""The settings of a run: frozen dataclasses that check themselves.
 
-A field's meaning stands on the line below it: editors show it, and the command line prints it as the option's
+Each field has its docstring on the line below it: editors show it, and the command line prints it as the option's
 help. No two fields of a run have the same name, so one name is enough to override any of them.
 """
 
 import dataclasses
-import difflib
 import os
-import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
-LARGEST = sys.float_info.max  # a bound that also keeps out infinity and whole numbers beyond every float
-
-
-def _require(condition: bool, name: str, value: object, wanted: str) -> None:
-    if not condition:
-        raise ValueError(f"{name} must be {wanted}, not {value!r}")
-
-
-def _is_whole(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _require_whole(config: object, least: int, most: int, *names: str) -> None:
-    for name in names:
-        value = getattr(config, name)
-        _require(_is_whole(value) and least <= value <= most, name, value, f"a whole number from {least} to {most:,}")
-
-
-def _require_seed(config: object, name: str) -> None:
-    value = getattr(config, name)
-    _require(_is_whole(value) and 0 <= value < 2**63, name, value, "a whole number from 0 to below 2**63")
-
-
-def _require_number(config: object, least: float, most: float, *names: str) -> None:
-    for name in names:
-        value = getattr(config, name)
-        number = _is_whole(value) or isinstance(value, float)
-        above = f"between {least} and {most}" if most < LARGEST else f"{least} or more"
-        _require(number and least <= value <= most, name, value, f"a number {above}")
-
-
-def _require_choice(config: object, name: str, choices: Iterable[object]) -> None:
-    value = getattr(config, name)
-    _require(value in tuple(choices), name, value, "one of " + ", ".join(map(repr, choices)))
-
-
-def _require_flag(config: object, *names: str) -> None:
-    for name in names:
-        value = getattr(config, name)
-        _require(isinstance(value, bool), name, value, "True or False")
-
+from tinyllm.system.validation import (
+    LARGEST,
+    is_whole,
+    near_names,
+    require,
+    require_choice,
+    require_flag,
+    require_number,
+    require_seed,
+    require_whole,
+)
 
 Activation = Literal["gelu", "gelu_tanh", "relu_squared", "swiglu"]
 Norm = Literal["layernorm", "rmsnorm"]
@@ -102,25 +70,25 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         # No model comes near these bounds; a file that claims more shall not make us allocate it.
-        _require_whole(self, 1, 10_000_000, "vocab_size", "context_length", "feedforward_dim")
-        _require_whole(self, 1, 100_000, "embedding_dim", "num_heads")
-        _require_whole(self, 1, 1_000, "num_layers")
+        require_whole(self, 1, 10_000_000, "vocab_size", "context_length", "feedforward_dim")
+        require_whole(self, 1, 100_000, "embedding_dim", "num_heads")
+        require_whole(self, 1, 1_000, "num_layers")
         divides = self.embedding_dim % self.num_heads == 0
-        _require(divides, "num_heads", self.num_heads, f"a divisor of embedding_dim ({self.embedding_dim})")
-        _require_number(self, 0, 0.99, "dropout")
-        _require_choice(self, "activation", get_args(Activation))
-        _require_choice(self, "norm", get_args(Norm))
-        _require_choice(self, "positions", get_args(Positions))
+        require(divides, "num_heads", self.num_heads, f"a divisor of embedding_dim ({self.embedding_dim})")
+        require_number(self, 0, 0.99, "dropout")
+        require_choice(self, "activation", get_args(Activation))
+        require_choice(self, "norm", get_args(Norm))
+        require_choice(self, "positions", get_args(Positions))
         paired = self.positions == "learned" or self.head_dim % 2 == 0
-        _require(paired, "positions", self.positions, f"'learned' where the width of a head is odd ({self.head_dim})")
+        require(paired, "positions", self.positions, f"'learned' where the width of a head is odd ({self.head_dim})")
         if self.num_kv_heads is not None:
-            _require_whole(self, 1, 100_000, "num_kv_heads")
+            require_whole(self, 1, 100_000, "num_kv_heads")
             divides = self.num_heads % self.num_kv_heads == 0
-            _require(divides, "num_kv_heads", self.num_kv_heads, f"a divisor of num_heads ({self.num_heads})")
-        _require_flag(self, "qk_norm", "bias", "zero_init")
+            require(divides, "num_kv_heads", self.num_kv_heads, f"a divisor of num_heads ({self.num_heads})")
+        require_flag(self, "qk_norm", "bias", "zero_init")
         if self.logit_softcap is not None:
-            _require_number(self, 0, LARGEST, "logit_softcap")
-            _require(self.logit_softcap > 0, "logit_softcap", self.logit_softcap, "above 0")
+            require_number(self, 0, LARGEST, "logit_softcap")
+            require(self.logit_softcap > 0, "logit_softcap", self.logit_softcap, "above 0")
 
     @property
     def head_dim(self) -> int:
@@ -149,11 +117,11 @@ class DataConfig:
     """Which articles are held out."""
 
     def __post_init__(self) -> None:
-        _require(isinstance(self.data, str) and self.data != "", "data", self.data, "a corpus name or a path")
-        _require_choice(self, "tokenizer", ("gpt2", "bpe"))
-        _require_choice(self, "block_begin", ("anywhere", "document"))
-        _require_number(self, 0, 0.5, "validation_fraction")
-        _require_seed(self, "split_seed")
+        require(isinstance(self.data, str) and self.data != "", "data", self.data, "a corpus name or a path")
+        require_choice(self, "tokenizer", ("gpt2", "bpe"))
+        require_choice(self, "block_begin", ("anywhere", "document"))
+        require_number(self, 0, 0.5, "validation_fraction")
+        require_seed(self, "split_seed")
 
 
 @dataclass(frozen=True)
@@ -200,40 +168,40 @@ class TrainingConfig:
     """Fixes the initial weights, the order of the blocks and the dropout."""
 
     def __post_init__(self) -> None:
-        _require_whole(
+        require_whole(
             self, 1, 10**9, "max_iterations", "batch_size", "gradient_accumulation_steps", "evaluation_interval",
             "evaluation_blocks", "checkpoint_interval",
         )  # fmt: skip
-        _require_choice(self, "optimizer", get_args(Optimizer))
-        _require_choice(self, "schedule", get_args(Schedule))
-        _require_number(self, 0, 1, "decay_fraction")
-        _require_number(self, 0, LARGEST, "max_learning_rate", "min_learning_rate", "weight_decay")
-        _require(self.max_learning_rate > 0, "max_learning_rate", self.max_learning_rate, "above 0")
+        require_choice(self, "optimizer", get_args(Optimizer))
+        require_choice(self, "schedule", get_args(Schedule))
+        require_number(self, 0, 1, "decay_fraction")
+        require_number(self, 0, LARGEST, "max_learning_rate", "min_learning_rate", "weight_decay")
+        require(self.max_learning_rate > 0, "max_learning_rate", self.max_learning_rate, "above 0")
         ordered = self.min_learning_rate <= self.max_learning_rate
-        _require(
+        require(
             ordered,
             "min_learning_rate",
             self.min_learning_rate,
             f"at most max_learning_rate ({self.max_learning_rate})",
         )
-        _require_number(self, 0, LARGEST, "max_gradient_norm")
-        _require(self.max_gradient_norm > 0, "max_gradient_norm", self.max_gradient_norm, "above 0")
-        _require_seed(self, "seed")
+        require_number(self, 0, LARGEST, "max_gradient_norm")
+        require(self.max_gradient_norm > 0, "max_gradient_norm", self.max_gradient_norm, "above 0")
+        require_seed(self, "seed")
         if self.warmup_iterations is not None:
-            _require_whole(self, 0, 10**9, "warmup_iterations")
+            require_whole(self, 0, 10**9, "warmup_iterations")
             fits = self.warmup_iterations < self.max_iterations
-            _require(fits, "warmup_iterations", self.warmup_iterations, f"below max_iterations ({self.max_iterations})")
+            require(fits, "warmup_iterations", self.warmup_iterations, f"below max_iterations ({self.max_iterations})")
         pair = isinstance(self.betas, tuple | list) and len(self.betas) == 2
-        _require(
-            pair and all((_is_whole(b) or isinstance(b, float)) and 0 <= b < 1 for b in self.betas),
+        require(
+            pair and all((is_whole(b) or isinstance(b, float)) and 0 <= b < 1 for b in self.betas),
             "betas",
             self.betas,
             "two numbers from 0 up to below 1",
         )
         object.__setattr__(self, "betas", tuple(self.betas))
-        _require_choice(self, "precision", get_args(Precision))
-        _require(isinstance(self.device, str), "device", self.device, "a string such as 'cuda' or 'cpu'")
-        _require(self.compile is None or isinstance(self.compile, bool), "compile", self.compile, "True, False or None")
+        require_choice(self, "precision", get_args(Precision))
+        require(isinstance(self.device, str), "device", self.device, "a string such as 'cuda' or 'cpu'")
+        require(self.compile is None or isinstance(self.compile, bool), "compile", self.compile, "True, False or None")
 
     @property
     def warmup(self) -> int:
@@ -259,22 +227,22 @@ class GenerationConfig:
     """The same seed draws the same text; by default each call draws anew."""
 
     def __post_init__(self) -> None:
-        _require_whole(self, 0, 10**9, "maximum_length")
-        _require_number(self, 0, LARGEST, "temperature")
+        require_whole(self, 0, 10**9, "maximum_length")
+        require_number(self, 0, LARGEST, "temperature")
         usable = self.temperature == 0 or self.temperature >= 1e-6  # smaller ones overflow float32
-        _require(usable, "temperature", self.temperature, "0, or 1e-6 or more")
+        require(usable, "temperature", self.temperature, "0, or 1e-6 or more")
         if self.top_k is not None:
-            _require_whole(self, 1, 10**9, "top_k")
+            require_whole(self, 1, 10**9, "top_k")
         if self.top_p is not None:
-            _require_number(self, 0, 1, "top_p")
-            _require(self.top_p > 0, "top_p", self.top_p, "above 0")
+            require_number(self, 0, 1, "top_p")
+            require(self.top_p > 0, "top_p", self.top_p, "above 0")
         if self.stop_tokens is not None:
             if isinstance(self.stop_tokens, Iterable):
                 object.__setattr__(self, "stop_tokens", tuple(self.stop_tokens))
-            several = isinstance(self.stop_tokens, tuple) and all(_is_whole(i) and i >= 0 for i in self.stop_tokens)
-            _require(several, "stop_tokens", self.stop_tokens, "a tuple of ids")
+            several = isinstance(self.stop_tokens, tuple) and all(is_whole(i) and i >= 0 for i in self.stop_tokens)
+            require(several, "stop_tokens", self.stop_tokens, "a tuple of ids")
         if self.seed is not None:
-            _require_seed(self, "seed")
+            require_seed(self, "seed")
 
 
 @dataclass(frozen=True)
@@ -291,8 +259,8 @@ class RunConfig:
         parts = {"model": ModelConfig, "dataset": DataConfig, "training": TrainingConfig}
         for name, kind in parts.items():
             value = getattr(self, name)
-            _require(isinstance(value, kind), name, value, f"a {kind.__name__}")
-        _require(isinstance(self.run_folder, str) and self.run_folder != "", "run_folder", self.run_folder, "a path")
+            require(isinstance(value, kind), name, value, f"a {kind.__name__}")
+        require(isinstance(self.run_folder, str) and self.run_folder != "", "run_folder", self.run_folder, "a path")
 
     def replace(self, **overrides: Any) -> "RunConfig":
         """A copy with fields of any part changed by name. Raises ValueError, with near names, for an unknown one."""
@@ -327,10 +295,3 @@ class RunConfig:
             return cls(run_folder=content["run_folder"], **built)
         except (AttributeError, TypeError) as error:
             raise ValueError(f"not a run's configuration: {error}") from None
-
-
-def near_names(name: str, known: Iterable[str]) -> str:
-    """': did you mean ...?' for an error message, or the whole list where nothing is near."""
-    known = sorted(known)
-    near = difflib.get_close_matches(name, known, n=3, cutoff=0.6)
-    return f": did you mean {' or '.join(near)}?" if near else f"; known are {', '.join(known)}"

@@ -10,9 +10,13 @@ from pathlib import Path
 
 import torch
 
-from tinyllm.corpus import HUB_CORPORA, HUB_NAME, WAYS_OUT, load_corpus
-from tinyllm.device import pick_compile, pick_device, pick_precision
-from tinyllm.network import check_reachable, fetch_gpt2_vocabulary, home, hub_endpoint
+from tinyllm.system.cache import home
+from tinyllm.system.device import pick_compile, pick_device
+from tinyllm.system.hub import check_reachable, hub_endpoint
+from tinyllm.system.precision import pick_precision
+from tinyllm.text.gpt2_vocabulary import fetch_gpt2_vocabulary
+from tinyllm.text.sources import load_corpus
+from tinyllm.text.wikitext import HUB_CORPORA, HUB_NAME, WAYS_OUT
 
 
 @dataclass(frozen=True)

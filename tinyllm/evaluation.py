@@ -3,16 +3,20 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
+from jaxtyping import Float, Integer
+from torch import Tensor
 
-from tinyllm.corpus import Corpus
-from tinyllm.data import TokenizedSplit, text_size, tokenize
-from tinyllm.loss import token_losses
-from tinyllm.model import GPT
-from tinyllm.tinywiki import LABELS, Article
-from tinyllm.tokenizer import SubWordTokenizer, Tokenizer
+from tinyllm.model.evaluation_mode import evaluation_mode
+from tinyllm.model.gpt import GPT
+from tinyllm.text.articles import LABELS, Article
+from tinyllm.text.corpus import Corpus
+from tinyllm.text.prepared import TokenizedSplit, text_size, tokenize
+from tinyllm.text.subword_tokenizer import SubWordTokenizer
+from tinyllm.text.tokenizer import Tokenizer
 
 _BATCH_TOKENS = 8192  # positions in one forward pass
 
@@ -52,56 +56,80 @@ def _exp(nats: float) -> float:
     return math.exp(nats) if nats < 709 else math.inf
 
 
+class _Window(NamedTuple):
+    """A stretch of one sequence that is read in one pass."""
+
+    sequence: int
+    start: int
+    scored: int
+    """Index of the first target that this window scores, in the sequence."""
+
+
 @torch.no_grad()
-def surprises(model: GPT, sequences: Sequence[np.ndarray], stride: int | None = None) -> list[np.ndarray]:
-    """-log p, in nats, of each token of each sequence but its first: (N) -> (N - 1).
+def surprises(
+    model: GPT, sequences: Sequence[Integer[np.ndarray, " _"]], stride: int | None = None
+) -> list[Float[np.ndarray, " _"]]:
+    """-log p, in nats, of each token of each sequence but its first: N tokens give N - 1 values.
 
     A sequence longer than the context is read through a window that moves by `stride` tokens (half the context by
     default), and each token is scored once, in the first window that reaches it: with at least
-    context_length - stride tokens before it, the start of the sequence aside.
+    context_length - stride tokens before it, except at the start of the sequence.
     """
     context_length = model.config.context_length
     stride = context_length // 2 or 1 if stride is None else stride
     if not 1 <= stride <= context_length:
         raise ValueError(f"stride must be from 1 to the context_length of {context_length}, not {stride}")
-    windows = []  # (sequence, start, first scored target)
-    for place, sequence in enumerate(sequences):
-        scored = 0
-        while scored < len(sequence) - 1:
-            start = 0 if scored == 0 else scored + stride - context_length
-            windows.append((place, start, scored))
-            scored = min(start + context_length, len(sequence) - 1)
+    windows = _windows([len(sequence) for sequence in sequences], context_length, stride)
     results = [np.zeros(max(0, len(sequence) - 1), np.float32) for sequence in sequences]
-    was_training = model.training
-    model.eval()
-    device = next(model.parameters()).device
     rows = max(1, _BATCH_TOKENS // context_length)
-    try:
+    with evaluation_mode(model):
         for first in range(0, len(windows), rows):
             batch = windows[first : first + rows]
-            parts = [
-                np.asarray(sequences[place][start : start + context_length + 1], np.int64) for place, start, _ in batch
-            ]
-            width = max(map(len, parts)) - 1
-            ids = torch.from_numpy(np.stack([np.pad(part, (0, width + 1 - len(part))) for part in parts])).to(device)
-            hidden = model.hidden(ids[:, :-1])  # padding comes last, where no scored token looks
-            targeted = torch.zeros(len(batch), width, dtype=torch.bool)  # only these need the head's large product
-            for row, part, (_, start, scored) in zip(targeted, parts, batch, strict=True):
-                row[scored - start : len(part) - 1] = True
-            targeted = targeted.to(device)
-            weight, bound = model.token_embedding.weight, model.config.logit_softcap
-            losses = token_losses(hidden[targeted], weight, ids[:, 1:][targeted], bound).cpu()
-            for piece, (place, _, scored) in zip(losses.split(targeted.sum(1).tolist()), batch, strict=True):
-                results[place][scored : scored + len(piece)] = piece.numpy()
-    finally:
-        model.train(was_training)
+            for window, losses in zip(batch, _window_losses(model, sequences, batch), strict=True):
+                results[window.sequence][window.scored : window.scored + len(losses)] = losses.numpy()
     return results
+
+
+def _windows(lengths: Sequence[int], context_length: int, stride: int) -> list[_Window]:
+    windows = []
+    for index, length in enumerate(lengths):
+        scored = 0
+        while scored < length - 1:
+            start = 0 if scored == 0 else scored + stride - context_length
+            windows.append(_Window(index, start, scored))
+            scored = min(start + context_length, length - 1)
+    return windows
+
+
+def _window_losses(
+    model: GPT, sequences: Sequence[Integer[np.ndarray, " _"]], windows: Sequence[_Window]
+) -> tuple[Tensor, ...]:
+    """For each window, -log p of the targets that it scores; all windows in one pass."""
+    context_length = model.config.context_length
+    parts = [
+        np.asarray(sequences[window.sequence][window.start : window.start + context_length + 1], np.int64)
+        for window in windows
+    ]
+    width = max(map(len, parts)) - 1
+    ids = torch.from_numpy(np.stack([np.pad(part, (0, width + 1 - len(part))) for part in parts])).to(model.device)
+    hidden = model.hidden(ids[:, :-1])  # padding comes last, where no scored token looks
+    targeted = torch.zeros(len(windows), width, dtype=torch.bool)  # only these need the head's large product
+    for row, part, window in zip(targeted, parts, windows, strict=True):
+        row[window.scored - window.start : len(part) - 1] = True
+    counts = targeted.sum(1).tolist()
+    targeted = targeted.to(model.device)
+    return model.token_losses(hidden[targeted], ids[:, 1:][targeted]).cpu().split(counts)
 
 
 def evaluate(
     model: GPT, tokenizer: Tokenizer, corpus: Corpus, split: str = "validation", stride: int | None = None
 ) -> Evaluation:
-    """Score every token of a corpus's split once. Raises ValueError if there is no such split."""
+    """Score every token of a corpus's split once; beside its floor (`FloorEvaluation`) where the corpus knows that.
+
+    Raises ValueError if there is no such split.
+    """
+    if articles := corpus.articles(split):
+        return evaluate_articles(model, tokenizer, articles)
     tokenizer.check_vocabulary(model.config.vocab_size)
     return evaluate_split(model, tokenize(corpus.documents(split), tokenizer), stride)
 

@@ -11,8 +11,10 @@ import torch
 from torch import Tensor
 
 from tinyllm.config import GenerationConfig
-from tinyllm.model import GPT, KVCache
-from tinyllm.tokenizer import Tokenizer
+from tinyllm.model.evaluation_mode import evaluation_mode
+from tinyllm.model.gpt import GPT
+from tinyllm.model.kv_cache import KVCache
+from tinyllm.text.tokenizer import Tokenizer
 
 
 def filter_logits(logits: Tensor, config: GenerationConfig) -> Tensor:
@@ -59,14 +61,9 @@ def generate(model: GPT, token_ids: Tensor, config: GenerationConfig) -> Iterato
     """
     if token_ids.dim() != 2 or token_ids.shape[1] == 0:
         raise ValueError(f"token_ids must have shape (B, T) with T at least 1, not {tuple(token_ids.shape)}")
-    was_training = model.training
-    model.eval()
-    try:
-        device = next(model.parameters()).device
-        generator = None
-        if config.seed is not None:
-            generator = torch.Generator(device).manual_seed(config.seed)
-        context_length = model.config.context_length
+    context_length, device = model.config.context_length, model.device
+    generator = None if config.seed is None else torch.Generator(device).manual_seed(config.seed)
+    with evaluation_mode(model):
         window = token_ids.to(device)[:, -context_length:]
         new = window
         cache = KVCache(model.config, len(window), device, model.token_embedding.weight.dtype)
@@ -84,8 +81,6 @@ def generate(model: GPT, token_ids: Tensor, config: GenerationConfig) -> Iterato
                 return
             new = tokens[:, None]
             window = torch.cat([window, new], dim=1)[:, -context_length:]
-    finally:
-        model.train(was_training)
 
 
 def stream_text(

@@ -14,13 +14,14 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from tinyllm.attention import NORM_EPS, ROTARY_BASE
-from tinyllm.checkpoint import load_weights
 from tinyllm.config import ModelConfig
-from tinyllm.device import pick_device
-from tinyllm.files import read_json
-from tinyllm.model import GPT
-from tinyllm.network import check_reachable, hub_endpoint
+from tinyllm.model.gpt import GPT
+from tinyllm.model.norm import NORM_EPS
+from tinyllm.model.rotary import ROTARY_BASE
+from tinyllm.model.weights import build_model
+from tinyllm.system.device import pick_device
+from tinyllm.system.files import read_json
+from tinyllm.system.hub import check_reachable, hub_endpoint
 
 
 @dataclass(frozen=True)
@@ -192,8 +193,6 @@ def from_huggingface(settings: dict[str, Any], weights: dict[str, Tensor]) -> GP
     if settings.get("head_dim") not in (None, config.head_dim):
         raise ValueError(f"head_dim {settings['head_dim']} is not supported, only hidden_size / num_attention_heads")
     weights = {name.removeprefix(layout.model): tensor for name, tensor in weights.items()}
-    with torch.device("meta"):
-        model = GPT(config)
     own = {}
     for ours, (theirs, transposed) in _names(layout, config).items():
         for name in theirs:
@@ -201,8 +200,7 @@ def from_huggingface(settings: dict[str, Any], weights: dict[str, Tensor]) -> GP
                 raise ValueError(f"the weights lack {name}")
         tensor = torch.cat([weights[name] for name in theirs])
         own[ours] = tensor.T if transposed else tensor
-    load_weights(model, own, f"this {kind}")
-    return model.eval()
+    return build_model(config, own, f"this {kind}").eval()
 
 
 def _activation(settings: dict[str, Any]) -> str:

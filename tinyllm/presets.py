@@ -1,6 +1,7 @@
 """Runs with a name."""
 
-from tinyllm.config import DataConfig, ModelConfig, RunConfig, TrainingConfig, near_names
+from tinyllm.config import DataConfig, ModelConfig, RunConfig, TrainingConfig
+from tinyllm.system.validation import near_names
 
 PRESETS = {
     # Two minutes on two CPU cores, on TinyWiki: how it ends beside the floor is in README.

@@ -3,12 +3,12 @@
 import time
 from typing import Any
 
-from tinyllm import tinywiki
 from tinyllm.config import GenerationConfig, RunConfig
-from tinyllm.corpus import TINYWIKI_CORPORA
 from tinyllm.evaluation import FloorEvaluation
 from tinyllm.generation import generate_texts
-from tinyllm.training import train
+from tinyllm.run import train
+from tinyllm.text import tinywiki
+from tinyllm.text.sources import load_corpus
 
 SAMPLES = 32
 SAMPLING = GenerationConfig(temperature=0.8, seed=1)
@@ -25,14 +25,14 @@ def quickstart(config: RunConfig) -> dict[str, Any]:
 
     Raises ValueError for another corpus, which has no known floor: that is what `train` is for.
     """
-    if config.dataset.data not in TINYWIKI_CORPORA:
+    articles = load_corpus(config.dataset.data).articles("train")
+    if not articles:
         raise ValueError(
             "quickstart is made for TinyWiki; for your own text: python -m tinyllm train laptop --data PATH"
         )
     began = time.perf_counter()
-    full = config.dataset.data == "tinywiki-full"
     print("TinyWiki: an encyclopedia of people who never lived. One of its articles:\n")
-    print(tinywiki.articles("train", full)[0].text)
+    print(articles[0].text)
     run = train(config)
     if not run.finished:
         raise KeyboardInterrupt
@@ -42,7 +42,7 @@ def quickstart(config: RunConfig) -> dict[str, Any]:
     curve = run.folder / "loss.png"
     run.plot(curve)
     samples = generate_texts(run.model, run.tokenizer, "", SAMPLING, SAMPLES)
-    parsed, unchanged, recalled = judge(samples, full)
+    parsed, unchanged, recalled = judge(samples)
     print(f"\nThree of {SAMPLES} samples at temperature {SAMPLING.temperature}:\n")
     print("\n".join(samples[:3]))
     print(f"{parsed} of {SAMPLES} samples parse as TinyWiki articles ({parsed / SAMPLES:.0%}).")
@@ -82,12 +82,12 @@ def report(result: FloorEvaluation) -> None:
         print(f"  {label:8s} {part['tokens']:7,} {loss:6.3f} {floor:6.3f}   {_MEANING[label]}")
 
 
-def judge(samples: list[str], full: bool) -> tuple[int, int, int]:
+def judge(samples: list[str]) -> tuple[int, int, int]:
     """How many samples have an article's form; in these, how many recalled facts are unchanged, of how many."""
     parsed = unchanged = recalled = 0
     for sample in samples:
         try:
-            same, again = tinywiki.recalled_facts(sample, full)
+            same, again = tinywiki.recalled_facts(sample)
         except ValueError:
             continue
         parsed, unchanged, recalled = parsed + 1, unchanged + same, recalled + again

@@ -1,36 +1,41 @@
-"""A run: the model, its tokenizer, how training went, and what one does with them."""
+"""A run: `train` and `load_run` give one back; it evaluates, samples, plots and examines itself."""
 
-import copy
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
-from torch import Tensor
 
-from tinyllm import tinywiki
-from tinyllm.checkpoint import Which, load_checkpoint_tokenizer, load_model, resolve_checkpoint
 from tinyllm.config import GenerationConfig, RunConfig
-from tinyllm.corpus import TINYWIKI_CORPORA, load_corpus
-from tinyllm.data import HELD_OUT, Blocks, PreparedData, prepare
-from tinyllm.diagnosis import Batch, Diagnosis, Subject, diagnose
-from tinyllm.evaluation import Evaluation, FloorEvaluation, evaluate, evaluate_articles, evaluate_split
+from tinyllm.evaluation import Evaluation, FloorEvaluation, evaluate, evaluate_split
 from tinyllm.generation import generate_text, stream_text
-from tinyllm.history import read_history
-from tinyllm.model import GPT, KVCache
-from tinyllm.optim import make_optimizer
-from tinyllm.step import train_step
-from tinyllm.tokenizer import Tokenizer
+from tinyllm.model.gpt import GPT
+from tinyllm.presets import get_preset
+from tinyllm.probes.report import Report
+from tinyllm.probes.runs import subject_of_run
+from tinyllm.probes.subject import diagnose
+from tinyllm.system.distributed import join_processes
+from tinyllm.text.holdout import HELD_OUT
+from tinyllm.text.prepared import PreparedData, prepare
+from tinyllm.text.sources import load_corpus
+from tinyllm.text.tokenizer import Tokenizer
+from tinyllm.training.checkpoint import (
+    Which,
+    find_checkpoint,
+    load_checkpoint_tokenizer,
+    load_model,
+    resolve_checkpoint,
+)
+from tinyllm.training.history import OnStep, read_history
+from tinyllm.training.loop import Trainer
+from tinyllm.training.resume import check_same_run
+from tinyllm.training.run_folder import hold
 
 if TYPE_CHECKING:
     from tinyllm.plots import Picture
-
-
-_PROBE_TOKENS = 128  # in each block that a diagnosis looks at
 
 
 @dataclass(frozen=True)
@@ -64,17 +69,15 @@ class Run:
     def evaluate(self, split: str = "validation", data: str | None = None) -> Evaluation:
         """Score a whole split: "validation" or "test" where the corpus has them, else the held-out articles.
 
-        TinyWiki's splits come back as a `FloorEvaluation`. With `data`, another text: a corpus's name, or a file, of
-        which everything is scored. Raises ValueError for a split that is not there.
+        Text of known entropy comes back as a `FloorEvaluation`. With `data`, another text: a corpus's name, or a file,
+        all of which is scored. Raises ValueError for a split that is not there.
         """
         source = data or self.config.dataset.data
-        if source in TINYWIKI_CORPORA and split in tinywiki.SPLITS:
-            articles = tinywiki.articles(split, source == "tinywiki-full")
-            return evaluate_articles(self.model, self.tokenizer, articles)
-        if data is not None:
-            corpus = load_corpus(data)
-            only_split = next(iter(corpus.splits)) if len(corpus.splits) == 1 else split
-            return evaluate(self.model, self.tokenizer, corpus, only_split)
+        corpus = load_corpus(source)
+        if data is not None and len(corpus.splits) == 1:
+            split = next(iter(corpus.splits))
+        if data is not None or corpus.articles(split):
+            return evaluate(self.model, self.tokenizer, corpus, split)
         splits = self.data.splits
         if split == "validation" and split not in splits:
             split = HELD_OUT
@@ -88,51 +91,20 @@ class Run:
 
         return loss_curve(self.history, path=path)
 
-    def diagnose(self) -> Diagnosis:
+    def diagnose(self) -> Report:
         """Is my loss right? Probe this run for the usual bugs; prints itself, one line for each probe.
 
         Works on the CPU with copies, on two short blocks of the run's text: nothing of the run changes.
         """
-        return diagnose(self._subject())
+        return diagnose(subject_of_run(self.config, self.model, self.data, self.history, self._floor()))
 
-    def _subject(self) -> Subject:
-        """This run as the probes want it."""
-        training, splits = self.config.training, self.data.splits
-        length = min(self.model.config.context_length, _PROBE_TOKENS)
-        blocks = Blocks(splits["train"], length, training.seed, self.config.dataset.block_begin)
-        pieces = min(2, training.gradient_accumulation_steps)
-        scaler = torch.amp.GradScaler("cpu", enabled=False)
-
-        def build() -> tuple[GPT, torch.optim.Optimizer]:
-            with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(training.seed)
-                model = GPT(self.model.config)
-            return model, make_optimizer(model, training)
-
-        def step(model: torch.nn.Module, optimizer: torch.optim.Optimizer, batches: Sequence[Batch]) -> float:
-            return train_step(model, batches, optimizer, scaler, training.max_gradient_norm)[0]
-
-        def batch(number: int) -> list[Batch]:
-            arrays = (blocks.batch(first, 2) for first in range(2 * pieces * number, 2 * pieces * (number + 1), 2))
-            return [tuple(torch.from_numpy(np.ascontiguousarray(part)) for part in pair) for pair in arrays]
-
-        floor = None
-        if self.config.dataset.data in TINYWIKI_CORPORA:
-            result = self.evaluate()
-            assert isinstance(result, FloorEvaluation)
-            floor = result.nats_per_token, result.floor, result.standard_error
-        losses = [point["training_loss"] for point in self.history if "training_loss" in point]
-        return Subject(
-            model=copy.deepcopy(self.model).cpu(),
-            build=build,
-            step=step,
-            batch=batch,
-            stepwise=_stepwise,
-            first_loss=losses[0] if losses else None,
-            texts=(splits["train"].tokens, splits[HELD_OUT].tokens),
-            characters_per_token=splits["train"].size / len(splits["train"].tokens),
-            floor=floor,
-        )
+    def _floor(self) -> FloorEvaluation | None:
+        """The held-out loss beside its floor, where the corpus knows it."""
+        if not self.data.articles("validation"):
+            return None
+        result = self.evaluate()
+        assert isinstance(result, FloorEvaluation)
+        return result
 
     @cached_property
     def data(self) -> PreparedData:
@@ -143,12 +115,36 @@ class Run:
         return data
 
 
-def _stepwise(model: torch.nn.Module, ids: Tensor) -> Tensor:
-    """The logits of (B, T) ids as sampling computes them: half of them in one pass, then token by token."""
-    cache = KVCache(model.config, len(ids), ids.device, model.token_embedding.weight.dtype)
-    half = ids.shape[1] // 2
-    pieces = [ids[:, :half], *ids[:, half:].split(1, dim=1)]
-    return torch.cat([model(piece, cache=cache) for piece in pieces if piece.shape[1]], dim=1)
+def train(config: str | RunConfig, *, on_step: OnStep | None = None, progress: bool = True, **overrides: Any) -> Run:
+    """Train a model, or go on where an earlier call with the same configuration stopped.
+
+    Args:
+        config: the name of a preset ("quickstart", "laptop", "wikitext103", "wikitext103-modern"), or a `RunConfig`.
+        on_step: called with each point of the history as it is made. It stops the run by returning True.
+        progress: show a bar.
+        overrides: any field of the configuration by its name, as in `train("laptop", data="my.txt")`.
+
+    A run folder belongs to one configuration: a finished run is loaded and returned at once, and another
+    configuration is refused. Ctrl-C (Jupyter's stop button) and SIGTERM save, and the run so far is returned.
+
+    Raises ValueError for a setting that cannot work, ConnectionError for data that cannot be reached, RuntimeError
+    for a run folder in use, for a loss that is not finite, and where the GPU's memory does not suffice.
+    """
+    config = (get_preset(config) if isinstance(config, str) else config).replace(**overrides)
+    folder = Path(config.run_folder)
+    with join_processes(config.training.device) as processes, hold(folder, processes):
+        checkpoint = find_checkpoint(folder)
+        if checkpoint is not None:
+            check_same_run(config, checkpoint.config)
+            if checkpoint.iteration >= config.training.max_iterations:
+                model = load_model(checkpoint.folder, str(processes.device))
+                tokenizer = load_checkpoint_tokenizer(checkpoint)
+                return Run(config, model, tokenizer, read_history(folder), checkpoint.iteration)
+        own = [processes.device] if processes.device.type == "cuda" else []
+        with torch.random.fork_rng(own):  # the caller's random numbers go on as if nothing had been drawn
+            trainer = Trainer(config, checkpoint, processes, progress)
+            history = trainer.run(on_step)
+        return Run(config, trainer.model.eval(), trainer.data.tokenizer, history.points, trainer.iteration)
 
 
 def load_run(folder: str | Path, which: Which = "best", device: str = "auto") -> Run:

@@ -12,10 +12,10 @@ from transformers import GPT2Config, GPT2LMHeadModel
 
 from tinyllm import GPT, PRESETS, GenerationConfig, ModelConfig, estimate, generate
 from tinyllm.evaluation import surprises
-from tinyllm.linear import linear
-from tinyllm.loss import CHUNK, token_losses
-from tinyllm.optim import make_optimizer
-from tinyllm.training import train_step
+from tinyllm.model.linear import linear
+from tinyllm.model.loss import CHUNK, token_losses
+from tinyllm.training.loop import train_step
+from tinyllm.training.optimizers import make_optimizer
 
 FULL = PRESETS["wikitext103"].replace(device="cpu", precision="float32", batch_size=4)
 TOKENS = FULL.training.batch_size * FULL.model.context_length  # in one micro-batch

@@ -14,10 +14,12 @@ import torch
 from measuring import Contestant, Row, alternate, compare
 
 from tinyllm import GPT, PRESETS, SubWordTokenizer, load_corpus
-from tinyllm.data import Blocks, prepare, tokenize
-from tinyllm.distributed import Processes
-from tinyllm.optim import make_optimizer
-from tinyllm.training import _batches, train_step
+from tinyllm.system.distributed import Processes
+from tinyllm.text.batches import Blocks
+from tinyllm.text.prepared import prepare, tokenize
+from tinyllm.training.gradient_step import train_step
+from tinyllm.training.micro_batches import micro_batches
+from tinyllm.training.optimizers import make_optimizer
 
 CORPUS = PRESETS["wikitext103"].dataset
 
@@ -125,7 +127,7 @@ def _quickstart() -> tuple[Any, Callable[[int], list[tuple[torch.Tensor, torch.T
     split = tokenize(texts, SubWordTokenizer("gpt2"))
     blocks = Blocks(split, config.model.context_length, begin=config.dataset.block_begin)
     alone = Processes(torch.device("cpu"), 0, 1)
-    return config, lambda iteration: _batches(blocks, config, iteration, alone)
+    return config, lambda iteration: micro_batches(blocks, config, iteration, alone)
 
 
 def _read_batches() -> Callable[[], None]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tinyllm import checkpoint
+from tinyllm.training import checkpoint
 
 STEPS = [(os, name) for name in ("mkdir", "fsync", "rename", "unlink", "rmdir")]
 STEPS += [(io, "open"), (builtins, "open"), (checkpoint, "save_file"), (torch, "save")]

@@ -12,12 +12,12 @@ from disk import Disk, assert_all_whole, steps_of
 from test_checkpoint import contents, names
 from test_training import assert_same_end, quietly, small_run, written
 
-from tinyllm import checkpoint
 from tinyllm.__main__ import main
-from tinyllm.checkpoint import find_checkpoint
 from tinyllm.config import DataConfig
-from tinyllm.data import prepare
-from tinyllm.exercises import check
+from tinyllm.course import check
+from tinyllm.text.prepared import prepare
+from tinyllm.training import checkpoint
+from tinyllm.training.checkpoint import find_checkpoint
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EACCES], ids=["ENOSPC", "EACCES"])

@@ -17,12 +17,13 @@ from test_checkpoint import Malice, rewrite
 from test_training import quietly, small_run, stop_after
 
 from tinyllm import GPT, ModelConfig, load_model, load_run
-from tinyllm.checkpoint import find_checkpoint, load_training_state, read_checkpoint, save_model
 from tinyllm.config import DataConfig
-from tinyllm.data import _checksum, prepare
-from tinyllm.files import sha256
 from tinyllm.huggingface import load_gpt2
-from tinyllm.tokenizer import load_tokenizer
+from tinyllm.model.weights import save_model
+from tinyllm.system.files import sha256
+from tinyllm.text.prepared import _checksum, prepare
+from tinyllm.text.tokenizer import load_tokenizer
+from tinyllm.training.checkpoint import find_checkpoint, load_training_state, read_checkpoint
 
 DEEP = "[" * 100_000
 

@@ -14,7 +14,7 @@ from test_checkpoint import contents, names
 from test_training import assert_same_end, quietly, small_run
 
 from tinyllm import RunConfig
-from tinyllm.checkpoint import find_checkpoint
+from tinyllm.training.checkpoint import find_checkpoint
 
 # A kill hits a step, the history's line, the writing of a checkpoint, or the dropping of an old one, as chance has it.
 RUN = """

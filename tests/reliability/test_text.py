@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from tinyllm import CharacterTokenizer, SubWordTokenizer, WordTokenizer, train
 from tinyllm.__main__ import main
 from tinyllm.config import DataConfig
-from tinyllm.corpus import load_corpus
-from tinyllm.data import prepare
 from tinyllm.presets import get_preset
+from tinyllm.text.prepared import prepare
+from tinyllm.text.sources import load_corpus
 
 MILLION = 1_000_000
 SENTENCE = "A cat sat on the mat, and the dog did not mind. "

@@ -1,0 +1,232 @@
+"""Predict, then measure: questions with a number for an answer, which is measured on this machine."""
+
+import dataclasses
+import inspect
+import math
+import numbers
+import reprlib
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+import torch
+from torch import nn
+
+from tinyllm.config import LARGEST, ModelConfig
+from tinyllm.course.checking.checking import own_random_state
+from tinyllm.estimation import estimate, flops_per_token
+from tinyllm.model.gpt import GPT, TransformerBlock
+from tinyllm.model.kv_cache import KVCache
+from tinyllm.presets import PRESETS
+from tinyllm.system.validation import near_names
+from tinyllm.text.batches import Blocks
+from tinyllm.text.prepared import PreparedData, prepare
+from tinyllm.text.tinywiki import articles
+from tinyllm.text.tinywiki_grammar import FIELDS
+
+PREDICTIONS: dict[str, "Prediction"] = {}
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """A question, the unit of its answer, and the function that measures it."""
+
+    question: str
+    unit: str
+    measure: Callable[[], float]
+
+
+def prediction(name: str, unit: str) -> Callable[[Callable[[], float]], Callable[[], float]]:
+    """Register a function that measures something; its docstring is the question."""
+
+    def register(measure: Callable[[], float]) -> Callable[[], float]:
+        PREDICTIONS[name] = Prediction(inspect.cleandoc(measure.__doc__), unit, measure)
+        return measure
+
+    return register
+
+
+def predict(name: str, guess: float | None) -> None:
+    """Print the question for None. For a number, measure the answer here and print how far apart they are.
+
+    Raises ValueError, with near names, for a name that no question has.
+    """
+    if name not in PREDICTIONS:
+        raise ValueError(f"unknown prediction {name!r}{near_names(str(name), PREDICTIONS)}")
+    asked = PREDICTIONS[name]
+    if guess is None:
+        print(f"{name}: no prediction yet. Put your number in place of None.")
+        print(f"{asked.question} ({asked.unit})")
+    elif not isinstance(guess, numbers.Real) or isinstance(guess, bool) or not -LARGEST <= guess <= LARGEST:
+        print(f"{name}: a prediction is one number, such as 3 or 0.5, not {reprlib.repr(guess)}.")
+    else:
+        with own_random_state():
+            measured = asked.measure()
+        print(f"{name}: {_compare(float(guess), measured, asked.unit)}")
+
+
+def _compare(guess: float, measured: float, unit: str) -> str:
+    said, found = f"{guess:.4g}", f"{measured:.4g}"
+    if said == found:
+        return f"you said {said}, and {found} was measured here ({unit}). Exactly so."
+    apart = f"{abs(guess - measured):,.4g}, or {100 * abs(guess / measured - 1):,.3g}%"
+    direction = "high" if guess > measured else "low"
+    return f"you said {said}, and {found} was measured here ({unit}). Your guess is too {direction} by {apart}."
+
+
+def _prepared() -> PreparedData:
+    """TinyWiki as the quickstart reads it; after the first time it is read from the cache."""
+    config = PRESETS["quickstart"]
+    return prepare(config.dataset, config.model.vocab_size, progress=False)
+
+
+@cache
+def _test_articles() -> list[list[int]]:
+    """TinyWiki's test articles as ids, each with both separators around it, as an evaluation scores them."""
+    tokenizer = _prepared().tokenizer
+    end = tokenizer.end_of_text_id
+    return [[end, *tokenizer.encode(article.text), end] for article in articles("test")]
+
+
+@prediction("01.surname_tokens", "tokens")
+def surname_tokens() -> float:
+    """The first article is about Percival Marlshaw: into how many tokens does TinyWiki's vocabulary cut the surname?"""
+    surname = articles("train")[0].choices["surname"]
+    return len(_prepared().tokenizer.encode(f" {surname}"))
+
+
+@prediction("02.uniform_loss", "nats per token")
+def uniform_loss() -> float:
+    """What is the loss of a model that finds each of 1,024 tokens equally likely?"""
+    return math.log(PRESETS["quickstart"].model.vocab_size)
+
+
+@prediction("02.bigram_loss", "nats per token")
+def bigram_loss() -> float:
+    """What is the loss on TinyWiki's test articles of counted bigrams, which know the token before and no more?"""
+    prepared = _prepared()
+    V = prepared.tokenizer.vocab_size
+    stream = prepared.splits["train"].tokens.astype(np.int64)
+    counts = np.bincount(stream[:-1] * V + stream[1:], minlength=V * V).reshape(V, V) + 1
+    log_p = np.log(counts / counts.sum(axis=1, keepdims=True))
+    nats = sum(-log_p[ids[:-1], ids[1:]].sum() for ids in _test_articles())
+    return float(nats / sum(len(ids) - 1 for ids in _test_articles()))
+
+
+@prediction("02.floor", "nats per token")
+def floor() -> float:
+    """What is the lowest loss on TinyWiki's test articles that a model can reach on average?"""
+    return sum(article.nats for article in articles("test")) / sum(len(ids) - 1 for ids in _test_articles())
+
+
+@prediction("03.zero_queries", "a share of 1")
+def zero_queries() -> float:
+    """If all queries are zero, how much weight does the fourth token give to each token it may see?"""
+    from tinyllm.course.exercises.ch03_attention import attention_weights, causal_mask, scores
+
+    queries, keys = torch.zeros(1, 1, 6, 3), torch.randn(1, 1, 6, 3)
+    return attention_weights(scores(queries, keys), causal_mask(6))[0, 0, 3, 0].item()
+
+
+@prediction("04.feedforward_share", "times as many weights")
+def feedforward_share() -> float:
+    """In one block, by what factor are the matrices of the feed-forward network larger than those of attention?"""
+    block = TransformerBlock(PRESETS["quickstart"].model)
+
+    def weights(layer: nn.Module) -> int:
+        return sum(parameter.numel() for parameter in layer.parameters() if parameter.dim() == 2)
+
+    return weights(block.feedforward) / weights(block.attention)
+
+
+@prediction("05.first_loss", "nats per token")
+@torch.no_grad()
+def first_loss() -> float:
+    """What is the loss of a GPT with 1,024 tokens in its vocabulary before its first step of training?"""
+    config = PRESETS["quickstart"].model
+    inputs, targets = Blocks(_prepared().splits["held_out"], config.context_length).fixed(8)
+    return GPT(config)(torch.from_numpy(inputs), torch.from_numpy(targets)).item()
+
+
+@prediction("06.loss_times_1000", "times as long")
+def loss_times_1000() -> float:
+    """If the loss is multiplied by 1,000, how many times as long is AdamW's first step?"""
+
+    def first_step(factor: float) -> float:
+        parameter = nn.Parameter(torch.zeros(8))
+        optimizer = torch.optim.AdamW([parameter], lr=1e-3)
+        loss = ((parameter - torch.linspace(1, 2, 8)) ** 2).mean()
+        (factor * loss).backward()
+        optimizer.step()
+        return parameter.detach().norm().item()  # it began at zero
+
+    return first_step(1000) / first_step(1)
+
+
+@prediction("07.commonest_town", "a share of 1")
+def commonest_town() -> float:
+    """How often would TinyWiki's commonest town be drawn at temperature 0.5?"""
+    from tinyllm.course.exercises.ch07_sampling import temperature
+
+    return temperature(torch.tensor(FIELDS["town"].probabilities()).log(), 0.5).max().item()
+
+
+@prediction("08.hours", "hours")
+def hours() -> float:
+    """How long would the full run on WikiText-103 take on this machine?"""
+    return estimate(PRESETS["wikitext103"]).seconds / 3600
+
+
+@prediction("09.cache_factor", "times smaller")
+def cache_factor() -> float:
+    """How much smaller is the cache of the reference model with 2 heads of keys and values instead of 8?"""
+
+    def numbers(num_kv_heads: int) -> int:
+        cache = KVCache(ModelConfig(num_kv_heads=num_kv_heads), 1, torch.device("meta"), torch.float32)
+        return cache.keys.numel() + cache.values.numel()
+
+    return numbers(8) / numbers(2)
+
+
+@prediction("09.strongest_directions", "of 64 directions")
+def strongest_directions() -> float:
+    """How many of the 64 directions hold nine tenths of the square of a feed-forward matrix's first gradient?"""
+    config = dataclasses.replace(PRESETS["quickstart"].model, embedding_dim=64, num_heads=4, feedforward_dim=256)
+    inputs, targets = Blocks(_prepared().splits["train"], config.context_length).fixed(4)
+    model = GPT(config)
+    model(torch.from_numpy(inputs), torch.from_numpy(targets)).backward()
+    squares = torch.linalg.svdvals(model.blocks[0].feedforward.projection.weight.grad).square()
+    return 1 + int((squares.cumsum(0) < 0.9 * squares.sum()).sum())
+
+
+@prediction("10.perfect_copy", "nats per token")
+def perfect_copy() -> float:
+    """A perfect copier knows the period. Its mean loss on 40 tokens: 10 drawn from 64, then these three times more?"""
+    tokens, period, drawn_from = 40, 10, 64
+    return period * math.log(drawn_from) / tokens
+
+
+@prediction("12.attention_share", "percent")
+def attention_share() -> float:
+    """In training the reference model, what share of the arithmetic are attention's own products, T by T?"""
+    config = ModelConfig()
+    attention = 3 * 2 * config.num_layers * 2 * config.embedding_dim * config.context_length
+    return 100 * attention / flops_per_token(config)
+
+
+@prediction("12.batched_speed", "times as many")
+def batched_speed() -> float:
+    """How many times as many tokens per second pass a matrix of 4096 x 4096, 64 together instead of one by one?"""
+    matrix, tokens = torch.randn(4096, 4096), torch.randn(64, 4096)
+
+    def seconds(rows: torch.Tensor) -> float:
+        times = []
+        for _ in range(9):
+            began = time.perf_counter()
+            rows @ matrix
+            times.append(time.perf_counter() - began)
+        return min(times)
+
+    return 64 * seconds(tokens[:1]) / seconds(tokens)

@@ -1,0 +1,254 @@
+"""Controls over pictures, for notebooks: move a slider, and see what becomes of your own text and your own model.
+
+Only ipywidgets' core controls are used, so that they also work in Colab. Where no widget can be shown (GitHub, a
+printed page), the picture of the first moment stands in its place.
+"""
+
+import dataclasses
+import html
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import ipywidgets
+import tiktoken
+import torch
+
+from tinyllm.config import GenerationConfig, RunConfig
+from tinyllm.course.interpretability import attention_weights
+from tinyllm.generation import filter_logits
+from tinyllm.plots import Picture, heatmap, loss_curve, next_token_bars, token_rows, visible
+from tinyllm.presets import get_preset
+from tinyllm.run import Run, train
+from tinyllm.text.bpe import PATTERN
+from tinyllm.text.subword_tokenizer import SubWordTokenizer
+from tinyllm.training.history import read_history
+
+_LONGEST = 120  # characters of a learner's sentence that are shown
+_REDRAW_SECONDS = 2  # drawing takes time from the training
+
+
+class Explorer:
+    """Some controls, and a picture that follows them."""
+
+    def __init__(self, *controls: ipywidgets.Widget):
+        self._view = ipywidgets.HTML()
+        self.box = ipywidgets.VBox([*controls, self._view])
+        for control in controls:
+            control.style.description_width = "9em"
+            control.layout.width = "36em"
+            control.observe(self._follow, "value")
+        self._first = self.draw()
+        self._view.value = _as_html(self._first)
+
+    def draw(self) -> Picture:
+        """The picture of what the controls say now."""
+        raise NotImplementedError
+
+    def _follow(self, _change: Any = None) -> None:
+        try:
+            self._view.value = _as_html(self.draw())
+        except ValueError as error:  # such as a sentence that is longer than the model's context
+            self._view.value = _alert(error)
+
+    def _repr_mimebundle_(self, **_: Any) -> tuple[dict, dict]:
+        return _bundle(self._first, self.box)
+
+
+class TokenExplorer(Explorer):
+    """Your sentence as characters, as byte pairs of a vocabulary you learned, and as GPT-2's tokens.
+
+    Args:
+        tokenizer: the learned vocabulary; a slider says how many of its merges are used.
+        text: the sentence to begin with, at most 120 characters are shown.
+        gpt2: GPT-2's vocabulary, for a third row.
+    """
+
+    def __init__(self, tokenizer: SubWordTokenizer, text: str, gpt2: SubWordTokenizer | None = None):
+        self._tokens, self._gpt2 = tokenizer.tokens, gpt2
+        merges = len(self._tokens) - 256
+        self.text = ipywidgets.Text(text, description="Your sentence", continuous_update=False)
+        self.merges = ipywidgets.IntSlider(merges, 0, merges, description="Merges")
+        self.below = ipywidgets.Dropdown(options=["ids", "bytes"], description="Below a token")
+        super().__init__(self.text, self.merges, self.below)
+
+    def draw(self) -> Picture:
+        text, merges = self.text.value[:_LONGEST], self.merges.value
+        ranks = {token: rank for rank, token in enumerate(self._tokens[: 256 + merges])}
+        learned = tiktoken.Encoding("learned", pat_str=PATTERN, mergeable_ranks=ranks, special_tokens={})
+        characters = sorted(set(text))
+        rows = {
+            "characters": [(character.encode(), characters.index(character)) for character in text],
+            f"byte pairs, {merges} merges": [
+                (learned.decode_single_token_bytes(number), number) for number in learned.encode_ordinary(text)
+            ],
+        }
+        if self._gpt2 is not None:
+            rows["GPT-2"] = [(self._gpt2.tokens[number], number) for number in self._gpt2.encode(text)]
+        return token_rows(rows, show_bytes=self.below.value == "bytes")
+
+
+class AttentionViewer(Explorer):
+    """Where the tokens of your sentence look, in any layer and head (both from 1) of your own model."""
+
+    def __init__(self, run: Run, text: str, layer: int = 1, head: int = 1):
+        self._run = run
+        config = run.model.config
+        self.text = ipywidgets.Text(text, description="Your sentence", continuous_update=False)
+        self.layer = ipywidgets.IntSlider(layer, 1, config.num_layers, description="Layer")
+        self.head = ipywidgets.IntSlider(head, 1, config.num_heads, description="Head")
+        super().__init__(self.text, self.layer, self.head)
+
+    def draw(self) -> Picture:
+        tokenizer, layer, head = self._run.tokenizer, self.layer.value, self.head.value
+        ids = [tokenizer.end_of_text_id, *tokenizer.encode(self.text.value[:_LONGEST])]
+        names = [visible(tokenizer.decode([number]).encode()) for number in ids]
+        weights = attention_weights(self._run.model, torch.tensor(ids))[layer - 1, head - 1]
+        title = f"Layer {layer}, head {head}: where each token looks."
+        future = torch.ones_like(weights, dtype=torch.bool).triu(1)
+        picture = heatmap(
+            weights.masked_fill(future, torch.nan), title, names, names, "this token looks ...", "... at this one"
+        )
+        picture.axes[0].tick_params(axis="x", rotation=90)
+        far = [f"{names[row]} at {names[place]}" for row, place in enumerate(weights.argmax(1).tolist())]
+        picture.alt = f"Heat map. {title} Mostly: {'; '.join(far)}."
+        return picture
+
+
+class SamplingPlayground(Explorer):
+    """What may come next, as temperature, top-k and top-p change it; the button lets the model write on."""
+
+    def __init__(self, run: Run, prompt: str = "", tokens: int = 60):
+        self._run, self._tokens = run, tokens
+        self.prompt = ipywidgets.Text(prompt, description="Prompt", continuous_update=False)
+        self.temperature = ipywidgets.FloatSlider(1.0, min=0.1, max=2.0, step=0.1, description="Temperature")
+        self.top_k = ipywidgets.IntSlider(50, 1, 50, description="Top-k (50: all)")
+        self.top_p = ipywidgets.FloatSlider(1.0, min=0.05, max=1.0, step=0.05, description="Top-p")
+        super().__init__(self.prompt, self.temperature, self.top_k, self.top_p)
+        self.sample = ipywidgets.Button(description="Sample")
+        self.written = ipywidgets.HTML()
+        self.sample.on_click(self._write)
+        self.box.children = [*self.box.children, self.sample, self.written]
+
+    def draw(self) -> Picture:
+        ids = [self._run.tokenizer.end_of_text_id, *self._run.tokenizer.encode(self.prompt.value)]
+        with torch.no_grad():
+            device = self._run.model.token_embedding.weight.device
+            logits = self._run.model.eval()(torch.tensor([ids], device=device))[:, -1].cpu()  # (1, V)
+        as_trained, now = logits[0].softmax(0), filter_logits(logits, self._settings())[0].softmax(0)
+        places = as_trained.topk(min(20, len(as_trained))).indices.tolist()
+        names = [visible(self._run.tokenizer.decode([place]).encode()) for place in places]
+        return next_token_bars(names, as_trained[places].tolist(), now[places].tolist())
+
+    def _settings(self) -> GenerationConfig:
+        return GenerationConfig(
+            temperature=self.temperature.value,
+            top_k=self.top_k.value if self.top_k.value < self.top_k.max else None,
+            top_p=self.top_p.value,
+            maximum_length=self._tokens,
+        )
+
+    def _write(self, _button: Any) -> None:
+        try:
+            text = self._run.generate(self.prompt.value, **dataclasses.asdict(self._settings()))
+        except ValueError as error:  # such as a letter that a vocabulary of characters does not have
+            self.written.value = _alert(error)
+            return
+        style = "white-space: pre-wrap; word-break: normal; font-family: monospace"
+        self.written.value = f'<p role="status" style="{style}">{html.escape(text)}</p>'
+
+
+class TrainingDashboard:
+    """Start a training, watch its loss fall between the baselines and the floor, and stop it, saved, when you like.
+
+    The training runs beside the notebook, so that other cells and the buttons work meanwhile. What was saved goes on
+    at the next press of Start.
+
+    Args:
+        config: the name of a preset, or a `RunConfig`.
+        lines: horizontal lines to compare with, {label: nats per token}.
+        overrides: any field of the configuration, as for `train`.
+    """
+
+    def __init__(
+        self, config: str | RunConfig = "quickstart", lines: Mapping[str, float] | None = None, **overrides: Any
+    ):
+        self.config = (get_preset(config) if isinstance(config, str) else config).replace(**overrides)
+        self.run: Run | None = None
+        """The run so far, once it has ended or was stopped."""
+        self._lines, self._points, self._drawn = lines, read_history(Path(self.config.run_folder)), 0.0
+        self._stopping, self._thread = threading.Event(), threading.Thread()
+        self.start = ipywidgets.Button(description="Start")
+        self.stop = ipywidgets.Button(description="Stop and save", disabled=True)
+        self.status = ipywidgets.HTML()
+        self._view = ipywidgets.HTML()
+        self.start.on_click(self._begin)
+        self.stop.on_click(lambda _: self._stopping.set())
+        self.box = ipywidgets.VBox([ipywidgets.HBox([self.start, self.stop]), self.status, self._view])
+        self._first = self._show("not started")
+
+    def wait(self) -> None:
+        """Return when no training is under way."""
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def _begin(self, _button: Any) -> None:
+        if self._thread.is_alive():
+            return
+        self.start.disabled, self.stop.disabled = True, False
+        self._stopping.clear()
+        self._points = []
+        self._thread = threading.Thread(target=self._train, daemon=True)
+        self._thread.start()
+
+    def _train(self) -> None:
+        try:
+            self.run = train(self.config, on_step=self._follow, progress=False)
+            self._points = self.run.history
+            done = "finished" if self.run.finished else "stopped and saved; Start goes on from there"
+            self._show(f"{done}, at iteration {self.run.iteration:,} of {self.config.training.max_iterations:,}")
+        except Exception as error:  # shown where the learner looks: nobody sees what a thread raises
+            self._say(f"{type(error).__name__}: {error}")
+        finally:
+            self.start.disabled, self.stop.disabled = False, True
+
+    def _follow(self, point: dict[str, Any]) -> bool:
+        self._points.append(point)
+        if time.monotonic() - self._drawn > _REDRAW_SECONDS and "tokens_per_second" in point:
+            total, done = self.config.training.max_iterations, point["iteration"] + 1
+            left = (total - done) * point["seconds"]
+            speed = f"{point['tokens_per_second']:,.0f} tokens/s"
+            self._show(f"iteration {done:,} of {total:,}, {speed}, about {left:,.0f} seconds left")
+            self._drawn = time.monotonic()
+        return self._stopping.is_set()
+
+    def _show(self, status: str) -> Picture:
+        self._say(status)
+        picture = loss_curve(self._points, self._lines)
+        picture.axes[0].set_xlim(0, self.config.training.max_iterations)
+        self._view.value = _as_html(picture)
+        return picture
+
+    def _say(self, status: str) -> None:
+        self.status.value = f'<p role="status">{html.escape(status)}</p>'
+
+    def _repr_mimebundle_(self, **_: Any) -> tuple[dict, dict]:
+        return _bundle(self._first, self.box)
+
+
+def _alert(error: ValueError) -> str:
+    return f'<p role="alert">{html.escape(str(error))}</p>'
+
+
+def _as_html(picture: Picture) -> str:
+    alt, data = html.escape(picture.alt), picture.base64_png()
+    return f'<img style="max-width: 100%" alt="{alt}" src="data:image/png;base64,{data}">'
+
+
+def _bundle(first: Picture, box: ipywidgets.Widget) -> tuple[dict, dict]:
+    """What a notebook keeps: the first picture with its text, and the live controls for who can show them."""
+    data, metadata = first._repr_mimebundle_()
+    view = {"version_major": 2, "version_minor": 0, "model_id": box.model_id}
+    return data | {"application/vnd.jupyter.widget-view+json": view}, metadata

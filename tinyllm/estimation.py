@@ -1,0 +1,167 @@
+"""What a run will need, before it starts: parameters, arithmetic, memory and time."""
+
+import time
+from dataclasses import dataclass
+
+import torch
+
+from tinyllm.config import ModelConfig, RunConfig
+from tinyllm.model.loss import CHUNK, THRESHOLD
+from tinyllm.system.device import pick_device, synchronize
+from tinyllm.system.precision import autocast, pick_precision
+
+# Dense tensor-core peaks in FLOP/s, from NVIDIA's data sheets: float16 on the T4, bfloat16 on the others.
+PEAKS = {"T4": 65e12, "A100": 312e12, "H100": 989e12}
+UTILISATION = 0.3  # assumed share of the peak that a model of this size reaches; not measured
+# The share of the speed of its matrix products that a whole training step reaches: 0.6 to 0.8 for the three presets on
+# two CPU cores (tests/benchmarks). Not yet measured on a GPU.
+STEP_SHARE = 0.7
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A prediction for one run."""
+
+    parameters: int
+    """Exact."""
+    tokens: int
+    """Tokens trained on, repeats counted."""
+    flops_per_token: float
+    """Floating-point operations for one token, forward and backward."""
+    memory_bytes: float
+    """Weights, gradients, the optimizer's averages of them, and what forward keeps for backward."""
+    device: str
+    flops_per_second: float
+    """What this device was just measured to do in matrix products of the model's own shapes."""
+    seconds: float
+    """For the whole run, at `STEP_SHARE` of `flops_per_second`."""
+    seconds_elsewhere: dict[str, float]
+    """For the whole run on a GPU of `PEAKS`, at an assumed `UTILISATION`."""
+
+
+def count_parameters(config: ModelConfig) -> int:
+    """Number of weights, the tied head counted once.
+
+    For the defaults V C + T C + L (4 C^2 + 2 C F + 9 C + F) + 2 C: a block has 4 C^2 + 4 C for attention, 2 C F + F + C
+    for the feed-forward layer, and 4 C for two norms.
+    """
+    C, F = config.embedding_dim, config.feedforward_dim
+    biases = 0
+    if config.bias:  # of queries, keys, values; of attention's projection; of the feed-forward layer's matrices
+        biases = _qkv_dim(config) + C + (_feedforward_matrices(config) - 1) * F + C
+    norm = 2 * C if config.bias and config.norm == "layernorm" else C
+    qk_norm = 2 * config.head_dim if config.qk_norm else 0
+    positions = config.context_length * C if config.positions == "learned" else 0
+    block = _block_matrices(config) + biases + 2 * norm + qk_norm
+    return config.vocab_size * C + positions + config.num_layers * block + norm
+
+
+def _qkv_dim(config: ModelConfig) -> int:
+    """How many numbers a token's query, key and value are together."""
+    return config.embedding_dim + 2 * config.kv_heads * config.head_dim
+
+
+def _feedforward_matrices(config: ModelConfig) -> int:
+    return 3 if config.activation == "swiglu" else 2
+
+
+def _block_matrices(config: ModelConfig) -> int:
+    """Weights of a block's matrix products."""
+    C = config.embedding_dim
+    return C * _qkv_dim(config) + C * C + _feedforward_matrices(config) * C * config.feedforward_dim
+
+
+def flops_per_token(config: ModelConfig) -> float:
+    """Multiplications and additions for one token: forward, and twice as much backward.
+
+    Each weight of a matrix product costs 2; attention's two products cost 2 C for each token looked at, as many as
+    the context holds (the causal half is computed too). Source: Kaplan et al., "Scaling Laws" (2020), section 2.1.
+    """
+    matrices = config.num_layers * _block_matrices(config) + config.vocab_size * config.embedding_dim
+    attention = config.num_layers * 2 * config.embedding_dim * config.context_length
+    return 3 * 2 * (matrices + attention)
+
+
+def optimizer_flops(config: RunConfig) -> float:
+    """Multiplications and additions of one optimizer step: five times three products of each of Muon's matrices.
+
+    With the smaller side m and the larger n they cost 2 m^2 n, 2 m^3 and 2 m^2 n. AdamW multiplies no matrices: 0.
+    """
+    if config.training.optimizer == "adamw":
+        return 0.0
+    model, C = config.model, config.model.embedding_dim
+    kv_dim = model.kv_heads * model.head_dim
+    feedforward = [(C, model.feedforward_dim)] * _feedforward_matrices(model)
+    shapes = [(C, C), (C, kv_dim), (C, kv_dim), (C, C), *feedforward]
+    sides = [(min(shape), max(shape)) for shape in shapes]
+    return model.num_layers * sum(5 * (4 * m * m * n + 2 * m**3) for m, n in sides)
+
+
+def memory_bytes(config: RunConfig, device: str = "cpu", bytes_per_activation: int = 4) -> float:
+    """Memory for a training step: 16 bytes a parameter, what forward keeps for backward, and the loss's logits.
+
+    Of the 16 bytes AdamW's two averages take 8; Muon has one, for the matrices in the blocks. A block keeps about
+    14 C + 2 F numbers per token; RMSNorms add 2 C, rotary positions 3 C, QK-norm 5 C, SwiGLU's gate 2 F. On a CPU with
+    dropout, attention also keeps one byte per head for each pair of tokens (half of them: causal); on a GPU it keeps
+    none. Checked against measured peaks on a CPU, the additions against what autograd keeps there.
+    """
+    model, rows = config.model, config.training.batch_size * config.model.context_length
+    pairs = model.num_heads * model.context_length / 8 if model.dropout and device == "cpu" else 0  # in 4-byte numbers
+    widths = 14 + 2 * (model.norm == "rmsnorm") + 3 * (model.positions == "rotary") + 5 * model.qk_norm
+    inner = 4 if model.activation == "swiglu" else 2
+    per_token = model.num_layers * (widths * model.embedding_dim + inner * model.feedforward_dim + pairs)
+    logits_rows = rows if rows * model.vocab_size < THRESHOLD else CHUNK
+    copies = 3 if model.logit_softcap is None else 4  # of the logits, held at once
+    loss = 4 * model.vocab_size * (copies * logits_rows + model.embedding_dim)
+    averages = 8 * count_parameters(model)
+    if config.training.optimizer == "muon":
+        averages -= 4 * model.num_layers * _block_matrices(model)
+    return 8 * count_parameters(model) + averages + rows * per_token * bytes_per_activation + loss
+
+
+def estimate(config: RunConfig) -> Estimate:
+    """Predict a run on this machine. Takes a second: it times matrix products of the model's own shapes."""
+    training = config.training
+    device = pick_device(training.device)
+    precision = pick_precision(device, training.precision)
+    tokens = (
+        training.max_iterations
+        * training.batch_size
+        * training.gradient_accumulation_steps
+        * config.model.context_length
+    )
+    speed = measure_flops(config.model, training.batch_size, device, precision)
+    per_token = flops_per_token(config.model)
+    flops = tokens * per_token + training.max_iterations * optimizer_flops(config)
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+    return Estimate(
+        parameters=count_parameters(config.model),
+        tokens=tokens,
+        flops_per_token=per_token,
+        memory_bytes=memory_bytes(config, device.type, torch.finfo(precision).bits // 8),
+        device=name,
+        flops_per_second=speed,
+        seconds=flops / (STEP_SHARE * speed),
+        seconds_elsewhere={gpu: flops / (peak * UTILISATION) for gpu, peak in PEAKS.items()},
+    )
+
+
+@torch.no_grad()
+def measure_flops(
+    config: ModelConfig, batch_size: int, device: torch.device, precision: torch.dtype, seconds: float = 0.5
+) -> float:
+    """The speed, in FLOP/s, of the feed-forward layer's two products for one batch."""
+    rows = batch_size * config.context_length
+    x = torch.randn(rows, config.embedding_dim, device=device)
+    up = torch.randn(config.embedding_dim, config.feedforward_dim, device=device)
+    down = torch.randn(config.feedforward_dim, config.embedding_dim, device=device)
+    with autocast(device, precision):
+        (x @ up) @ down  # the first call pays for start-up
+        synchronize(device)
+        repeats, began = 0, time.perf_counter()
+        while time.perf_counter() - began < seconds:
+            (x @ up) @ down
+            synchronize(device)
+            repeats += 1
+        elapsed = time.perf_counter() - began
+    return repeats * 4 * rows * config.embedding_dim * config.feedforward_dim / elapsed

@@ -1,0 +1,42 @@
+"""The feed-forward layer of a transformer block.
+
+Sources: Hendrycks and Gimpel, "Gaussian Error Linear Units" (2016); So et al., "Primer" (2021, ReLU squared); Shazeer,
+"GLU Variants Improve Transformer" (2020, SwiGLU).
+"""
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from tinyllm.config import ModelConfig
+from tinyllm.model.linear import Linear
+
+
+class ReLUSquared(nn.Module):
+    """max(0, x)^2, for each number."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(x).square()
+
+
+class FeedForward(nn.Module):
+    """The same two-layer network for each token by itself; SwiGLU has a third matrix, the gate."""
+
+    def __init__(self, config: ModelConfig):
+        super().__init__()
+        self.expand = Linear(config.embedding_dim, config.feedforward_dim, bias=config.bias)
+        self.activation = {
+            "gelu": nn.GELU(),
+            "gelu_tanh": nn.GELU("tanh"),
+            "relu_squared": ReLUSquared(),
+            "swiglu": nn.SiLU(),
+        }[config.activation]
+        self.gate = None
+        if config.activation == "swiglu":
+            self.gate = Linear(config.embedding_dim, config.feedforward_dim, bias=config.bias)
+        self.projection = Linear(config.feedforward_dim, config.embedding_dim, bias=config.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, T, C) -> (B, T, C)."""
+        hidden = self.expand(x)  # (B, T, F)
+        hidden = self.activation(hidden) if self.gate is None else self.activation(self.gate(x)) * hidden
+        return self.projection(hidden)

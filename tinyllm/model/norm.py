@@ -1,0 +1,14 @@
+"""The norms of the residual stream: LayerNorm (Ba et al., 2016), or RMSNorm (Zhang and Sennrich, 2019)."""
+
+from torch import nn
+
+from tinyllm.config import ModelConfig
+
+NORM_EPS = 1e-5  # keeps a norm from dividing by zero; the same in every norm
+
+
+def make_norm(config: ModelConfig) -> nn.Module:
+    """The norm before each sub-layer. RMSNorm divides by the root mean square, and neither subtracts nor adds."""
+    if config.norm == "rmsnorm":
+        return nn.RMSNorm(config.embedding_dim, eps=NORM_EPS)
+    return nn.LayerNorm(config.embedding_dim, eps=NORM_EPS, bias=config.bias)

@@ -1,0 +1,51 @@
+"""A model's weights as one .safetensors file that states its own configuration. Nothing in such a file can run code."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from tinyllm.config import ModelConfig
+from tinyllm.model.gpt import GPT
+
+
+def save_model(model: GPT, path: str | Path) -> None:
+    """Write the weights as one .safetensors file with the model's configuration in its metadata."""
+    metadata = {"config": json.dumps(asdict(model.config))}
+    save_file({name: tensor.contiguous() for name, tensor in model.state_dict().items()}, path, metadata)
+
+
+def read_model(path: Path) -> GPT:
+    """The model that `save_model` wrote, on the CPU, in evaluation mode. Raises ValueError for any other file."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            config = ModelConfig(**json.loads((file.metadata() or {})["config"]))
+            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+    except KeyError:
+        raise ValueError(f"{path} does not state its configuration: it was not written by save_model") from None
+    except (SafetensorError, ValueError, TypeError, RecursionError) as error:
+        raise ValueError(f"{path} is not a model file: {error}") from None
+    return build_model(config, weights, path).eval()
+
+
+def build_model(config: ModelConfig, weights: dict[str, Tensor], source: object) -> GPT:
+    """A model that holds float32 copies of the weights.
+
+    The model is first built without memory, because a file may claim any size. Raises ValueError that names the first
+    tensor with a wrong name or shape; `source` is what the message calls the weights' origin.
+    """
+    with torch.device("meta"):
+        model = GPT(config)
+    own = model.state_dict()
+    for name in sorted(own.keys() | weights.keys()):
+        expected = tuple(own[name].shape) if name in own else "none"
+        found = tuple(weights[name].shape) if name in weights else "none"
+        if expected != found:
+            raise ValueError(f"{source} does not fit this model: {name} has shape {found}, expected {expected}")
+    copies = {name: tensor.float().clone(memory_format=torch.contiguous_format) for name, tensor in weights.items()}
+    model.load_state_dict(copies, assign=True)
+    return model

@@ -1,0 +1,140 @@
+"""Probes of a model: nothing is trained."""
+
+import math
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from tinyllm.probes.instruments import AttentionListener, about, logits_of, quiet
+from tinyllm.probes.report import IGNORED, Finding
+
+
+def causality(model: nn.Module, ids: Tensor) -> Finding:
+    """Change token t: nothing before t may move."""
+    before, moved, T = logits_of(model, ids), 0.0, ids.shape[1]
+    for t in (1, T // 2, T - 1):
+        changed = ids.clone()
+        changed[:, t] = torch.where(ids[:, t] == ids.max(), ids.min(), ids.max())
+        moved = max(moved, (logits_of(model, changed) - before)[:, :t].abs().max().item())
+    return Finding(
+        "causality",
+        moved < 1e-3,
+        f"another token at place t moves the logits before t by {about(moved)}.",
+        "The model sees what it has to predict, so its loss means nothing. Hide all later tokens: mask the scores "
+        "above the diagonal with -inf, before the softmax.",
+    )
+
+
+def cache(model: nn.Module, stepwise: Callable[[nn.Module, Tensor], Tensor] | None, ids: Tensor) -> Finding:
+    """Token by token with a cache gives the logits of one pass over the whole."""
+    if stepwise is None:
+        return Finding("cache", None, "there is none to probe.")
+    with quiet(model):
+        apart = (stepwise(model, ids) - model(ids)).abs().max().item()
+    return Finding(
+        "cache",
+        apart < 1e-2,
+        f"logits with the cache are {about(apart)} away from those without.",
+        "The model is trained on one thing and samples with another. Look at the new token's position: it is the "
+        "number of tokens in the cache, not 0.",
+    )
+
+
+def dropout(model: nn.Module, ids: Tensor) -> Finding:
+    """In evaluation mode two passes are alike."""
+    apart = (logits_of(model, ids, seed=1) - logits_of(model, ids, seed=2)).abs().max().item()
+    return Finding(
+        "dropout",
+        apart == 0,
+        f"after model.eval(), two passes over the same ids are {about(apart)} apart.",
+        "Something random is still on, so every evaluation and every sample is made by a damaged model. Look for a "
+        "dropout that does not ask self.training.",
+    )
+
+
+def shift(model: nn.Module, fresh: nn.Module, ids: Tensor) -> Finding:
+    """Of all places, training teaches the next one most.
+
+    Its loss need not be the lowest from the start: with a tied head an untrained model finds the token it reads likely.
+    """
+    length = ids.shape[1] - 2
+
+    def losses(logits: Tensor) -> Tensor:
+        """Against the token just read, the next one, and the next but one."""
+        seen = logits[:, :length].flatten(0, 1)
+        return torch.stack([F.cross_entropy(seen, ids[:, place : place + length].flatten()) for place in (0, 1, 2)])
+
+    logits = logits_of(model, ids)
+    before, after = losses(logits_of(fresh, ids)), losses(logits)
+    learned = before - after
+    best = int(learned.argmax())
+    clear = 0.05 * math.log(logits.shape[-1])  # of two gains closer than this, either may be the larger by chance
+    if learned[best] < 2 * clear or (best != 1 and learned[best] - learned[1] < clear):
+        return Finding("targets", None, "the model has learned too little to tell which token it predicts.")
+    wanted = ("the token it has just read", "the next token", "the next token but one")[best]
+    return Finding(
+        "targets",
+        best == 1,
+        f"training has taught the model {wanted}: from {before[best]:.2f} to {after[best]:.2f} nats"
+        + (best != 1) * f"; the next one from {before[1]:.2f} to {after[1]:.2f}"
+        + ".",
+        "The targets stand in the wrong place. The target of place t is the id at t + 1: shift them once, and only "
+        "once.",
+    )
+
+
+def first_loss(fresh: nn.Module, ids: Tensor, targets: Tensor, recorded: float | None = None) -> Finding:
+    """Before its first step a model should find every token about equally likely: ln V."""
+    logits = logits_of(fresh, ids)
+    uniform = math.log(logits.shape[-1])
+    loss = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=IGNORED).item()
+    wrong = [value for value in (loss, recorded) if value is not None and abs(value / uniform - 1) > 0.15]
+    written = "" if recorded is None else f", the run wrote down {recorded:.2f}"
+    if loss not in wrong:
+        advice = "The model is right, but what is written down is not its mean loss: look at how the run averages."
+    elif loss < uniform:
+        advice = "It cannot know anything yet. Are the targets the very tokens that it reads? A tied head likes those."
+    else:
+        advice = (
+            "The untrained model is sure of something, and wrong: its first weights are too large. Draw embeddings and "
+            "matrices with a standard deviation of about 0.02."
+        )
+    return Finding(
+        "first loss", not wrong, f"{loss:.2f} nats before the first step{written}; ln V is {uniform:.2f}.", advice
+    )
+
+
+def attention(fresh: nn.Module, ids: Tensor) -> Finding:
+    """Before its first step attention should be spread widely: nothing has been learned that could narrow it."""
+    with quiet(fresh), AttentionListener() as seen:
+        fresh(ids)
+    if not seen.lost:
+        return Finding("attention", None, "no attention was seen.")
+    lost = max(seen.lost)
+    return Finding(
+        "attention",
+        lost < 1,
+        f"before the first step its weights are {lost:.2f} nats away from an even spread.",
+        "A row looks at a few tokens before it has learned which, and hardly any gradient reaches the others. Divide "
+        "the scores by the root of the head's width.",
+    )
+
+
+def head(fresh: nn.Module) -> Finding:
+    """A head that begins as the embedding's matrix should be that matrix, not a copy of it."""
+    matrices = [(name, p) for name, p in fresh.named_parameters() if p.dim() == 2]
+    copies = [
+        f"{one} and {other}"
+        for place, (one, p) in enumerate(matrices)
+        for other, q in matrices[place + 1 :]
+        if p.data_ptr() != q.data_ptr() and p.shape == q.shape and torch.equal(p, q) and p.std() > 0
+    ]
+    return Finding(
+        "head",
+        not copies,
+        "no matrix is a copy of another." if not copies else f"{' and '.join(copies)} are equal, but not the same.",
+        "They were meant to be one matrix and will drift apart, with a whole vocabulary of weights too many. Assign "
+        "the parameter itself (head.weight = embedding.weight), not its values.",
+    )

@@ -1,0 +1,37 @@
+"""Where to compute and in which number format: decided once, the same way everywhere."""
+
+import importlib.util
+import shutil
+
+import torch
+
+
+def pick_device(name: str = "auto") -> torch.device:
+    """Turn a name into a device; "auto" is CUDA, else MPS, else the CPU. Raises ValueError if it is not here."""
+    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if name == "auto":
+        name = next(device for device, here in available.items() if here)
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise ValueError(f"unknown device {name!r}: use 'auto', 'cuda', 'mps' or 'cpu'") from None
+    if not available.get(device.type, False):
+        here = " or ".join(repr(device) for device, here in available.items() if here)
+        raise ValueError(f"device {name!r} is not available here; {here} is")
+    return device
+
+
+def pick_compile(device: torch.device, wanted: bool | None = None) -> bool:
+    """Whether to use torch.compile: by default on CUDA, where Triton and a C compiler are installed."""
+    if wanted is not None:
+        return wanted
+    has_compiler = any(shutil.which(name) for name in ("cc", "gcc", "clang", "cl"))
+    return device.type == "cuda" and importlib.util.find_spec("triton") is not None and has_compiler
+
+
+def synchronize(device: torch.device) -> None:
+    """Wait until the device has done all it was asked to, so that a clock reads the truth."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()

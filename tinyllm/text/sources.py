@@ -1,0 +1,38 @@
+"""From the name of a text to the text: TinyWiki, WikiText, or your own files."""
+
+import os
+from functools import partial
+from pathlib import Path
+
+from tinyllm.system.validation import near_names
+from tinyllm.text import tinywiki
+from tinyllm.text.corpus import Corpus
+from tinyllm.text.local_files import local_corpus
+from tinyllm.text.wikitext import HUB_CORPORA, wikitext_corpus
+
+
+def load_corpus(data: str) -> Corpus:
+    """Find the text that `data` names: a corpus, a file, or a folder.
+
+    TINYLLM_DATA, if set, is read instead of the Hub. Nothing is downloaded before documents are read.
+    Raises FileNotFoundError for a path or name that does not exist, ValueError for a folder that is ambiguous.
+    """
+    if data in HUB_CORPORA:
+        data = os.environ.get("TINYLLM_DATA") or data
+    if data in tinywiki.CORPORA:
+        return _tinywiki_corpus(data)
+    if data in HUB_CORPORA:
+        return wikitext_corpus(data)
+    path = Path(data).expanduser()
+    if not path.exists():
+        names = [*tinywiki.CORPORA, *HUB_CORPORA]
+        raise FileNotFoundError(f"no file or folder {data!r}, and no corpus of that name{near_names(data, names)}")
+    return local_corpus(path.resolve())
+
+
+def _tinywiki_corpus(name: str) -> Corpus:
+    known = {split: partial(tinywiki.articles, split, tinywiki.CORPORA[name]) for split in tinywiki.SPLITS}
+    texts = {
+        split: lambda articles=articles: (article.text for article in articles()) for split, articles in known.items()
+    }
+    return Corpus(f"{name} {tinywiki.VERSION} {tinywiki.SPLITS}", texts, known)

@@ -1,0 +1,219 @@
+"""Text to token ids and back: what all tokenizers share, and the two simplest, characters and words.
+
+All tokenizers have `encode`, `decode`, `vocab_size`, `end_of_text_id`, `save` and `fingerprint`; `load_tokenizer` reads
+any of them back from JSON.
+"""
+
+import hashlib
+import json
+import re
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+from tinyllm.system.files import read_json
+from tinyllm.text.bpe import check_text
+
+END_OF_TEXT = "<|endoftext|>"
+
+
+class Tokenizer:
+    """What all tokenizers share.
+
+    A subclass has `kind`, `vocab_size`, `_encode_ordinary`, `decode`, `to_json` and `from_json`.
+    """
+
+    kinds: ClassVar[dict[str, type["Tokenizer"]]] = {}
+    """All subclasses by their `kind`: how `load_tokenizer` finds them."""
+    kind: ClassVar[str]
+    vocab_size: int
+    special_tokens: dict[str, int]
+
+    def __init_subclass__(cls) -> None:
+        Tokenizer.kinds[cls.kind] = cls
+
+    @property
+    def end_of_text_id(self) -> int:
+        """The id of `<|endoftext|>`, which stands before each document."""
+        return self.special_tokens[END_OF_TEXT]
+
+    def encode(self, text: str, allowed_special: Collection[str] = ()) -> list[int]:
+        """Turn text into ids. `<|endoftext|>` written in the text is ordinary text, unless it is allowed here.
+
+        Raises ValueError for a lone surrogate, or an unknown special token in `allowed_special`.
+        """
+        check_text(text)
+        self._check_special(allowed_special)
+        texts = text.split(END_OF_TEXT) if allowed_special else [text]
+        pieces = [self._encode_ordinary(piece) for piece in texts]
+        ids = pieces[0]
+        for piece in pieces[1:]:
+            ids += [self.end_of_text_id, *piece]
+        return ids
+
+    def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
+        """Encode many texts, none with special tokens."""
+        return [self.encode(text) for text in texts]
+
+    def _encode_ordinary(self, text: str) -> list[int]:
+        raise NotImplementedError
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """Turn ids into text. Raises ValueError for an id outside the vocabulary."""
+        raise NotImplementedError
+
+    def decode_stream(self, ids: Iterable[int], before: int) -> Iterator[str]:
+        """Decode ids as they come; `before` is the id in front of them, which may decide on a space."""
+        for token in ids:
+            yield self.decode([before, token])[len(self.decode([before])) :]
+            before = token
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything needed to build this tokenizer again."""
+        raise NotImplementedError
+
+    @classmethod
+    def from_json(cls, content: dict[str, Any]) -> "Tokenizer":
+        """The inverse of `to_json`. Raises ValueError, KeyError or TypeError for anything else."""
+        raise NotImplementedError
+
+    def save(self, path: str | Path) -> None:
+        """Write the tokenizer, with its whole vocabulary, as one JSON file."""
+        Path(path).write_text(json.dumps(self.to_json(), ensure_ascii=False), encoding="utf-8")
+
+    @classmethod
+    def load(cls, path: str | Path) -> "Tokenizer":
+        """Read a tokenizer saved by `save`. Raises ValueError if the file holds another kind."""
+        tokenizer = load_tokenizer(path)
+        if not isinstance(tokenizer, cls):
+            raise ValueError(f"{path} holds a {tokenizer.kind} tokenizer, not a {cls.kind} one")
+        return tokenizer
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash of the whole vocabulary: two tokenizers with the same fingerprint give the same ids."""
+        return hashlib.sha256(json.dumps(self.to_json(), sort_keys=True).encode()).hexdigest()[:16]
+
+    def check_vocabulary(self, vocab_size: int) -> None:
+        """Raise ValueError if a model with `vocab_size` tokens cannot have been trained with this tokenizer."""
+        if vocab_size != self.vocab_size:
+            raise ValueError(
+                f"the model has {vocab_size} tokens and the tokenizer {self.vocab_size}: "
+                "use the tokenizer that was saved with the model"
+            )
+
+    def _check_special(self, allowed_special: Collection[str]) -> None:
+        for token in allowed_special:
+            if token not in self.special_tokens:
+                raise ValueError(f"{token!r} is not a special token here; these are: {', '.join(self.special_tokens)}")
+
+    def _check_ids(self, ids: Iterable[int]) -> list[int]:
+        ids = [int(token) for token in ids]
+        for token in ids:
+            if not 0 <= token < self.vocab_size:
+                raise ValueError(f"id {token} is outside this vocabulary of {self.vocab_size} tokens")
+        return ids
+
+
+class CharacterTokenizer(Tokenizer):
+    """One id per character, plus `<|endoftext|>`. The simplest that loses nothing."""
+
+    kind = "character"
+
+    def __init__(self, characters: str):
+        check_text(characters)
+        self.characters = "".join(sorted(set(characters)))
+        self._ids = {character: place for place, character in enumerate(self.characters)}
+        self.special_tokens = {END_OF_TEXT: len(self.characters)}
+        self.vocab_size = len(self.characters) + 1
+
+    @classmethod
+    def train(cls, text: str) -> "CharacterTokenizer":
+        """Collect the characters of `text`."""
+        return cls(text)
+
+    def _encode_ordinary(self, text: str) -> list[int]:
+        try:
+            return [self._ids[character] for character in text]
+        except KeyError as error:
+            raise ValueError(f"the character {error.args[0]!r} was not in the text this tokenizer saw") from None
+
+    def decode(self, ids: Iterable[int]) -> str:
+        tokens = [*self.characters, END_OF_TEXT]
+        return "".join(tokens[token] for token in self._check_ids(ids))
+
+    def to_json(self) -> dict[str, Any]:
+        return {"kind": self.kind, "characters": self.characters}
+
+    @classmethod
+    def from_json(cls, content: dict[str, Any]) -> "CharacterTokenizer":
+        return cls(content["characters"])
+
+
+class WordTokenizer(Tokenizer):
+    """One id per word between white space, one per line end, `<unk>` for every word it does not know.
+
+    It counts as WikiText's papers count words. `decode` puts one space between words, so the exact white space
+    is lost, and so is every unknown word.
+    """
+
+    kind = "word"
+    UNKNOWN = "<unk>"
+
+    def __init__(self, words: Sequence[str]):
+        self.words = list(words)
+        if len(set(self.words)) < len(self.words) or any(self.split(word) != [word] for word in self.words):
+            raise ValueError("not a vocabulary of words: a word stands twice, or holds white space")
+        self._tokens = [*self.words, self.UNKNOWN, END_OF_TEXT]
+        self._ids = {word: place for place, word in enumerate(self.words)}
+        self.special_tokens = {END_OF_TEXT: len(self.words) + 1}
+        self.vocab_size = len(self._tokens)
+
+    @staticmethod
+    def split(text: str) -> list[str]:
+        """Cut text at white space; a line end is a word of its own."""
+        return re.findall(r"\n|[^\s]+", text)
+
+    @classmethod
+    def train(cls, text: str, vocab_size: int | None = None) -> "WordTokenizer":
+        """Keep the most frequent words of `text` (ties: the one that comes first in the alphabet)."""
+        check_text(text)
+        counts = Counter(cls.split(text))
+        del counts[cls.UNKNOWN]
+        words = sorted(counts, key=lambda word: (-counts[word], word))
+        if vocab_size is not None:
+            if vocab_size < 2:
+                raise ValueError(f"vocab_size must be at least 2 ({cls.UNKNOWN} and {END_OF_TEXT}), not {vocab_size}")
+            words = words[: vocab_size - 2]
+        return cls(words)
+
+    def _encode_ordinary(self, text: str) -> list[int]:
+        unknown = len(self.words)
+        return [self._ids.get(word, unknown) for word in self.split(text)]
+
+    def decode(self, ids: Iterable[int]) -> str:
+        text = " ".join(self._tokens[token] for token in self._check_ids(ids))
+        return re.sub(r" ?\n ?", "\n", text)
+
+    def to_json(self) -> dict[str, Any]:
+        return {"kind": self.kind, "words": self.words}
+
+    @classmethod
+    def from_json(cls, content: dict[str, Any]) -> "WordTokenizer":
+        return cls(content["words"])
+
+
+def load_tokenizer(path: str | Path) -> Tokenizer:
+    """Read any tokenizer saved by `save`. Raises ValueError if the file is not one."""
+    try:
+        content = read_json(Path(path))
+        kind = content["kind"]
+        if kind not in Tokenizer.kinds:
+            raise ValueError(f"unknown kind {kind!r}")
+        tokenizer = Tokenizer.kinds[kind].from_json(content)
+        if tokenizer.to_json() != content:
+            raise ValueError("its content is not as `save` writes it")
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"{path} is not a tokenizer file: {error}") from None
+    return tokenizer

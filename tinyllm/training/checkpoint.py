@@ -1,0 +1,180 @@
+"""Checkpoints: whole or absent, self-describing, and safe to load.
+
+A run folder holds `step-000500/`, `step-001000/` ... Each is complete by itself: `model.safetensors`,
+`config.json`, `tokenizer.json` (the whole vocabulary), `training_state.pt` (the optimizer), and `checksums.json`.
+"""
+
+import re
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from safetensors import SafetensorError
+
+from tinyllm.config import RunConfig
+from tinyllm.model.gpt import GPT
+from tinyllm.model.weights import read_model, save_model
+from tinyllm.system.device import pick_device
+from tinyllm.system.files import new_folder, read_json, remove_folder, sha256, write_json
+from tinyllm.text.tokenizer import Tokenizer, load_tokenizer
+
+_FORMAT = 1
+_FILES = ("model.safetensors", "config.json", "tokenizer.json", "training_state.pt")
+Which = Literal["best", "latest"]
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What a checkpoint says of itself."""
+
+    folder: Path
+    iteration: int
+    """Optimizer steps done."""
+    validation_loss: float | None
+    """Loss on the held-out blocks at this iteration, in nats per token; None if it was not measured."""
+    config: RunConfig
+
+
+def save_checkpoint(
+    iteration: int,
+    validation_loss: float | None,
+    config: RunConfig,
+    model: GPT,
+    tokenizer: Tokenizer,
+    training_state: dict[str, Any],
+) -> Path:
+    """Write `step-<iteration>` into the run's folder, then drop all but the newest two and the best.
+
+    Raises OSError, leaving what was there, if the disk is too full or cannot be written.
+    """
+    run_folder = Path(config.run_folder)
+    run_folder.mkdir(parents=True, exist_ok=True)
+    for unfinished in run_folder.glob(".step-*"):
+        shutil.rmtree(unfinished, ignore_errors=True)  # a process was killed while it wrote
+    needed = 4 * 3 * sum(parameter.numel() for parameter in model.parameters())  # weights and AdamW's two averages
+    free = shutil.disk_usage(run_folder).free
+    if free < 1.05 * needed:
+        raise OSError(f"a checkpoint needs {needed / 1e6:.0f} MB, but {run_folder} has {free / 1e6:.0f} MB free")
+    target = run_folder / f"step-{iteration:06d}"
+    try:
+        with new_folder(target) as folder:
+            save_model(model, folder / "model.safetensors")
+            tokenizer.save(folder / "tokenizer.json")
+            torch.save(training_state, folder / "training_state.pt")
+            content = {"format": _FORMAT, "iteration": iteration, "validation_loss": validation_loss}
+            write_json(folder / "config.json", content | {"run": config.to_dict()})
+            write_json(folder / "checksums.json", {name: sha256(folder / name) for name in _FILES})
+    except (SafetensorError, RuntimeError) as error:  # what these two libraries make of a disk that is full
+        raise OSError(f"{target} cannot be written: {error}") from error
+    _prune(run_folder)
+    return target
+
+
+def read_checkpoint(folder: Path) -> Checkpoint:
+    """Check every file of a checkpoint against its checksum. Raises ValueError that names the file that is wrong."""
+    name = "checksums.json"
+    try:
+        content = read_json(folder / name)
+        checksums = [(name, content[name]) for name in _FILES]
+        for name, checksum in checksums:
+            if sha256(folder / name) != checksum:
+                raise ValueError("not what was written")
+        name = "config.json"
+        content = read_json(folder / name)
+        if content["format"] != _FORMAT:
+            raise ValueError(f"its format is {content['format']}, this version reads {_FORMAT}")
+        return Checkpoint(folder, content["iteration"], content["validation_loss"], RunConfig.from_dict(content["run"]))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        reason = "is missing" if isinstance(error, FileNotFoundError) else f"is torn or altered ({error})"
+        raise ValueError(f"checkpoint {folder} cannot be used: {name} {reason}") from None
+
+
+def checkpoint_folders(run_folder: Path) -> list[Path]:
+    """The checkpoints of a run, oldest first, whether good or not."""
+    if not run_folder.is_dir():
+        return []
+    folders = [path for path in run_folder.iterdir() if re.fullmatch(r"step-\d{6,}", path.name)]
+    return sorted(folders, key=lambda folder: int(folder.name.removeprefix("step-")))
+
+
+def find_checkpoint(run_folder: Path, which: Which = "latest") -> Checkpoint | None:
+    """The newest or the best good checkpoint; None if the run has none yet. Says which it had to pass over.
+
+    Raises ValueError if there are checkpoints, but not one can be used.
+    """
+    folders = checkpoint_folders(run_folder)
+    good: list[Checkpoint] = []
+    for folder in reversed(folders):
+        try:
+            good.append(read_checkpoint(folder))
+        except ValueError as error:
+            print(error)
+            continue
+        if which == "latest":
+            return good[0]
+    if folders and not good:
+        raise ValueError(f"none of the {len(folders)} checkpoints in {run_folder} can be used; move the folder away")
+    measured = [checkpoint for checkpoint in good if checkpoint.validation_loss is not None]
+    return min(measured, key=lambda checkpoint: checkpoint.validation_loss) if measured else next(iter(good), None)
+
+
+def _prune(run_folder: Path) -> None:
+    folders = checkpoint_folders(run_folder)
+    losses = {}
+    for folder in folders:
+        try:
+            losses[folder] = read_json(folder / "config.json")["validation_loss"]
+        except (OSError, ValueError, KeyError, TypeError):
+            continue  # a torn one: `find_checkpoint` speaks of it
+    measured = [folder for folder in folders if losses.get(folder) is not None]
+    best = min(measured, key=losses.__getitem__) if measured else None
+    for folder in folders[:-2]:
+        if folder != best:
+            try:
+                remove_folder(folder)
+            except OSError as error:
+                print(f"{folder} is no longer needed, but cannot be removed ({error})")
+
+
+def load_training_state(checkpoint: Checkpoint) -> dict[str, Any]:
+    """The optimizer's state and the gradient scaler's, on the CPU. `weights_only`: nothing in it can run code.
+
+    Raises ValueError for a file that asks for more than plain values and tensors.
+    """
+    path = checkpoint.folder / "training_state.pt"
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # bytes that `torch.load` does not expect become errors of any kind
+        raise ValueError(
+            f"{path} is refused: it is not a training state as `train` writes it ({type(error).__name__})"
+        ) from None
+
+
+def load_model(path: str | Path, device: str = "auto", which: Which = "best") -> GPT:
+    """Load a model for use (dropout off) from a run folder, one checkpoint, or a .safetensors file.
+
+    Raises FileNotFoundError or ValueError, with the file's name, for what is not there or not whole.
+    """
+    path = Path(path)
+    if path.is_dir():
+        path = resolve_checkpoint(path, which).folder / "model.safetensors"
+    elif not path.exists():
+        raise FileNotFoundError(f"no model at {path}: give a run folder, a checkpoint or a .safetensors file")
+    return read_model(path).to(pick_device(device))
+
+
+def resolve_checkpoint(path: Path, which: Which) -> Checkpoint:
+    """The checkpoint that a run folder or a checkpoint folder stands for."""
+    if any((path / name).exists() for name in ("checksums.json", *_FILES)):
+        return read_checkpoint(path)
+    checkpoint = find_checkpoint(path, which)
+    if checkpoint is None:
+        raise FileNotFoundError(f"{path} holds no checkpoint; `train` writes them there")
+    return checkpoint
+
+
+def load_checkpoint_tokenizer(checkpoint: Checkpoint) -> Tokenizer:
+    """The tokenizer that was saved with the model."""
+    return load_tokenizer(checkpoint.folder / "tokenizer.json")

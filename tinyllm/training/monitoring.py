@@ -1,0 +1,74 @@
+"""How a run is monitored: the same held-out text is scored at each measurement."""
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from jaxtyping import Int
+
+from tinyllm.config import RunConfig
+from tinyllm.evaluation import evaluate_articles
+from tinyllm.model.evaluation_mode import evaluation_mode
+from tinyllm.model.gpt import GPT
+from tinyllm.system.precision import autocast
+from tinyllm.text.articles import Article
+from tinyllm.text.batches import Blocks
+from tinyllm.text.holdout import HELD_OUT
+from tinyllm.text.prepared import PreparedData
+from tinyllm.text.tokenizer import Tokenizer
+
+
+class Monitor(Protocol):
+    """Something that scores a model on held-out text."""
+
+    def __call__(self, model: GPT) -> dict[str, Any]:
+        """What goes into the history: "validation_loss", in nats per token, and what else is known."""
+
+
+class BlockMonitor:
+    """Scores blocks like those of the training, spread evenly over the held-out text."""
+
+    def __init__(self, config: RunConfig, data: PreparedData, precision: torch.dtype):
+        split = data.splits[HELD_OUT]
+        length = min(config.model.context_length, len(split.tokens) - 1)  # a short text may not fill a block
+        blocks = Blocks(split, length, begin=config.dataset.block_begin)
+        self.ids, self.targets = blocks.fixed(config.training.evaluation_blocks)
+        self.precision = precision
+
+    def __call__(self, model: GPT) -> dict[str, Any]:
+        return {"validation_loss": mean_loss(model, self.ids, self.targets, self.precision)}
+
+
+class FloorMonitor:
+    """Scores articles of known entropy, each from its own start, beside that entropy and by kind of token."""
+
+    def __init__(self, articles: Sequence[Article], tokenizer: Tokenizer):
+        self.articles, self.tokenizer = articles, tokenizer
+
+    def __call__(self, model: GPT) -> dict[str, Any]:
+        result = evaluate_articles(model, self.tokenizer, self.articles)
+        by_label = {label: part["nats"] / part["tokens"] for label, part in result.by_label.items()}
+        return {"validation_loss": result.nats_per_token, "entropy_floor": result.floor, "by_label": by_label}
+
+
+def make_monitor(config: RunConfig, data: PreparedData, precision: torch.dtype) -> Monitor:
+    """The sharpest one that the corpus allows."""
+    if articles := data.articles(HELD_OUT):
+        return FloorMonitor(articles[: config.training.evaluation_blocks], data.tokenizer)
+    return BlockMonitor(config, data, precision)
+
+
+@torch.no_grad()
+def mean_loss(
+    model: GPT, ids: Int[np.ndarray, "N T"], targets: Int[np.ndarray, "N T"], precision: torch.dtype, rows: int = 8
+) -> float:
+    """Mean cross-entropy over blocks, dropout off, `rows` blocks at a time; in nats per token."""
+    total = 0.0
+    with evaluation_mode(model):
+        for first in range(0, len(ids), rows):
+            part = slice(first, first + rows)
+            with autocast(model.device, precision):
+                loss = model(*(torch.from_numpy(array[part]).to(model.device) for array in (ids, targets)))
+            total += loss.item() * len(ids[part])
+    return total / len(ids)

@@ -1,0 +1,60 @@
+"""The run folder: held by one training at a time, and what to say of it when something fails."""
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from tinyllm.config import RunConfig
+from tinyllm.system.distributed import Processes
+from tinyllm.training.checkpoint import find_checkpoint
+
+
+@contextlib.contextmanager
+def hold(folder: Path, processes: Processes) -> Iterator[None]:
+    """Hold the folder with a lock of the operating system, which a killed process cannot leave behind.
+
+    Raises RuntimeError if another training holds it, OSError if it cannot be written.
+    """
+    if not processes.first:
+        yield
+        return
+    lock = FileLock(folder / ".lock")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise RuntimeError(f"{folder} is in use by another training: wait for it, or give another run_folder") from None
+    except OSError as error:
+        raise OSError(f"{folder} cannot be written ({error.strerror}): give another run_folder") from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def last_good(config: RunConfig) -> str:
+    """Which checkpoint a failed run can go on from, in words."""
+    good = find_checkpoint(Path(config.run_folder))
+    return f"the last good checkpoint is {good.folder}" if good else "there is no checkpoint yet"
+
+
+def not_finite(config: RunConfig, iteration: int, loss: object) -> RuntimeError:
+    """The error for a loss that is infinite or NaN."""
+    return RuntimeError(
+        f"the loss of iteration {iteration} is {loss}; {last_good(config)}. Try a lower max_learning_rate, more "
+        "warmup_iterations, or another precision, in a new run_folder"
+    )
+
+
+def out_of_memory(config: RunConfig) -> RuntimeError:
+    """The error for a GPU whose memory does not suffice: names settings with the same global batch that need less."""
+    size, steps = config.training.batch_size, config.training.gradient_accumulation_steps
+    if size == 1:
+        return RuntimeError("out of GPU memory with batch_size=1: use a smaller context_length or model")
+    smaller = next(part for part in range(size // 2, 0, -1) if size % part == 0)
+    return RuntimeError(
+        f"out of GPU memory: use batch_size={smaller} and gradient_accumulation_steps={steps * size // smaller}, "
+        "which keep the same global batch, in a new run_folder"
+    )
