@@ -8,6 +8,10 @@ from isolation import isolate
 
 SCRATCH = isolate()
 
+from jaxtyping import install_import_hook
+
+install_import_hook("tinyllm", "shape_checking.check_shapes")
+
 import pytest
 import torch
 
