@@ -1,6 +1,5 @@
 """The package as a whole: what importing it costs, what it depends on, and what README promises."""
 
-import ast
 import re
 import subprocess
 import sys
@@ -18,7 +17,6 @@ from tinyllm.presets import PRESETS
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 README = (ROOT / "README.md").read_text()
-MODULES = {path.stem: path for path in (ROOT / "tinyllm").glob("*.py")}
 
 # What Google Colab ships: installing the course there must replace none of it.
 COLAB = {
@@ -44,26 +42,47 @@ def test_every_public_name_has_a_docstring():
     assert missing == []
 
 
-def test_imports_go_one_way():
-    """No module imports, directly or through others, one that imports it."""
-    needs: dict[str, set[str]] = {}
-    for name, path in MODULES.items():
-        tree = ast.parse(path.read_text())
-        imports = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module]
-        found = {node.module.removeprefix("tinyllm.") for node in imports if node.module.startswith("tinyllm.")}
-        found |= {alias.name for node in imports if node.module == "tinyllm" for alias in node.names}
-        needs[name] = found & set(MODULES)
+def installed(names: str) -> list[str]:
+    """The sub-packages that exist in the checkout, as dotted names."""
+    return sorted(".".join(path.parent.relative_to(ROOT).parts) for path in (ROOT / names).rglob("__init__.py"))
 
-    def reaches(name: str, seen: frozenset[str] = frozenset()) -> set[str]:
-        assert name not in seen, f"{name} imports itself through {sorted(seen)}"
-        return needs[name].union(*(reaches(other, seen | {name}) for other in needs[name]))
 
-    assert "training" in reaches("__main__")
-    assert reaches("config") == set()
-    assert reaches("tokenizer") <= {"bpe", "files", "network"}
-    assert reaches("attention") <= {"config", "dropout_attention", "linear"}
-    assert reaches("model") <= {"attention", "feedforward", "loss"} | reaches("attention")
-    assert reaches("optim") <= {"attention"} | reaches("attention")
+def test_every_room_is_installed():
+    packages = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
+    assert sorted(packages) == sorted([*installed("tinyllm"), "tinyllm.figures"])
+
+
+@pytest.mark.parametrize(
+    ("schema", "files"),
+    [
+        ("vendor.github-workflows", ".github/workflows/*.yml"),
+        ("vendor.github-issue-forms", ".github/ISSUE_TEMPLATE/*.yml"),
+        ("vendor.citation-file-format", "CITATION.cff"),
+    ],
+)
+def test_the_files_that_others_read_have_their_form(schema, files):
+    paths = sorted(ROOT.glob(files))
+    assert paths
+    command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", schema, *map(str, paths)]
+    checked = subprocess.run(command, capture_output=True, text=True)
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+
+
+def test_the_workflow_calls_the_same_script_as_ci():
+    workflow = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text())
+    assert {"run": "bash .ci/run"} in workflow["jobs"]["everything"]["steps"]
+
+
+def test_version_changelog_and_citation_agree():
+    version = PROJECT["version"]
+    assert f"## {version}" in (ROOT / "CHANGELOG.md").read_text()
+    assert yaml.safe_load((ROOT / "CITATION.cff").read_text())["version"] == version
+    said = subprocess.run([sys.executable, "-m", "tinyllm", "--version"], capture_output=True, text=True, check=True)
+    assert said.stdout.strip() == f"tinyllm {version}"
+
+
+def test_readme_is_short():
+    assert README.count("\n") <= 170
 
 
 def test_environment_and_pyproject_agree():
