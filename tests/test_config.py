@@ -288,3 +288,15 @@ def test_anything_else_is_a_value_that_works_or_an_error_that_names_a_field(kind
         assert "\n" not in str(error)
     else:
         assert kind is RunConfig or kind(**json.loads(json.dumps(dataclasses.asdict(config)))) == config
+
+
+@pytest.mark.parametrize(
+    ("iterations", "warmup"), [(100_000, 2000), (200_000, 2000), (99_999, 1999), (1000, 20), (49, 0), (1, 0)]
+)
+def test_default_warm_up_is_a_fiftieth_of_the_run_and_2000_at_most(iterations, warmup):
+    assert TrainingConfig(max_iterations=iterations).warmup == warmup
+
+
+def test_a_warm_up_that_is_given_is_used():
+    assert TrainingConfig(max_iterations=100, warmup_iterations=7).warmup == 7
+    assert TrainingConfig(max_iterations=100_000, warmup_iterations=0).warmup == 0

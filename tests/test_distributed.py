@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from test_training import losses, small_run, write_text, written
+from small_runs import losses, small_run, write_text, written
 
 from tinyllm import RunConfig, load_run, train
 from tinyllm.system.distributed import join_processes

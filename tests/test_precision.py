@@ -8,7 +8,7 @@ import shutil
 
 import pytest
 import torch
-from test_training import assert_same_end, equal, losses, small_run, stop_after, write_text
+from small_runs import assert_same_end, equal, losses, small_run, stop_after, write_text
 
 from tinyllm import GPT, train
 from tinyllm.system.device import pick_compile, pick_device

@@ -1,16 +1,20 @@
 """A run loaded from its folder, and what one does with it."""
 
+import json
 import math
 import random
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import torch
-from test_training import equal, small_run, stop_after, write_text
+from small_runs import equal, quietly, small_run, stop_after, write_text
 
 from tinyllm import load_run, train
 from tinyllm.evaluation import Evaluation, FloorEvaluation
 from tinyllm.text import tinywiki
+from tinyllm.training import loop
 
 
 @pytest.fixture(scope="module")
@@ -208,3 +212,50 @@ def test_the_run_of_a_stopped_training_can_be_used(tmp_path):
     assert not run.finished
     assert run.generate("a cat", maximum_length=4).startswith("a cat")
     assert run.evaluate().nats > 0
+
+
+def test_a_finished_run_returns_at_once_without_its_data(text, tmp_path, monkeypatch):
+    own = write_text(tmp_path / "own.txt", 300)
+    config = small_run(own, tmp_path / "run", max_iterations=2)
+    done = quietly(config)
+    own.unlink()
+    monkeypatch.setattr(loop, "prepare", lambda *_: pytest.fail("data was prepared"))
+    again = quietly(config)
+    assert again.finished
+    assert equal(again.model.state_dict(), done.model.state_dict())
+    assert again.history == done.history
+    assert again.tokenizer.fingerprint == done.tokenizer.fingerprint
+
+
+DRAWING = """
+import json, random, sys
+import numpy as np, torch
+from tinyllm import RunConfig, train
+def draw():
+    return torch.rand(3).tolist(), random.random(), np.random.rand()
+def seed():
+    torch.manual_seed(7)
+    random.seed(7)
+    np.random.seed(7)
+seed()
+expected = draw()
+seed()
+train(RunConfig.from_dict(json.loads(sys.argv[1])), progress=False)
+assert draw() == expected
+"""
+
+
+def test_the_callers_random_numbers_are_left_alone(text, tmp_path):
+    """In a process of its own: the shape checks of these tests draw from `random` themselves."""
+    config = json.dumps(small_run(text, tmp_path, max_iterations=1).to_dict())
+    done = subprocess.run([sys.executable, "-c", DRAWING, config], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_unknown_settings_and_presets_get_near_names(text, tmp_path):
+    with pytest.raises(ValueError, match=r"max_iteration'.*max_iterations"):
+        train("laptop", max_iteration=3)
+    with pytest.raises(ValueError, match=r"lapptop.*laptop"):
+        train("lapptop")
+    with pytest.raises(ValueError, match="known are laptop, quickstart, wikitext103"):
+        train("enormous")

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 from disk import Disk, assert_all_whole, steps_of
-from test_checkpoint import contents, names
-from test_training import assert_same_end, quietly, small_run, written
+from saved_checkpoints import contents, names
+from small_runs import assert_same_end, quietly, small_run, written
 
 from tinyllm.__main__ import main
 from tinyllm.config import DataConfig

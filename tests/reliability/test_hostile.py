@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
-from test_checkpoint import Malice, rewrite
-from test_training import quietly, small_run, stop_after
+from saved_checkpoints import Malice, rewrite
+from small_runs import quietly, small_run, stop_after
 
 from tinyllm import GPT, ModelConfig, load_model, load_run
 from tinyllm.config import DataConfig

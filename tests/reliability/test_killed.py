@@ -10,8 +10,8 @@ import sys
 
 import pytest
 from disk import Disk, assert_all_whole, steps_of
-from test_checkpoint import contents, names
-from test_training import assert_same_end, quietly, small_run
+from saved_checkpoints import contents, names
+from small_runs import assert_same_end, quietly, small_run
 
 from tinyllm import RunConfig
 from tinyllm.training.checkpoint import find_checkpoint

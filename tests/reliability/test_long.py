@@ -2,7 +2,7 @@
 
 import psutil
 import pytest
-from test_training import quietly, small_run
+from small_runs import quietly, small_run
 
 STEPS = [1200, pytest.param(30_000, marks=[pytest.mark.slow, pytest.mark.timeout(3600)])]
 

@@ -1,6 +1,5 @@
 """Checkpoints: whole or absent, refused by name where they are not, and unable to run code."""
 
-import builtins
 import dataclasses
 import json
 import pickle
@@ -14,12 +13,12 @@ import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
-from test_training import equal, small_run
+from saved_checkpoints import FILES, Malice, contents, model_and_optimizer, names, rewrite
+from small_runs import equal, small_run
 
-from tinyllm import GPT, CharacterTokenizer, ModelConfig, SubWordTokenizer, WordTokenizer, load_model
+from tinyllm import GPT, CharacterTokenizer, SubWordTokenizer, WordTokenizer, load_model
 from tinyllm.model.weights import build_model, save_model
 from tinyllm.system import files
-from tinyllm.system.files import sha256
 from tinyllm.training.checkpoint import (
     find_checkpoint,
     load_checkpoint_tokenizer,
@@ -27,44 +26,6 @@ from tinyllm.training.checkpoint import (
     read_checkpoint,
     save_checkpoint,
 )
-
-FILES = ["model.safetensors", "config.json", "tokenizer.json", "training_state.pt"]
-
-
-def model_and_optimizer(config: ModelConfig, seed: int = 0) -> tuple[GPT, torch.optim.AdamW]:
-    """A model after one real step, so that AdamW has something to remember."""
-    torch.manual_seed(seed)
-    model = GPT(config)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
-    ids = torch.randint(config.vocab_size, (2, 8))
-    model(ids, ids).backward()
-    optimizer.step()
-    return model, optimizer
-
-
-@pytest.fixture(scope="session")
-def tokenizer() -> SubWordTokenizer:
-    return SubWordTokenizer.train("a cat and a dog and a cat é😀", 260)
-
-
-@pytest.fixture
-def saved(tmp_path, tiny_config, tokenizer):
-    """A run folder with checkpoints of iterations 1, 2 and 3 of different weights, and a way to write more."""
-    config = dataclasses.replace(small_run(Path("text.txt"), tmp_path / "run"), model=tiny_config)
-
-    def write(iteration: int, loss: float | None = None) -> Path:
-        model, optimizer = model_and_optimizer(tiny_config, seed=iteration)
-        return save_checkpoint(iteration, loss, config, model, tokenizer, {"optimizer": optimizer.state_dict()})
-
-    for iteration in (1, 2, 3):
-        write(iteration, loss={1: 2.0, 2: 3.0, 3: 4.0}[iteration])  # 1 is the best: none of them is dropped
-    write.folder = tmp_path / "run"
-    write.config = config
-    return write
-
-
-def names(run_folder: Path) -> list[str]:
-    return sorted(path.name for path in run_folder.iterdir())
 
 
 def test_round_trip_of_everything(tmp_path, tiny_config, tokenizer):
@@ -169,13 +130,6 @@ def test_a_damaged_list_of_checksums_is_named(saved, content):
     assert find_checkpoint(saved.folder).iteration == 2
 
 
-def rewrite(folder: Path, name: str, content: bytes) -> None:
-    """Change a file and its checksum with it, as somebody would who means harm."""
-    (folder / name).write_bytes(content)
-    checksums = json.loads((folder / "checksums.json").read_text())
-    (folder / "checksums.json").write_text(json.dumps(checksums | {name: sha256(folder / name)}))
-
-
 def test_a_checkpoint_of_another_version_is_refused(saved):
     folder = saved.folder / "step-000003"
     content = json.loads((folder / "config.json").read_text())
@@ -244,10 +198,6 @@ def test_iterations_past_six_digits_are_ordered_by_number(saved):
 
 
 # --- A disk that is full (more of it in reliability/test_disk.py) ---
-
-
-def contents(run_folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(run_folder)): path.read_bytes() for path in run_folder.rglob("*") if path.is_file()}
 
 
 @pytest.mark.parametrize(
@@ -383,16 +333,6 @@ def test_save_model_and_load_model(tmp_path, tiny_config):
 
 
 # --- Safety, and other devices ---
-
-
-class Malice:
-    """Unpickled in the ordinary way, it would write a file."""
-
-    def __init__(self, path: Path):
-        self.path = path
-
-    def __reduce__(self):
-        return builtins.exec, (f"open({str(self.path)!r}, 'w').close()",)
 
 
 @pytest.mark.filterwarnings("ignore:Detected pickle protocol")

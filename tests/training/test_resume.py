@@ -1,0 +1,104 @@
+"""A run that was stopped, killed or moved resumes as if nothing had happened; another run is refused."""
+
+import pytest
+from small_runs import Killed, assert_same_end, losses, quietly, small_run, stop_after, write_text, written
+
+from tinyllm.training.checkpoint import find_checkpoint
+
+
+@pytest.mark.parametrize("stop", [1, 4, 7])  # 4 is also a point of measurement
+def test_stopped_and_resumed_ends_bit_for_bit_as_if_uninterrupted(text, tmp_path, uninterrupted, stop, capsys):
+    config = small_run(text, tmp_path)
+    first = quietly(config, on_step=stop_after(stop))
+    assert (first.iteration, first.finished) == (stop, False)
+    assert f"{stop} iterations" in capsys.readouterr().out
+    assert [folder.name for folder in tmp_path.glob("step-*")] == [f"step-{stop:06d}"]
+    second = quietly(config)
+    assert second.finished
+    assert_same_end(tmp_path, uninterrupted)
+    assert written(tmp_path) == second.history
+
+
+MODERN = {
+    "activation": "relu_squared", "norm": "rmsnorm", "positions": "rotary", "num_kv_heads": 1, "qk_norm": True,
+    "bias": False, "zero_init": True, "logit_softcap": 30.0, "optimizer": "muon", "schedule": "warmup_stable_decay",
+    "decay_fraction": 0.5, "min_learning_rate": 0.0,
+}  # fmt: skip
+
+
+def test_the_modern_recipe_learns_and_resumes_bit_for_bit(text, tmp_path):
+    whole, parts = (small_run(text, tmp_path / name, max_iterations=60, **MODERN) for name in ("whole", "parts"))
+    run = quietly(whole)
+    assert losses(run)[-1] < 0.5 * losses(run)[0]
+    rates = [point["learning_rate"] for point in run.history if "training_loss" in point]
+    assert max(rates) == rates[2] == rates[30] > rates[-1] > 0
+    for stop in (1, 37):
+        assert quietly(parts, on_step=stop_after(stop)).iteration == stop
+    assert quietly(parts).finished
+    assert_same_end(tmp_path / "whole", tmp_path / "parts")
+
+
+def test_dropout_is_at_work_in_the_runs_compared(text, tmp_path, uninterrupted):
+    """Otherwise the test above would say nothing about dropout's random state."""
+    without = quietly(small_run(text, tmp_path, dropout=0.0))
+    assert losses(without)[0] != pytest.approx(written(uninterrupted)[1]["training_loss"], abs=1e-5)
+
+
+def test_killed_long_after_a_checkpoint_goes_on_from_it(text, tmp_path, uninterrupted):
+    """What was written after the checkpoint, and a line cut off in the middle, is taken back."""
+    config = small_run(text, tmp_path)
+    quietly(config, on_step=stop_after(3))
+
+    def kill(point):
+        if point["iteration"] == 7:
+            raise Killed
+
+    with pytest.raises(Killed):
+        quietly(config, on_step=kill)
+    assert find_checkpoint(tmp_path).iteration == 3
+    assert written(tmp_path)[-1]["iteration"] == 7
+    with (tmp_path / "history.jsonl").open("a") as file:
+        file.write('{"iteration": 8, "training_lo')
+    quietly(config)
+    assert_same_end(tmp_path, uninterrupted)
+
+
+def test_killed_before_the_first_checkpoint_begins_anew(text, tmp_path, uninterrupted):
+    config = small_run(text, tmp_path)
+
+    def kill(point):
+        if point["iteration"] == 2:
+            raise Killed
+
+    with pytest.raises(Killed):
+        quietly(config, on_step=kill)
+    assert find_checkpoint(tmp_path) is None
+    quietly(config)
+    assert_same_end(tmp_path, uninterrupted)
+
+
+def test_another_configuration_is_refused_naming_what_differs(text, tmp_path):
+    quietly(small_run(text, tmp_path, max_iterations=2))
+    with pytest.raises(ValueError) as refusal:
+        quietly(small_run(text, tmp_path, max_iterations=2, batch_size=3, dropout=0.2))
+    message = str(refusal.value)
+    assert "\n" not in message
+    assert all(part in message for part in (str(tmp_path), "batch_size", "dropout", "4", "3", "0.1", "0.2"))
+    assert "seed" not in message
+    assert "run_folder" in message
+
+
+def test_a_moved_run_folder_still_belongs_to_its_run(text, tmp_path):
+    config = small_run(text, tmp_path / "here", max_iterations=2)
+    quietly(config)
+    (tmp_path / "here").rename(tmp_path / "there")
+    assert quietly(config, run_folder=tmp_path / "there").finished
+
+
+def test_a_text_that_changed_under_a_stopped_run_is_refused(tmp_path):
+    own = write_text(tmp_path / "own.txt", 300)
+    config = small_run(own, tmp_path / "run")
+    quietly(config, on_step=stop_after(2))
+    own.write_text(own.read_text().replace("nobody", "somebody else"))
+    with pytest.raises(ValueError, match=r"own\.txt has changed"):
+        quietly(config)
