@@ -7,7 +7,7 @@ import torch
 
 from tinyllm.config import ModelConfig, RunConfig
 from tinyllm.model.attention import qkv_sizes
-from tinyllm.model.loss import CHUNK, THRESHOLD
+from tinyllm.model.loss import THRESHOLD, chunk_rows
 from tinyllm.system.device import pick_device, synchronize
 from tinyllm.system.precision import autocast, pick_precision
 
@@ -108,7 +108,7 @@ def memory_bytes(config: RunConfig, device: str = "cpu", bytes_per_activation: i
     widths = 14 + 2 * (model.norm == "rmsnorm") + 3 * (model.positions == "rotary") + 5 * model.qk_norm
     inner = 4 if model.activation == "swiglu" else 2
     per_token = model.num_layers * (widths * model.embedding_dim + inner * model.feedforward_dim + pairs)
-    logits_rows = rows if rows * model.vocab_size < THRESHOLD else CHUNK
+    logits_rows = rows if rows * model.vocab_size < THRESHOLD else min(rows, chunk_rows(model.vocab_size, device))
     copies = 3 if model.logit_softcap is None else 4  # of the logits in memory at once
     loss = 4 * model.vocab_size * (copies * logits_rows + model.embedding_dim)
     averages = 8 * count_parameters(model)

@@ -23,7 +23,7 @@ ROWS, WIDTH, VOCABULARY, CHUNK = 37, 16, 101, 8  # the last chunk has 5 rows
 @pytest.fixture
 def chunked(monkeypatch) -> None:
     """Take the path of large inputs also for the small ones of a test."""
-    monkeypatch.setattr(loss, "CHUNK", CHUNK)
+    monkeypatch.setattr(loss, "chunk_rows", lambda *_: CHUNK)
     monkeypatch.setattr(loss, "THRESHOLD", 0)
 
 
@@ -180,7 +180,7 @@ def test_a_models_gradients_are_the_same_in_chunks(monkeypatch, tiny_config):
     ids, targets = torch.randint(tiny_config.vocab_size, (2, 3, 16))
     gradients = []
     for threshold in (1 << 40, 0):
-        monkeypatch.setattr(loss, "CHUNK", CHUNK)
+        monkeypatch.setattr(loss, "chunk_rows", lambda *_: CHUNK)
         monkeypatch.setattr(loss, "THRESHOLD", threshold)
         gradients.append(torch.autograd.grad(model(ids, targets), list(model.parameters())))
     for whole, in_chunks in zip(*gradients, strict=True):
@@ -246,7 +246,7 @@ def test_without_gradients_no_work_is_done_for_them(chunked):
 
 def test_the_threshold_decides_by_the_number_of_logits(monkeypatch):
     """Just below it one matrix is held, from it on chunks are."""
-    monkeypatch.setattr(loss, "CHUNK", CHUNK)
+    monkeypatch.setattr(loss, "chunk_rows", lambda *_: CHUNK)
     for threshold, largest in ((ROWS * VOCABULARY + 1, ROWS * VOCABULARY), (ROWS * VOCABULARY, VOCABULARY * WIDTH)):
         monkeypatch.setattr(loss, "THRESHOLD", threshold)
         with Largest() as watch:
@@ -256,7 +256,8 @@ def test_the_threshold_decides_by_the_number_of_logits(monkeypatch):
 
 def test_the_full_size_step_is_above_the_threshold():
     assert loss.THRESHOLD <= 8 * 512 * 50_257
-    assert loss.CHUNK <= 512
+    assert loss.chunk_rows(50_257, "cpu") == 512
+    assert loss.chunk_rows(50_257, "cuda") == 4096
 
 
 @pytest.mark.skipif(not any(map(shutil.which, ("cc", "gcc", "clang"))), reason="needs a C compiler")
@@ -276,7 +277,7 @@ def check_compiled() -> None:
 @torch.no_grad()
 def test_gradients_of_the_loss_stay_on_the_inputs_device(monkeypatch):
     """Called past autograd, which a CPU build cannot run on fake CUDA tensors. The last chunk is not full."""
-    monkeypatch.setattr(loss, "CHUNK", 5)
+    monkeypatch.setattr(loss, "chunk_rows", lambda *_: 5)
     saved = []
     context = SimpleNamespace(save_for_backward=lambda *tensors: saved.extend(tensors))
     with PlainIndexing(), FakeTensorMode():
@@ -287,3 +288,17 @@ def test_gradients_of_the_loss_stay_on_the_inputs_device(monkeypatch):
         gradients = loss._ChunkedCrossEntropy.backward(context, torch.empty((), device="cuda"))[:2]
     assert [tensor.device.type for tensor in (value, *gradients)] == ["cuda"] * 3
     assert [tuple(tensor.shape) for tensor in (value, *gradients)] == [(), (8, 16), (97, 16)]
+
+
+@pytest.mark.parametrize("bound", [None, 3.0])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_the_fused_form_equals_the_one_that_reuses_memory(bound, dtype):
+    """CUDA takes the fused form; here both run on a CPU, on logits with three columns of padding."""
+    logits, targets = torch.randn(7, 24).mul(4).to(dtype), torch.randint(21, (7,))
+    losses, grads = zip(*(loss._loss_and_gradient(logits.clone(), targets, 21, bound, fused) for fused in (True, False)))
+    torch.testing.assert_close(*losses)
+    torch.testing.assert_close(*grads)
+    assert not grads[0][:, 21:].any()
+    reference = logits[:, :21].float().requires_grad_()
+    F.cross_entropy(loss.softcap(reference, bound), targets, reduction="sum").backward()
+    torch.testing.assert_close(grads[0][:, :21].float(), reference.grad, rtol=2e-2, atol=2e-2 if dtype != torch.float32 else 1e-6)

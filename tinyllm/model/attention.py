@@ -6,9 +6,11 @@ Sources: Vaswani et al., "Attention Is All You Need" (2017); Ainslie et al., "GQ
 al., "Query-Key Normalization for Transformers" (2020).
 """
 
+import math
+
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from tinyllm.config import ModelConfig
@@ -16,7 +18,7 @@ from tinyllm.model.dropout_attention import dropout_attention
 from tinyllm.model.kv_cache import KVCache
 from tinyllm.model.linear import Linear
 from tinyllm.model.norm import NORM_EPS
-from tinyllm.model.rotary import rotate
+from tinyllm.model.rotary import rotary_table, rotate
 
 
 def qkv_sizes(config: ModelConfig) -> tuple[int, int, int]:
@@ -38,6 +40,9 @@ class CausalSelfAttention(nn.Module):
         self.dropout = config.dropout
         self.layer = layer
         self.rotary = config.positions == "rotary"
+        if self.rotary:  # computed once: on a GPU the angles' cosines would take longer than the products they go into
+            positions = torch.arange(config.context_length, device="cpu")  # wherever the weights are, also on "meta"
+            self.register_buffer("rotary_table", rotary_table(positions, config.head_dim), persistent=False)
         self.qkv_sizes = qkv_sizes(config)
         self.qkv = Linear(config.embedding_dim, sum(self.qkv_sizes), bias=config.bias)
         self.qk_norm = config.qk_norm
@@ -47,9 +52,9 @@ class CausalSelfAttention(nn.Module):
         self.projection = Linear(config.embedding_dim, config.embedding_dim, bias=config.bias)
 
     def queries_keys_values(
-        self, x: Float[Tensor, "B T C"], start: int = 0
+        self, x: Float[Tensor, "B T C"], positions: Int[Tensor, " T"] | None = None
     ) -> tuple[Float[Tensor, "B H T D"], Float[Tensor, "B K T D"], Float[Tensor, "B K T D"]]:
-        """The queries, keys and values of each token; the first token is at position `start`."""
+        """The queries, keys and values of each token; its position is 0, 1, 2 ... unless given."""
         B, T, C = x.shape
         q, k, v = self.qkv(x).split(self.qkv_sizes, dim=-1)  # (B, T, C), and (B, T, K D) twice
         q, k, v = (t.view(B, T, -1, C // self.num_heads).transpose(1, 2) for t in (q, k, v))  # (B, H or K, T, D)
@@ -57,29 +62,40 @@ class CausalSelfAttention(nn.Module):
             dtype = self.query_norm.weight.dtype  # float32 even under autocast, where q and k have half the bits
             q, k = self.query_norm(q.to(dtype)), self.key_norm(k.to(dtype))
         if self.rotary:
-            q, k = rotate(q, start), rotate(k, start)
+            table = self.rotary_table[:, :T] if positions is None else self.rotary_table[:, positions]
+            q, k = rotate(q, table), rotate(k, table)
         return q.to(v.dtype), k.to(v.dtype), v  # norms and angles are float32, even under autocast
 
     def forward(self, x: Float[Tensor, "B T C"], cache: KVCache | None = None) -> Float[Tensor, "B T C"]:
         """Attend to the tokens up to each position; with a cache, `x` is only the new tokens."""
         B, T, C = x.shape
-        q, k, v = self.queries_keys_values(x, 0 if cache is None else cache.length)
-        mask = None
-        if cache is not None:
-            k, v = cache.append(self.layer, k, v)
-            if T > 1 and cache.length > 0:  # new token i attends to the cached tokens and to the new ones up to i
-                mask = torch.ones(T, k.shape[2], dtype=torch.bool, device=x.device).tril(cache.length)
-        dropout = self.dropout if self.training else 0.0
-        if dropout and cache is None and q.device.type == "cpu" and q.dtype == torch.float32:
-            k, v = self.repeat_heads(k), self.repeat_heads(v)
-            y = dropout_attention(q, k, v, dropout)  # the same result in half the time and memory
-        else:  # a single new token attends to everything before it; otherwise the mask hides what comes later
-            grouped = self.num_kv_heads != self.num_heads
-            causal = mask is None and T > 1
-            y = F.scaled_dot_product_attention(q, k, v, mask, dropout, is_causal=causal, enable_gqa=grouped)
+        if cache is None:
+            y = self._attend(*self.queries_keys_values(x), None)
+        else:
+            q, k, v = self.queries_keys_values(x, cache.positions(T))
+            y = self._attend(q, *cache.append(self.layer, k, v), cache.visible(T))
         side_by_side = y.transpose(1, 2).reshape(B, T, C)  # from (B, H, T, D)
         mixed: Tensor = self.projection(side_by_side)
         return mixed
+
+    def _attend(
+        self,
+        q: Float[Tensor, "B H T D"],
+        k: Float[Tensor, "B K all D"],
+        v: Float[Tensor, "B K all D"],
+        visible: Bool[Tensor, "T all"] | None,
+    ) -> Float[Tensor, "B H T D"]:
+        """softmax(Q K^T / sqrt(D)) V. Where nothing says what is `visible`: each token and those before it."""
+        if visible is not None and q.shape[2] == 1:  # of one query the fused kernel makes poor use
+            k, v = self.repeat_heads(k), self.repeat_heads(v)
+            scores = (q @ k.mT) / math.sqrt(q.shape[3])  # (B, H, 1, all)
+            return scores.masked_fill(~visible, -torch.inf).softmax(-1) @ v
+        dropout = self.dropout if self.training else 0.0
+        if dropout and visible is None and q.device.type == "cpu" and q.dtype == torch.float32:
+            return dropout_attention(q, self.repeat_heads(k), self.repeat_heads(v), dropout)  # half the time and memory
+        grouped = self.num_kv_heads != self.num_heads
+        causal = visible is None and q.shape[2] > 1  # a single new token attends to everything before it
+        return F.scaled_dot_product_attention(q, k, v, visible, dropout, is_causal=causal, enable_gqa=grouped)
 
     def repeat_heads(self, x: Float[Tensor, "B K T D"]) -> Float[Tensor, "B H T D"]:
         """Repeat the keys or values for each head of queries that shares them."""

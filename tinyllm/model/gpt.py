@@ -94,18 +94,19 @@ class GPT(nn.Module):
 
     def hidden(self, token_ids: Int[Tensor, "B T"], cache: KVCache | None = None) -> Float[Tensor, "B T C"]:
         """The residual stream after the last block, normalised. Raises ValueError beyond context_length tokens."""
-        past = 0 if cache is None else cache.length
         T = token_ids.shape[1]
+        past = 0 if cache is None else cache.length
         if past + T > self.config.context_length:
             raise ValueError(f"{past + T} tokens do not fit the model's context_length of {self.config.context_length}")
         x: Tensor = self.token_embedding(token_ids)  # (B, T, C)
-        if self.config.positions == "learned":  # rotary positions act on each layer's queries and keys instead
-            x = x + self.position_embedding(torch.arange(past, past + T, device=token_ids.device))
+        if self.config.positions == "learned":  # rotary positions enter with each layer's queries and keys
+            positions = torch.arange(T, device=token_ids.device) if cache is None else cache.positions(T)
+            x = x + self.position_embedding(positions)
         x = self.dropout(x)
         for block in self.blocks:
             x = block(x, cache)
         if cache is not None:
-            cache.length += T
+            cache.advance(T)
         x = self.final_norm(x)
         return x
 

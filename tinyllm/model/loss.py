@@ -13,8 +13,14 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
-CHUNK = 512  # rows whose logits are in memory at once
+LOGIT_BYTES = {"cuda": 1 << 30, "cpu": 1 << 27}  # float32 logits of a chunk; a CPU's cache gains nothing from more
 THRESHOLD = 1 << 24  # logits; with fewer, a single matrix is simpler and as fast
+
+
+def chunk_rows(vocab_size: int, device: str) -> int:
+    """The number of tokens whose logits are in memory at once: a power of two."""
+    affordable = LOGIT_BYTES.get(device, LOGIT_BYTES["cpu"]) // (4 * vocab_size)
+    return 1 << max(0, affordable.bit_length() - 1)
 
 
 def softcap(logits: Float[Tensor, "*shape"], bound: float | None) -> Float[Tensor, "*shape"]:
@@ -49,8 +55,9 @@ def token_losses(
     logit_softcap: float | None = None,
 ) -> Float[Tensor, " N"]:
     """-log p of each target, in nats, without gradients."""
+    rows = chunk_rows(len(weight), hidden.device.type)
     losses = []
-    for h, t in zip(torch.split(hidden, CHUNK), torch.split(targets, CHUNK), strict=True):
+    for h, t in zip(torch.split(hidden, rows), torch.split(targets, rows), strict=True):
         logits = softcap(F.linear(h, weight).float(), logit_softcap)
         losses.append(F.cross_entropy(logits, t, reduction="none"))
     return torch.cat(losses)
@@ -66,28 +73,22 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
     def forward(ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor, logit_softcap: float | None) -> Tensor:
         device = hidden.device.type
         dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else hidden.dtype
-        hidden_cast, weight_cast = hidden.to(dtype), weight.to(dtype)
+        hidden_cast, weight_cast = hidden.to(dtype), _padded(weight.to(dtype))
+        rows = chunk_rows(len(weight), device)
         loss = torch.zeros((), device=hidden.device)
-        grad_hidden = torch.empty_like(hidden)
-        grad_weight = torch.zeros_like(weight)
+        grads_hidden, grad_weight = [], torch.zeros_like(weight_cast, dtype=weight.dtype)
         with torch.autocast(device, enabled=False):
-            for start in range(0, len(hidden), CHUNK):
-                rows = slice(start, start + CHUNK)
-                target = targets[rows, None]
-                logits = softcap((hidden_cast[rows] @ weight_cast.T).float(), logit_softcap)  # (rows, V)
-                log_p = F.log_softmax(logits, dim=-1)
-                loss -= log_p.gather(1, target).sum()
-                grad = log_p.exp_().scatter_add_(1, target, torch.full_like(target, -1, dtype=log_p.dtype))
-                if logit_softcap is not None:
-                    grad *= 1 - (logits / logit_softcap).square_()
-                grad = grad.to(dtype)
-                grad_hidden[rows] = grad @ weight_cast
+            for h, t in zip(hidden_cast.split(rows), targets.split(rows), strict=True):
+                logits = h @ weight_cast.T
+                chunk_loss, grad = _loss_and_gradient(logits, t, len(weight), logit_softcap, fused=logits.is_cuda)
+                loss += chunk_loss
+                grads_hidden.append((grad @ weight_cast).to(hidden.dtype))
                 if dtype == grad_weight.dtype:
-                    grad_weight.addmm_(grad.T, hidden_cast[rows])  # a tenth faster than a product, then a sum
+                    grad_weight.addmm_(grad.T, h)  # a tenth faster than a product, then a sum
                 else:
-                    grad_weight += grad.T @ hidden_cast[rows]
+                    grad_weight += grad.T @ h
         # backward divides by the row count, not this pass: in float16 the small quotients would vanish.
-        ctx.save_for_backward(grad_hidden, grad_weight)
+        ctx.save_for_backward(torch.cat(grads_hidden), grad_weight[: len(weight)])
         ctx.rows = len(hidden)
         return loss / len(hidden)
 
@@ -96,3 +97,33 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
         grad_hidden, grad_weight = ctx.saved_tensors
         scale = grad_loss / ctx.rows
         return grad_hidden * scale, grad_weight * scale, None, None
+
+
+def _padded(weight: Float[Tensor, "V C"]) -> Float[Tensor, "P C"]:
+    """With rows of zeros up to a multiple of 64, in half precision: tensor cores are slow on odd vocabularies."""
+    missing = -len(weight) % 64
+    return weight if weight.dtype == torch.float32 or not missing else F.pad(weight, (0, 0, 0, missing))
+
+
+def _loss_and_gradient(
+    logits: Float[Tensor, "N P"], targets: Int[Tensor, " N"], vocab_size: int, logit_softcap: float | None, fused: bool
+) -> tuple[Float[Tensor, ""], Float[Tensor, "N P"]]:
+    """The summed loss of some rows and its gradient with respect to the logits, in the logits' type.
+
+    `fused`: no step is in place, so torch.compile keeps everything between the two products in registers, and only
+    half-precision logits and their gradient are written to memory. Otherwise one matrix is reused, which is faster on a
+    CPU.
+    """
+    columns = torch.arange(logits.shape[1], device=logits.device)
+    capped = softcap(logits.float(), logit_softcap)
+    padded = logits.shape[1] > vocab_size
+    log_p = F.log_softmax(capped.masked_fill(columns >= vocab_size, -torch.inf) if padded else capped, dim=-1)
+    loss = -log_p.gather(1, targets[:, None]).sum()
+    if fused:
+        grad = log_p.exp() - (columns == targets[:, None]).float()
+    else:
+        ones = torch.ones_like(targets[:, None], dtype=log_p.dtype)
+        grad = log_p.exp_().scatter_add_(1, targets[:, None], -ones)
+    if logit_softcap is not None:
+        grad = grad * (1 - (capped / logit_softcap).square())
+    return loss, grad.to(logits.dtype)
