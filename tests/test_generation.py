@@ -203,11 +203,11 @@ def test_frequencies_of_draws_agree_with_the_softmax(options):
     if config.top_k:
         order = order[: config.top_k]
     if config.top_p:
-        total, kept, held = sum(weights.values()), [], 0.0
+        total, kept, sum_kept = sum(weights.values()), [], 0.0
         for token in order:
             kept.append(token)
-            held += weights[token] / total
-            if held >= config.top_p:
+            sum_kept += weights[token] / total
+            if sum_kept >= config.top_p:
                 break
         order = kept
     total = sum(weights[token] for token in order)
@@ -264,7 +264,7 @@ def test_the_same_seed_draws_the_same_and_another_another(model):
     ids = torch.zeros(3, 2, dtype=torch.long)
     config = GenerationConfig(maximum_length=20, seed=7)
     first = rows(model, ids, config)
-    torch.rand(3)  # the global generator has no say
+    torch.rand(3)  # the global generator does not matter
     assert rows(model, ids, config) == first
     assert rows(model, ids, dataclasses.replace(config, seed=8)) != first
     assert len({tuple(row) for row in first}) == 3, "rows of a batch are drawn apart"
@@ -407,7 +407,7 @@ def test_a_stream_is_the_text_piece_by_piece(characters, bytes_only, gpt2_tokeni
         assert all(pieces)
 
 
-def test_a_stream_never_holds_half_a_character(bytes_only):
+def test_a_stream_never_yields_half_a_character(bytes_only):
     """The model writes the bytes of this text one by one; 'ß' has two, '語' three, '🙂' four."""
     text = "aß語🙂!"
     model = favour(make_model(bytes_only.vocab_size), bytes_only.encode(text))
@@ -422,7 +422,7 @@ def test_a_character_that_never_ends_is_shown_as_replaced(bytes_only):
 
 
 def test_a_stream_comes_as_it_is_drawn(characters):
-    """The first piece is there after one step: nobody waits for the whole text."""
+    """The first piece comes after one step, not after the whole text."""
     model = make_model(characters.vocab_size)
     calls = []
     model.register_forward_hook(lambda *_: calls.append(1))
@@ -440,7 +440,7 @@ def test_each_token_costs_one_step_of_one_token(model):
     assert lengths == [5] + [1] * 11
     lengths.clear()
     rows(model, torch.zeros(1, 16, dtype=torch.long), greedy(maximum_length=12))
-    assert lengths == [16, 8] + [1] * 8 + [8, 1]  # full at once: half is kept, and eight tokens fit beside it
+    assert lengths == [16, 8] + [1] * 8 + [8, 1]  # full at once: half is kept, which leaves room for eight tokens
 
 
 @pytest.mark.parametrize("function", [generate_text, generate_texts, stream_text])

@@ -86,7 +86,7 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
                     grad_weight.addmm_(grad.T, hidden_cast[rows])  # a tenth faster than a product, then a sum
                 else:
                     grad_weight += grad.T @ hidden_cast[rows]
-        # backward divides by the row count, not this pass: in float16 the small quotients would vanish.
+        # Only backward divides by the row count: in float16 the small quotients would vanish here.
         ctx.save_for_backward(grad_hidden, grad_weight)
         ctx.rows = len(hidden)
         return loss / len(hidden)
