@@ -11,7 +11,7 @@ def random_ids(config: ModelConfig, batch: int, length: int, seed: int = 0) -> T
 
 
 def perturbed(config: ModelConfig) -> GPT:
-    """Weights far larger than at the start of training, so that attention is not flat and a mistake shows."""
+    """A model with weights far larger than at initialisation, so that attention is not flat and a mistake shows."""
     torch.manual_seed(0)
     model = GPT(config).eval()
     with torch.no_grad():

@@ -69,7 +69,7 @@ def test_qk_norm_gives_the_logits_of_transformers_qwen3():
         "token_embedding.weight": theirs.model.embed_tokens.weight,
         "final_norm.weight": theirs.model.norm.weight,
     }
-    for number, layer in enumerate(theirs.model.layers):
+    for index, layer in enumerate(theirs.model.layers):
         attention, mlp = layer.self_attn, layer.mlp
         ours = {
             "attention_norm": layer.input_layernorm.weight,
@@ -84,7 +84,7 @@ def test_qk_norm_gives_the_logits_of_transformers_qwen3():
             "feedforward.expand": mlp.up_proj.weight,
             "feedforward.projection": mlp.down_proj.weight,
         }
-        weights |= {f"blocks.{number}.{name}.weight": weight for name, weight in ours.items()}
+        weights |= {f"blocks.{index}.{name}.weight": weight for name, weight in ours.items()}
     model.load_state_dict(weights)
     ids = random_ids(config, 3, 24)
     torch.testing.assert_close(model(ids), theirs(ids).logits, rtol=1e-5, atol=1e-5)

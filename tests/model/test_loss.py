@@ -225,7 +225,7 @@ class Largest(TorchDispatchMode):
 @pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("backward", [True, False])
 @pytest.mark.parametrize("function", [cross_entropy, ours_capped])
-def test_no_tensor_holds_the_logits_of_all_rows(chunked, precision, backward, function):
+def test_no_tensor_has_the_logits_of_all_rows(chunked, precision, backward, function):
     inputs = make_inputs(rows=40 * CHUNK)
     autocast = torch.autocast("cpu", precision, enabled=precision != torch.float32)
     with autocast, Largest() as ours, torch.set_grad_enabled(backward):
@@ -244,8 +244,8 @@ def test_without_gradients_no_work_is_done_for_them(chunked):
     assert watch.products == -(-ROWS // CHUNK)  # the logits, a chunk at a time, and nothing else
 
 
-def test_the_threshold_decides_by_the_number_of_logits(monkeypatch):
-    """Just below it one matrix is held, from it on chunks are."""
+def test_the_threshold_is_a_count_of_logits(monkeypatch):
+    """Just below it the loss uses one matrix; from there on, chunks."""
     monkeypatch.setattr(loss, "chunk_rows", lambda *_: CHUNK)
     for threshold, largest in ((ROWS * VOCABULARY + 1, ROWS * VOCABULARY), (ROWS * VOCABULARY, VOCABULARY * WIDTH)):
         monkeypatch.setattr(loss, "THRESHOLD", threshold)

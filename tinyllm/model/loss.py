@@ -87,7 +87,7 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
                     grad_weight.addmm_(grad.T, h)  # a tenth faster than a product, then a sum
                 else:
                     grad_weight += grad.T @ h
-        # backward divides by the row count, not this pass: in float16 the small quotients would vanish.
+        # Only backward divides by the row count: in float16 the small quotients would vanish here.
         ctx.save_for_backward(torch.cat(grads_hidden), grad_weight[: len(weight)])
         ctx.rows = len(hidden)
         return loss / len(hidden)
