@@ -14,9 +14,9 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from tinyllm.config import GenerationConfig
+from tinyllm.model.decoding import make_decoder
 from tinyllm.model.evaluation_mode import evaluation_mode
 from tinyllm.model.gpt import GPT
-from tinyllm.model.kv_cache import KVCache
 from tinyllm.text.tokenizer import Tokenizer
 
 
@@ -66,26 +66,27 @@ def generate(model: GPT, token_ids: Int[Tensor, "B T"], config: GenerationConfig
     """
     if token_ids.dim() != 2 or token_ids.shape[1] == 0:
         raise ValueError(f"token_ids must have shape (B, T) with T at least 1, not {tuple(token_ids.shape)}")
-    context_length, device = model.config.context_length, model.device
+    device = model.device
     generator = None if config.seed is None else torch.Generator(device).manual_seed(config.seed)
     with evaluation_mode(model):
-        window = token_ids.to(device)[:, -context_length:]
-        new = window
-        cache = KVCache(model.config, len(window), device, model.token_embedding.weight.dtype)
-        stopped = torch.zeros(len(window), dtype=torch.bool, device=device)
+        new = token_ids.to(device)[:, -model.config.context_length :]
+        text = [new]
+        decoder = make_decoder(model, len(new))
+        stopped = torch.zeros(len(new), dtype=torch.bool, device=device)
         stops = torch.tensor(config.stop_tokens or (), dtype=torch.long, device=device)
         for _ in range(config.maximum_length):
-            if cache.length + new.shape[1] > context_length:
-                new = window[:, -(context_length // 2 or 1) :]
-                cache.length = 0
-            logits = model(new, cache=cache)[:, -1]  # (B, V)
-            tokens = next_tokens(logits, config, generator)
+            if decoder.room < new.shape[1]:
+                decoder.forget()
+                new = torch.cat(text, dim=1)[:, -(model.config.context_length // 2 or 1) :]
+                text = [new]
+            tokens = next_tokens(decoder.read(new), config, generator)
             yield tokens
-            stopped |= torch.isin(tokens, stops)
-            if stopped.all():
-                return
+            if len(stops):  # asking whether all have stopped makes Python wait for a GPU
+                stopped |= torch.isin(tokens, stops)
+                if stopped.all():
+                    return
             new = tokens[:, None]
-            window = torch.cat([window, new], dim=1)[:, -context_length:]
+            text.append(new)
 
 
 def stream_text(

@@ -116,13 +116,13 @@ def test_grouped_queries_are_full_attention_with_keys_and_values_repeated(tiny_c
 
 @torch.no_grad()
 def test_queries_keys_and_values_have_their_own_heads_and_start_at_any_position(modern_config):
-    """Rotary positions count from `start`: the second half of a text, on its own, gives the same as within the text."""
+    """Rotary positions are as given: the second half of a text, on its own, gives the same as within the text."""
     layer = CausalSelfAttention(modern_config)
     x = torch.randn(2, 10, 32)
     whole = layer.queries_keys_values(x)
     assert [tuple(part.shape) for part in whole] == [(2, 4, 10, 8), (2, 2, 10, 8), (2, 2, 10, 8)]
     assert qkv_sizes(modern_config) == (32, 16, 16)
-    half = layer.queries_keys_values(x[:, 5:], start=5)
+    half = layer.queries_keys_values(x[:, 5:], torch.arange(5, 10))
     for one, other in zip(whole, half, strict=True):
         torch.testing.assert_close(one[:, :, 5:], other)
     assert not torch.allclose(whole[0][:, :, 5:], layer.queries_keys_values(x[:, 5:])[0])

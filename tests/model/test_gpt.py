@@ -237,7 +237,7 @@ def test_the_device_is_that_of_the_weights(tiny_config):
         lambda model: model(torch.zeros(1, 3, dtype=torch.long), torch.zeros(1, 4, dtype=torch.long)),
         lambda model: model.token_losses(torch.zeros(3, 24), torch.zeros(4, dtype=torch.long)),
         lambda model: model.blocks[0](torch.zeros(3, 24)),
-        lambda model: rotate(torch.zeros(2, 3, 4)),
+        lambda model: rotate(torch.zeros(2, 3, 4), torch.zeros(2, 3, 2)),
         lambda model: linear(torch.zeros(2, 5), torch.zeros(7, 4)),
         lambda model: cross_entropy(torch.zeros(3, 5), torch.zeros(9, 5), torch.zeros(3, 1, dtype=torch.long)),
         lambda model: filter_logits(torch.zeros(9), None),
