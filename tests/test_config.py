@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinyllm import PRESETS, DataConfig, GenerationConfig, ModelConfig, RunConfig, TrainingConfig
+from tinyllm import DataConfig, GenerationConfig, ModelConfig, RunConfig, TrainingConfig
 
 COUNTS = {
     ModelConfig: ["vocab_size", "context_length", "embedding_dim", "num_layers", "num_heads", "feedforward_dim"],
@@ -157,7 +157,6 @@ def test_defaults_are_the_reference_run():
     assert (training.max_learning_rate, training.min_learning_rate) == (6e-4, 6e-5)
     assert (training.betas, training.weight_decay, training.max_gradient_norm) == ((0.9, 0.95), 0.1, 1.0)
     assert (training.checkpoint_interval, RunConfig().run_folder) == (5000, "models/tiny")
-    assert PRESETS["wikitext103"] == RunConfig()
 
 
 def test_replace_finds_each_field_by_its_name():
@@ -232,11 +231,6 @@ def test_a_run_round_trips_through_json(run):
     again = RunConfig.from_dict(json.loads(json.dumps(run.to_dict())))
     assert again == run
     assert type(again.training.betas) is tuple
-
-
-@pytest.mark.parametrize("name", PRESETS)
-def test_presets_round_trip_through_json(name):
-    assert RunConfig.from_dict(json.loads(json.dumps(PRESETS[name].to_dict()))) == PRESETS[name]
 
 
 @pytest.mark.parametrize("part", ["model", "dataset", "training", "run_folder"])

@@ -1,4 +1,4 @@
-"""A run loaded from its folder, and what one does with it."""
+"""`train` and `load_run`, and what can be done with the run that they return."""
 
 import json
 import math
@@ -82,13 +82,13 @@ def test_load_run_of_nothing(tmp_path):
         load_run(tmp_path)
 
 
-def test_load_run_passes_over_a_damaged_best(text_run, capsys):
+def test_load_run_passes_over_a_damaged_best(text_run, caplog):
     path = text_run.folder / "step-000004" / "model.safetensors"
     whole = path.read_bytes()
     path.write_bytes(whole[:-10])
     try:
         assert load_run(text_run.folder).iteration == 8  # 3.6, before 3.7: the two newest are kept
-        assert "model.safetensors" in capsys.readouterr().out
+        assert "model.safetensors" in caplog.text
     finally:
         path.write_bytes(whole)
 
@@ -121,11 +121,11 @@ def test_stream_gives_the_same_text_in_pieces(text_run):
 
 
 def test_evaluate_tinywiki_beside_its_floor(wiki_run):
-    for split, number in (("validation", 5), ("test", 7)):
+    for split, count in (("validation", 5), ("test", 7)):
         result = wiki_run.evaluate(split)
         articles = tinywiki.articles(split)
         assert isinstance(result, FloorEvaluation)
-        assert len(articles) == number
+        assert len(articles) == count
         assert result.tokens == sum(len(wiki_run.tokenizer.encode(article.text)) + 1 for article in articles)
         assert result.floor_nats == pytest.approx(sum(article.nats for article in articles))
         assert result.nats_per_token > result.floor
@@ -197,8 +197,8 @@ def test_evaluate_refuses_a_text_that_has_changed(tmp_path):
 
 
 def test_plot_writes_a_picture(text_run, wiki_run, tmp_path):
-    for number, run in enumerate((text_run, wiki_run)):
-        path = tmp_path / f"{number}.png"
+    for index, run in enumerate((text_run, wiki_run)):
+        path = tmp_path / f"{index}.png"
         figure = run.plot(path)
         assert path.read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
         labels = [line.get_label() for line in figure.axes[0].get_lines()]

@@ -1,4 +1,3 @@
-"""Small runs and checkpoints, ready-made."""
+"""A run folder with checkpoints, ready-made."""
 
 from saved_checkpoints import saved, tokenizer  # noqa: F401
-from small_runs import text, uninterrupted  # noqa: F401

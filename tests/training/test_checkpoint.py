@@ -97,7 +97,7 @@ def replace_by_another_runs(path: Path, other: Path) -> None:
 
 @pytest.mark.parametrize("damage", [truncate, flip_a_bit, empty, delete, replace_by_another_runs])
 @pytest.mark.parametrize("name", FILES)
-def test_damage_is_named_refused_and_passed_over(saved, name, damage, tmp_path, tokenizer, capsys):
+def test_damage_is_named_refused_and_passed_over(saved, name, damage, tmp_path, tokenizer, caplog):
     other_config = dataclasses.replace(saved.config, run_folder=str(tmp_path / "other"))
     other_tokenizer = SubWordTokenizer.train("something else", 257)
     other = save_checkpoint(3, 1.0, other_config, GPT(saved.config.model), other_tokenizer, {"optimizer": {}})
@@ -110,9 +110,8 @@ def test_damage_is_named_refused_and_passed_over(saved, name, damage, tmp_path, 
     assert str(folder) in message
     assert f"{name} is {'missing' if damage is delete else 'torn or altered'}" in message
     assert find_checkpoint(saved.folder).iteration == 2
-    printed = capsys.readouterr().out.strip().splitlines()
-    assert len(printed) == 1
-    assert name in printed[0]
+    assert len(caplog.messages) == 1
+    assert name in caplog.messages[0]
     with pytest.raises(ValueError, match=name.replace(".", r"\.")):
         load_model(folder)
     assert equal(  # the run folder still gives a model
@@ -187,7 +186,7 @@ def test_without_any_measured_loss_the_latest_is_the_best(saved):
     assert find_checkpoint(saved.folder, "best").iteration == 2
 
 
-def test_iterations_past_six_digits_are_ordered_by_number(saved):
+def test_iterations_past_six_digits_are_ordered_as_numbers(saved):
     shutil.rmtree(saved.folder)
     saved(999_999, 1.0)
     saved(1_000_000, 2.0)
@@ -236,10 +235,10 @@ def test_everything_is_on_the_disk_before_the_name_is_given(saved, monkeypatch):
     monkeypatch.setattr(files, "flush", lambda path: (events.append(path.name), flush(path)))
     monkeypatch.setattr(Path, "rename", lambda self, target: (events.append("rename"), rename(self, target))[1])
     saved(4, 9.0)
-    place = events.index("rename")
-    assert {*FILES, "checksums.json"} < set(events[:place])
-    assert events[place - 1].startswith(".step-000004-")  # the folder's own entries
-    assert events[place + 1] == "run"  # the new name, before an old checkpoint goes
+    renamed = events.index("rename")
+    assert {*FILES, "checksums.json"} < set(events[:renamed])
+    assert events[renamed - 1].startswith(".step-000004-")  # the folder's own entries
+    assert events[renamed + 1] == "run"  # the new name, before an old checkpoint goes
 
 
 # --- load_model ---
@@ -381,7 +380,7 @@ def test_a_state_saved_on_a_gpu_loads_on_the_cpu(saved, tmp_path, monkeypatch):
 
 
 def test_a_model_loads_without_any_pickle(saved):
-    """Sampling from somebody else's checkpoint must not even look at its pickle."""
+    """Sampling from somebody else's checkpoint must not even open its pickle."""
     script = (
         "import sys, torch, pickle, tinyllm\n"
         "torch.load = pickle.loads = pickle.load = lambda *a, **k: sys.exit('a pickle was opened')\n"

@@ -8,6 +8,7 @@ import pytest
 from small_runs import assert_same_end, in_another_process, quietly, small_run
 
 from tinyllm.training.checkpoint import find_checkpoint
+from tinyllm.training.interruption import stop_on_signals
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -18,7 +19,7 @@ def test_a_signal_saves_says_how_to_go_on_and_the_rest_is_bit_exact(text, tmp_pa
         out, err = process.communicate(timeout=60)
     assert process.returncode == 0, err
     assert "Traceback" not in err
-    assert "the same call goes on" in out
+    assert "the same call resumes" in out
     assert f"iterations {find_checkpoint(tmp_path).iteration}\n" in out
     assert 3 <= find_checkpoint(tmp_path).iteration < 10
     quietly(config)
@@ -55,3 +56,20 @@ def test_training_from_another_thread(text, tmp_path, uninterrupted):
     thread.join()
     assert results[0].finished
     assert_same_end(tmp_path, uninterrupted)
+
+
+@pytest.mark.parametrize("received", [signal.SIGINT, signal.SIGTERM])
+def test_the_first_signal_sets_the_event_and_the_second_is_as_usual(received):
+    stop, usual = threading.Event(), signal.getsignal(received)
+    with stop_on_signals(stop):
+        assert not stop.is_set()
+        os.kill(os.getpid(), received)
+        assert stop.is_set()
+        assert signal.getsignal(received) is usual
+
+
+def test_handlers_are_given_back_after_an_error_too():
+    before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+    with pytest.raises(RuntimeError), stop_on_signals(threading.Event()):
+        raise RuntimeError
+    assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before

@@ -1,5 +1,6 @@
 """The held-out loss: of the same text each time, and beside the floor where that is known."""
 
+import dataclasses
 import math
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 import torch
 from small_runs import quietly, small_run
 
-from tinyllm import RunConfig, load_run
+from tinyllm import GPT, RunConfig, load_run
 from tinyllm.text import tinywiki
 from tinyllm.text.prepared import prepare
 from tinyllm.training import monitoring
@@ -60,3 +61,28 @@ def _training_texts(config: RunConfig) -> set[str]:
     split = data.splits["train"]
     ends = [*split.starts[1:], len(split.tokens)]
     return {data.tokenizer.decode(split.tokens[a + 1 : b].tolist()) for a, b in zip(split.starts, ends, strict=True)}
+
+
+@pytest.mark.parametrize("rows", [1, 3, 5, 8])
+def test_the_mean_loss_is_the_same_however_many_blocks_are_scored_at_a_time(tiny_config, rows):
+    torch.manual_seed(0)
+    model = GPT(dataclasses.replace(tiny_config, dropout=0.5)).train()
+    ids = np.random.default_rng(0).integers(97, size=(5, 17))
+    found = monitoring.mean_loss(model, ids[:, :-1], ids[:, 1:], torch.float32, rows)
+    assert model.training  # as it was
+    model.eval()
+    logits = model(torch.tensor(ids[:, :-1]))
+    expected = torch.nn.functional.cross_entropy(logits.flatten(0, 1), torch.tensor(ids[:, 1:]).flatten())
+    assert found == pytest.approx(expected.item(), abs=1e-6)
+
+
+def test_a_held_out_text_shorter_than_the_context_is_scored_whole(tmp_path):
+    own = tmp_path / "own.txt"
+    own.write_text("a cat and a dog\n\n" * 30)
+    config = small_run(own, tmp_path / "run", context_length=256)
+    data = prepare(config.dataset, 300, progress=False)
+    tokens = data.splits["held_out"].tokens
+    assert len(tokens) <= 256
+    monitor = monitoring.make_monitor(config, data, torch.float32)
+    assert monitor.ids.tolist() == [tokens[:-1].tolist()]
+    assert monitor.targets.tolist() == [tokens[1:].tolist()]
