@@ -1,6 +1,8 @@
 """GPT-2's two files: fetched once, checked, kept whole, and one clear line where they cannot be had."""
 
+import errno
 import http.server
+import os
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -112,3 +114,28 @@ def test_a_bad_answer_is_refused_and_not_kept(trouble, empty_cache, mirror, gpt2
     assert all(content in [file.read_bytes() for file in gpt2_files.values()] for content in kept)
     mirror.update(status=200, spoil="")
     assert SubWordTokenizer("gpt2").vocab_size == 50_257
+
+
+def test_a_cache_that_cannot_be_written_is_named_with_the_way_out(empty_cache, mirror):
+    empty_cache.touch()  # a file where the folder should be
+    with pytest.raises(OSError, match=r"tiktoken cannot be written \(.*set TINYLLM_HOME"):
+        SubWordTokenizer("gpt2")
+
+
+def test_a_disk_that_fills_up_leaves_nothing_half_written(empty_cache, mirror, monkeypatch):
+    def fail(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", fail)
+        with pytest.raises(OSError, match=r"No space left.*set TINYLLM_HOME"):
+            SubWordTokenizer("gpt2")
+    assert list(empty_cache.iterdir()) == []
+    assert SubWordTokenizer("gpt2").vocab_size == 50_257
+
+
+def test_the_tokens_come_in_the_order_of_their_ids(gpt2_files):
+    tokens = gpt2_vocabulary.gpt2_tokens()
+    assert len(tokens) == gpt2_vocabulary.GPT2_VOCAB_SIZE - 1  # all but <|endoftext|>
+    encoding = tiktoken.get_encoding("gpt2")
+    assert all(encoding.encode_single_token(tokens[rank]) == rank for rank in (0, 255, 256, 15_496, 50_255))

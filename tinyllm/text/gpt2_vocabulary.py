@@ -1,5 +1,6 @@
 """GPT-2's vocabulary: the 50,257 tokens that OpenAI published, and their ids."""
 
+import contextlib
 import hashlib
 import os
 import uuid
@@ -67,5 +68,6 @@ def _store(target: Path, content: bytes) -> None:
         unfinished.write_bytes(content)
         unfinished.replace(target)
     except OSError as error:
-        unfinished.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            unfinished.unlink()
         raise not_writable(target.parent, error) from None
