@@ -29,9 +29,9 @@ class NGrams:
 
     @staticmethod
     def windows(sequences: list[np.ndarray]) -> np.ndarray:
-        """Each token but the separator in front, behind the tokens before it: (tokens, LOOKS_BACK + 1).
+        """Each token but the first separator, after the tokens before it: (tokens, LOOKS_BACK + 1).
 
-        Every article starts afresh, behind separators.
+        Every article starts afresh, after separators.
         """
         padded = [np.concatenate([ids[:1]] * (LOOKS_BACK - 1) + [ids]) for ids in sequences]
         return np.concatenate([np.lib.stride_tricks.sliding_window_view(ids, LOOKS_BACK + 1) for ids in padded])
@@ -59,5 +59,5 @@ class NGrams:
 
     @staticmethod
     def look_up(codes: np.ndarray, keys: np.ndarray, values: np.ndarray) -> np.ndarray:
-        places = np.minimum(np.searchsorted(keys, codes), len(keys) - 1)
-        return np.where(keys[places] == codes, values[places], 0)
+        indices = np.minimum(np.searchsorted(keys, codes), len(keys) - 1)
+        return np.where(keys[indices] == codes, values[indices], 0)

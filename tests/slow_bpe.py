@@ -33,12 +33,12 @@ def replaced(word: list[bytes], pair: tuple[bytes, bytes]) -> list[bytes]:
     return result
 
 
-def slow_merges(words: list[bytes], number: int) -> tuple[list[tuple[bytes, bytes]], int]:
+def slow_merges(words: list[bytes], count: int) -> tuple[list[tuple[bytes, bytes]], int]:
     """The merges by the definition, and how many of them come before the first that a tie decides."""
     parts = [([bytes([byte]) for byte in word], times) for word, times in Counter(words).items()]
     merges: list[tuple[bytes, bytes]] = []
-    before_a_tie = number
-    while len(merges) < number:
+    before_a_tie = count
+    while len(merges) < count:
         counts: Counter[tuple[bytes, bytes]] = Counter()
         for part, times in parts:
             for pair in pairwise(part):

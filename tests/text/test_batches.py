@@ -93,7 +93,7 @@ def test_each_epoch_has_an_order_and_an_offset_of_its_own():
 @given(st.integers(1, 9), st.lists(st.integers(1, 25), min_size=1, max_size=12), st.integers(0, 5))
 @settings(deadline=None)
 def test_blocks_at_documents_read_every_document_once_an_epoch(context_length, lengths, seed):
-    split = split_of([*lengths, context_length + 1])  # room behind the last document
+    split = split_of([*lengths, context_length + 1])  # room after the last document
     blocks = Blocks(split, context_length, seed, begin="document")
     wanted = [
         start + step

@@ -15,8 +15,8 @@ from tinyllm.text import bpe
 from tinyllm.text.bpe import count_words, learn_merges
 
 
-def our_merges(text: str, number: int) -> list[tuple[bytes, bytes]]:
-    return learn_merges(count_words(text), number)
+def our_merges(text: str, count: int) -> list[tuple[bytes, bytes]]:
+    return learn_merges(count_words(text), count)
 
 
 @pytest.mark.parametrize(

@@ -15,16 +15,16 @@ LARGE = 10_000  # characters of a document without titles
 
 
 def slow_titles(lines: list[str]) -> list[int]:
-    """The places of the titles, told by hand: one equals sign each side, and a blank line before and after."""
+    """The indices of the titles, found by hand: one equals sign each side, and a blank line before and after."""
     blank = [line.strip(" \n") == "" and len(line) <= 2 for line in lines]
-    places = []
-    for place, line in enumerate(lines):
-        alone = (place == 0 or blank[place - 1]) and (place + 1 == len(lines) or blank[place + 1])
+    indices = []
+    for index, line in enumerate(lines):
+        alone = (index == 0 or blank[index - 1]) and (index + 1 == len(lines) or blank[index + 1])
         framed = line.startswith(" = ") and line.endswith(" = \n") and len(line) >= len(" =  = \n")
         section = line.startswith(" = = ") or line.endswith(" = = \n")
         if alone and framed and not section:
-            places.append(place)
-    return places
+            indices.append(index)
+    return indices
 
 
 @pytest.fixture
@@ -74,10 +74,10 @@ def test_documents_begin_at_titles_and_joined_are_the_text(lines):
         return
     assert "".join(documents) == text
     starts = [0]
-    for place in slow_titles(lines):
-        before = "".join(lines[:place])
+    for index in slow_titles(lines):
+        before = "".join(lines[:index])
         if before.strip():
-            starts.append(len("".join("\n" if line == " \n" else line for line in lines[:place])))
+            starts.append(len("".join("\n" if line == " \n" else line for line in lines[:index])))
     lengths = [0]
     for document in documents[:-1]:
         lengths.append(lengths[-1] + len(document))

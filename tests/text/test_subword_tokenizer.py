@@ -135,7 +135,7 @@ def test_tokens_are_the_bytes_then_the_merges_then_the_special_tokens():
 def test_special_tokens_never_take_part_in_a_merge():
     text = f"{END}ab{END}ab<|user|>ab{END}" * 50
     tokenizer = SubWordTokenizer.train(text, 400, [END, "<|user|>"])
-    assert tokenizer.tokens[256:] == [b"ab"], "only what stands between the special tokens is learned from"
+    assert tokenizer.tokens[256:] == [b"ab"], "only what is between the special tokens is learned from"
     assert tokenizer.vocab_size == 259
     assert tokenizer.encode("ab" + END, [END]) == [256, 257]
     ordinary = tokenizer.encode(END)

@@ -63,21 +63,21 @@ def test_a_wrong_fact_reads_but_does_not_parse(full, some):
     altered = Counter()
     for article in some[full][:25]:
         fields = [name for name, _ in read(article.text, full)]
-        places = [place for place, span in enumerate(article.spans) if span.label != "grammar"]
-        assert len(fields) == len(places)
-        for name, place in zip(fields, places, strict=True):
-            span = article.spans[place]
+        indices = [index for index, span in enumerate(article.spans) if span.label != "grammar"]
+        assert len(fields) == len(indices)
+        for name, index in zip(fields, indices, strict=True):
+            span = article.spans[index]
             if span.label == "choice":
                 continue
             possible = set(WORLD[name][1].values()) if name in WORLD else set(weights_of(name))
             possible = {"1900", "2024"} if name in ("death", "first_year") else possible
             other = min(possible - {span.text})
             texts = [s.text for s in article.spans]
-            texts[place] = other
+            texts[index] = other
             text = "".join(texts)
             assert read(text, full) == [
-                (field, other if spot == place else words)
-                for spot, (field, words) in zip(places, read(article.text, full), strict=True)
+                (field, other if other_index == index else words)
+                for other_index, (field, words) in zip(indices, read(article.text, full), strict=True)
             ]
             with pytest.raises(ValueError, match="expected"):
                 parse(text, full)
@@ -182,7 +182,7 @@ def test_a_world_fact_that_comes_again_is_recalled(monkeypatch):
 
 
 def test_choices_are_whole_words(some):
-    """White space stands on one side or the other of every border between two spans."""
+    """There is white space on one side or the other of every border between two spans."""
     for full in (False, True):
         for article in some[full][:1000]:
             for left, right in itertools.pairwise(article.spans):
@@ -197,7 +197,7 @@ def test_no_token_straddles_two_spans(vocabulary, some, gpt2_tokenizer):
         tokenizer = SubWordTokenizer.train([a.text for full in (False, True) for a in some[full][:1000]], vocabulary)
     for full in (False, True):
         for article in some[full][1000:1150]:
-            owners = [place for place, span in enumerate(article.spans) for _ in span.text.encode()]
+            owners = [index for index, span in enumerate(article.spans) for _ in span.text.encode()]
             start = 0
             for token in tokenizer.encode(article.text):
                 content = tokenizer.decode_bytes([token])
@@ -211,9 +211,9 @@ def test_no_text_stands_in_two_splits():
     texts = {split: {article.text for article in tinywiki.articles(split)} for split in tinywiki.SPLITS}
     for one, other in itertools.combinations(texts, 2):
         assert not texts[one] & texts[other]
-    for split, number in tinywiki.SPLITS.items():
-        assert len(tinywiki.articles(split)) == number
-        assert len(texts[split]) > 0.999 * number
+    for split, count in tinywiki.SPLITS.items():
+        assert len(tinywiki.articles(split)) == count
+        assert len(texts[split]) > 0.999 * count
 
 
 def test_full_held_out_articles_are_not_in_training():

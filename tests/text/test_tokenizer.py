@@ -95,12 +95,12 @@ def test_encode_batch_equals_encode(each, gpt2_tokenizer):
 
 
 @PROPERTY
-@given(places=st.lists(st.floats(0, 1, exclude_max=True), max_size=30), first=st.floats(0, 1, exclude_max=True))
-def test_decode_stream_gives_what_decode_gives(places, first):
+@given(fractions=st.lists(st.floats(0, 1, exclude_max=True), max_size=30), first=st.floats(0, 1, exclude_max=True))
+def test_decode_stream_gives_what_decode_gives(fractions, first):
     """For any ids at all, also where their bytes are not UTF-8. The id before may decide on a space."""
     for make in KINDS.values():
         tokenizer = make()
-        ids = [int(place * tokenizer.vocab_size) for place in places]
+        ids = [int(fraction * tokenizer.vocab_size) for fraction in fractions]
         before = int(first * tokenizer.vocab_size)
         streamed = "".join(tokenizer.decode_stream(iter(ids), before))
         if isinstance(tokenizer, SubWordTokenizer):

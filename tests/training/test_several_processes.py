@@ -74,7 +74,7 @@ def finish(process: subprocess.Popen) -> tuple[str, str]:
 
 
 def notes(folder: Path, rank: int) -> dict | str:
-    """What one process left behind: how it ended, or its error."""
+    """What one process wrote at its end: how it ended, or its error."""
     return json.loads((folder / f"rank-{rank}.json").read_text())
 
 
