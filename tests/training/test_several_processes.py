@@ -21,7 +21,8 @@ from tinyllm import RunConfig, load_run, train
 SCRIPT = """
 import json, os, sys, time
 import torch
-from tinyllm import RunConfig, train, training
+from tinyllm import RunConfig, train
+from tinyllm.training import loop as training
 rank = int(os.environ["RANK"])
 notes = os.path.join(sys.argv[2], f"rank-{rank}.json")
 called = []
