@@ -138,9 +138,9 @@ class TrainingConfig:
     max_iterations: int = 100_000
     """Number of optimizer steps."""
     batch_size: int = 8
-    """Blocks per forward pass."""
+    """Blocks per optimizer step, together with gradient_accumulation_steps: only their product matters."""
     gradient_accumulation_steps: int = 4
-    """Forward passes per optimizer step; several GPUs share them."""
+    """Times batch_size: the blocks of one optimizer step. The device decides how they are cut into forward passes."""
     optimizer: Optimizer = "adamw"
     """AdamW for everything, or Muon for the matrices inside the blocks and AdamW for the rest, at the same rate."""
     schedule: Schedule = "cosine"
@@ -171,6 +171,10 @@ class TrainingConfig:
     """"cuda", "mps", "cpu", or "auto": the first of these that is available."""
     compile: bool | None = None
     """Whether to use torch.compile; by default on CUDA where a compiler is found."""
+    deterministic: bool = False
+    """Whether a GPU computes the same bits each time, which is slower; a CPU always does."""
+    recompute: bool = False
+    """Whether each layer is computed again in the backward pass instead of kept: less memory, more time."""
     seed: int = 0
     """Fixes the initial weights, the order of the blocks and the dropout."""
 
@@ -198,6 +202,12 @@ class TrainingConfig:
         require_choice(self, "precision", get_args(Precision))
         require(isinstance(self.device, str), "device", self.device, "a string such as 'cuda' or 'cpu'")
         require(self.compile is None or isinstance(self.compile, bool), "compile", self.compile, "True, False or None")
+        require_flag(self, "deterministic", "recompute")
+
+    @property
+    def global_batch(self) -> int:
+        """Blocks per optimizer step."""
+        return self.batch_size * self.gradient_accumulation_steps
 
     @property
     def warmup(self) -> int:

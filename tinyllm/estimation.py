@@ -93,21 +93,29 @@ def optimizer_flops(config: RunConfig) -> float:
     return model.num_layers * sum(5 * (4 * m * m * n + 2 * m**3) for m, n in sides)
 
 
-def memory_bytes(config: RunConfig, device: str = "cpu", bytes_per_activation: int = 4) -> float:
+def memory_bytes(
+    config: RunConfig, device: str = "cpu", bytes_per_activation: int = 4, micro_batch: int | None = None
+) -> float:
     """Memory for a training step: 16 bytes per parameter, what forward keeps for backward, and the loss's logits.
+
+    `micro_batch`: blocks in a forward pass; `batch_size` of them unless given.
 
     Of the 16 bytes, AdamW's two averages take 8; Muon keeps only one average, for the matrices in the blocks. A block
     keeps about 14 C + 2 F values per token; RMSNorms add 2 C, rotary positions 3 C, QK-norm 5 C, SwiGLU's gate 2 F. On
     a CPU with dropout, attention also keeps one byte per head and pair of tokens (the causal half of them); on a GPU it
     keeps none. Checked against measured peaks on a CPU; the additions, against what autograd keeps there.
     """
-    model, rows = config.model, config.training.batch_size * config.model.context_length
+    blocks = config.training.batch_size if micro_batch is None else micro_batch
+    model, rows = config.model, blocks * config.model.context_length
     pairs = (
         model.num_heads * model.context_length / 8 if model.dropout and device == "cpu" else 0
     )  # in units of 4 bytes
     widths = 14 + 2 * (model.norm == "rmsnorm") + 3 * (model.positions == "rotary") + 5 * model.qk_norm
     inner = 4 if model.activation == "swiglu" else 2
-    per_token = model.num_layers * (widths * model.embedding_dim + inner * model.feedforward_dim + pairs)
+    per_layer = widths * model.embedding_dim + inner * model.feedforward_dim + pairs
+    per_token = model.num_layers * per_layer
+    if config.training.recompute:  # each layer's input, and all of the layer that is being computed again
+        per_token = model.num_layers * model.embedding_dim + per_layer
     logits_rows = rows if rows * model.vocab_size < THRESHOLD else min(rows, chunk_rows(model.vocab_size, device))
     copies = 3 if model.logit_softcap is None else 4  # of the logits in memory at once
     loss = 4 * model.vocab_size * (copies * logits_rows + model.embedding_dim)
@@ -122,12 +130,7 @@ def estimate(config: RunConfig) -> Estimate:
     training = config.training
     device = pick_device(training.device)
     precision = pick_precision(device, training.precision)
-    tokens = (
-        training.max_iterations
-        * training.batch_size
-        * training.gradient_accumulation_steps
-        * config.model.context_length
-    )
+    tokens = training.max_iterations * training.global_batch * config.model.context_length
     speed = measure_flops(config.model, training.batch_size, device, precision)
     per_token = flops_per_token(config.model)
     flops = tokens * per_token + training.max_iterations * optimizer_flops(config)

@@ -295,10 +295,13 @@ def test_gradients_of_the_loss_stay_on_the_inputs_device(monkeypatch):
 def test_the_fused_form_equals_the_one_that_reuses_memory(bound, dtype):
     """CUDA takes the fused form; here both run on a CPU, on logits with three columns of padding."""
     logits, targets = torch.randn(7, 24).mul(4).to(dtype), torch.randint(21, (7,))
-    losses, grads = zip(*(loss._loss_and_gradient(logits.clone(), targets, 21, bound, fused) for fused in (True, False)))
+    both = [loss._loss_and_gradient(logits.clone(), targets, 21, bound, fused) for fused in (True, False)]
+    losses, grads = zip(*both, strict=True)
     torch.testing.assert_close(*losses)
     torch.testing.assert_close(*grads)
     assert not grads[0][:, 21:].any()
     reference = logits[:, :21].float().requires_grad_()
     F.cross_entropy(loss.softcap(reference, bound), targets, reduction="sum").backward()
-    torch.testing.assert_close(grads[0][:, :21].float(), reference.grad, rtol=2e-2, atol=2e-2 if dtype != torch.float32 else 1e-6)
+    torch.testing.assert_close(
+        grads[0][:, :21].float(), reference.grad, rtol=2e-2, atol=2e-2 if dtype != torch.float32 else 1e-6
+    )

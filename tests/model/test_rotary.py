@@ -13,7 +13,9 @@ def test_rotary_positions_are_a_multiplication_of_complex_numbers():
         angles = torch.tensor([[(start + t) * 10_000 ** (-2 * i / 8) for i in range(4)] for t in range(5)])
         turned = pairs * torch.exp(1j * angles.double())
         expected = torch.cat([turned.real, turned.imag], dim=-1)
-        torch.testing.assert_close(rotate(x, rotary_table(torch.arange(start, start + 5), 8)), expected, rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(
+            rotate(x, rotary_table(torch.arange(start, start + 5), 8)), expected, rtol=1e-5, atol=1e-5
+        )
 
 
 @torch.no_grad()

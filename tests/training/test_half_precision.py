@@ -11,7 +11,7 @@ from small_runs import assert_same_end, equal, losses, small_run, stop_after, wr
 from tinyllm import GPT, train
 from tinyllm.training import loop as training
 from tinyllm.training.checkpoint import find_checkpoint, load_training_state
-from tinyllm.training.loop import train_step
+from tinyllm.training.gradient_step import train_step
 from tinyllm.training.optimizers import make_optimizer
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")

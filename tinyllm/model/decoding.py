@@ -1,7 +1,7 @@
 """Decoding: the logits after each new token, from a KV cache; on CUDA replayed from a recorded graph.
 
-A step for one token is a hundred small kernels. Launching them one by one takes ten times as long as running them, so on
-CUDA one step is recorded as a graph, which launches all of them at once. Every replay computes the same as the plain step.
+A step for one token is a hundred small kernels. Launching them one by one takes much longer than running them, so on
+CUDA one step is recorded as a graph, which launches all of them at once. A replay computes the same as the plain step.
 
 Shapes: B batch, T new tokens, V vocab_size.
 """

@@ -13,6 +13,7 @@ import math
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from tinyllm.config import ModelConfig
 from tinyllm.model.attention import CausalSelfAttention
@@ -47,6 +48,7 @@ class GPT(nn.Module):
     def __init__(self, config: ModelConfig):
         super().__init__()
         self.config = config
+        self.recompute = False  # whether each block runs again in the backward pass: less memory, more time
         self.token_embedding = nn.Embedding(config.vocab_size, config.embedding_dim)
         if config.positions == "learned":
             self.position_embedding = nn.Embedding(config.context_length, config.embedding_dim)
@@ -104,7 +106,8 @@ class GPT(nn.Module):
             x = x + self.position_embedding(positions)
         x = self.dropout(x)
         for block in self.blocks:
-            x = block(x, cache)
+            again = self.recompute and cache is None and torch.is_grad_enabled()
+            x = checkpoint(block, x, use_reentrant=False) if again else block(x, cache)
         if cache is not None:
             cache.advance(T)
         x = self.final_norm(x)

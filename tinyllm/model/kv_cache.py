@@ -46,8 +46,8 @@ class KVCache:
 class OneTokenCache(KVCache):
     """A view of another cache for steps of one token: every shape is the same at every step.
 
-    So a CUDA graph that has recorded one step can replay it: the position is a tensor, which whoever replays has set, and
-    all context_length keys are read, those after the position masked.
+    So a CUDA graph that has recorded one step can replay it: the position is a tensor, which the caller sets, and all
+    context_length keys are read, those after the position masked.
     """
 
     def __init__(self, cache: KVCache):

@@ -44,7 +44,7 @@ def subject_of_run(
         return fresh, make_optimizer(fresh, training)
 
     def step(model: nn.Module, optimizer: torch.optim.Optimizer, batches: Sequence[Batch]) -> float:
-        return train_step(model, batches, optimizer, scaler, training.max_gradient_norm)[0]
+        return train_step(model, batches, optimizer, scaler, training.max_gradient_norm)[0].item()
 
     def batch(number: int) -> list[Batch]:
         arrays = (blocks.batch(first, 2) for first in range(2 * pieces * number, 2 * pieces * (number + 1), 2))

@@ -1,6 +1,8 @@
 """Which device computes, and whether the model is compiled for it."""
 
 import importlib.util
+import math
+import os
 import shutil
 
 import torch
@@ -30,6 +32,15 @@ def pick_compile(device: torch.device, wanted: bool | None = None) -> bool:
         return wanted
     has_compiler = any(shutil.which(name) for name in ("cc", "gcc", "clang", "cl"))
     return device.type == "cuda" and importlib.util.find_spec("triton") is not None and has_compiler
+
+
+def free_memory(device: torch.device) -> float:
+    """Bytes that are free on the device; infinity where the system does not say."""
+    if device.type == "cuda":
+        return float(torch.cuda.mem_get_info(device)[0])
+    if hasattr(os, "sysconf") and "SC_AVPHYS_PAGES" in os.sysconf_names:
+        return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES"))
+    return math.inf
 
 
 def synchronize(device: torch.device) -> None:

@@ -1,6 +1,8 @@
 """The number format of matrix products: float32, bfloat16 or float16."""
 
 import contextlib
+import os
+from collections.abc import Iterator
 
 import torch
 
@@ -24,3 +26,21 @@ def autocast(device: torch.device, dtype: torch.dtype) -> contextlib.AbstractCon
     if dtype == torch.float32:
         return contextlib.nullcontext()
     return torch.autocast(device.type, dtype)
+
+
+@contextlib.contextmanager
+def matrix_products(deterministic: bool = False) -> Iterator[None]:
+    """How CUDA multiplies in training and sampling: float32 products run on tensor cores (TF32: 10 bits of mantissa).
+
+    With `deterministic`, only algorithms that give the same bits each time. Evaluation stays outside, in full float32.
+    """
+    before = torch.get_float32_matmul_precision(), torch.are_deterministic_algorithms_enabled()
+    torch.set_float32_matmul_precision("high")
+    if deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it cuBLAS may sum in another order
+        torch.use_deterministic_algorithms(True)
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before[0])
+        torch.use_deterministic_algorithms(before[1])

@@ -5,7 +5,7 @@ import math
 from collections.abc import Sequence
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
@@ -22,28 +22,19 @@ def train_step(
     scaler: torch.amp.GradScaler,
     max_gradient_norm: float,
     precision: torch.dtype = torch.float32,
-) -> tuple[float, float]:
+) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
     """One optimizer step on the mean gradient of equally large micro-batches.
 
-    Returns the mean loss (over all processes) and the gradient's norm before clipping. Raises FloatingPointError,
-    before any weight has changed, if one of them is not finite; with float16 the scaler skips such a step instead.
+    Returns the mean loss (over all processes) and the gradient's norm before clipping, without waiting for a GPU to
+    compute them. Raises FloatingPointError as `apply_gradients` does.
     """
-    loss = _accumulate_gradients(model, batches, scaler, precision).item()
-    if not math.isfinite(loss):
-        raise FloatingPointError(loss)
-    scaler.unscale_(optimizer)
-    norm = nn.utils.clip_grad_norm_(model.parameters(), max_gradient_norm).item()
-    if not math.isfinite(norm) and not scaler.is_enabled():
-        raise FloatingPointError(f"{loss}, but its gradient is {norm}")
-    scaler.step(optimizer)
-    scaler.update()
-    optimizer.zero_grad()
-    return loss, norm
+    loss = accumulate_gradients(model, batches, scaler, precision)
+    return loss, apply_gradients(model, loss, optimizer, scaler, max_gradient_norm)
 
 
-def _accumulate_gradients(
+def accumulate_gradients(
     model: nn.Module, batches: Sequence[Batch], scaler: torch.amp.GradScaler, precision: torch.dtype
-) -> Tensor:
+) -> Float[Tensor, ""]:
     """Add the mean loss's gradient, times the scaler's scale, to the weights. Returns that loss, over all processes."""
     total = torch.zeros((), device=batches[0][0].device)
     for index, (ids, targets) in enumerate(batches):
@@ -56,6 +47,36 @@ def _accumulate_gradients(
         torch.distributed.all_reduce(total, torch.distributed.ReduceOp.SUM)
         total /= torch.distributed.get_world_size()
     return total
+
+
+def apply_gradients(
+    model: nn.Module,
+    loss: Float[Tensor, ""],
+    optimizer: torch.optim.Optimizer,
+    scaler: torch.amp.GradScaler,
+    max_gradient_norm: float,
+) -> Float[Tensor, ""]:
+    """Clip the gradients, let the optimizer use them, and reset them. Returns their norm before clipping.
+
+    On a CPU a loss or a norm that is not finite raises FloatingPointError before any weight has changed. On a GPU
+    nobody waits for either: whoever reads them later must look. With float16 the scaler skips such a step instead.
+    """
+    scaler.unscale_(optimizer)
+    norm: Tensor = nn.utils.clip_grad_norm_(model.parameters(), max_gradient_norm)
+    if loss.device.type == "cpu":
+        require_finite(loss.item(), norm.item(), scaler.is_enabled())
+    scaler.step(optimizer)
+    scaler.update()
+    optimizer.zero_grad()
+    return norm
+
+
+def require_finite(loss: float, norm: float, scaled: bool) -> None:
+    """Raise FloatingPointError for a loss or a norm that is not finite; a scaler takes care of the norm."""
+    if not math.isfinite(loss):
+        raise FloatingPointError(loss)
+    if not math.isfinite(norm) and not scaled:
+        raise FloatingPointError(f"{loss}, but its gradient is {norm}")
 
 
 def _exchange(model: nn.Module, last: bool) -> contextlib.AbstractContextManager[None]:

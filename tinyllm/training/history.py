@@ -38,7 +38,7 @@ def step_point(
 ) -> dict[str, Any]:
     """The point of one optimizer step."""
     training = config.training
-    tokens = training.batch_size * training.gradient_accumulation_steps * config.model.context_length
+    tokens = training.global_batch * config.model.context_length
     return {
         "iteration": iteration,
         "training_loss": loss,

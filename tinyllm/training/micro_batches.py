@@ -1,4 +1,10 @@
-"""The blocks of one optimizer step, cut into the forward passes of each process."""
+"""The blocks of one optimizer step, cut into the forward passes of each process.
+
+The global batch defines a run: the same blocks make up a step however they are cut, on any number of processes. The cut
+is the machine's business: larger forward passes keep a GPU busier, smaller ones need less memory.
+"""
+
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -6,30 +12,74 @@ from jaxtyping import Int
 from torch import Tensor
 
 from tinyllm.config import RunConfig
+from tinyllm.estimation import memory_bytes
+from tinyllm.system.device import free_memory
 from tinyllm.system.distributed import Processes
 from tinyllm.text.batches import Blocks
 from tinyllm.training.gradient_step import Batch
 
+USABLE = {"cuda": 0.85, "cpu": 0.5}  # of the free memory; on a CPU other programs want some too
 
-def micro_batches(blocks: Blocks, config: RunConfig, iteration: int, processes: Processes) -> list[Batch]:
-    """This process's share of the ids and targets of one step.
 
-    The shares of all processes together are the same blocks for any number of processes. Raises ValueError if the
-    micro-batches cannot be shared equally.
-    """
-    size, count = config.training.batch_size, config.training.gradient_accumulation_steps
-    if count % processes.world_size:
+def blocks_per_process(config: RunConfig, processes: Processes) -> int:
+    """Each process's share of a step. Raises ValueError if the blocks cannot be shared equally."""
+    blocks = config.training.global_batch
+    if blocks % processes.world_size:
         raise ValueError(
-            f"gradient_accumulation_steps ({count}) must be a multiple of the "
+            f"batch_size times gradient_accumulation_steps ({blocks} blocks a step) must be a multiple of the "
             f"{processes.world_size} processes that share them"
         )
-    first = iteration * size * count
+    return blocks // processes.world_size
+
+
+class Cut(NamedTuple):
+    """How many blocks one forward pass takes, and on which machine that was found out."""
+
+    machine: str
+    blocks: int
+
+
+def largest_cut(config: RunConfig, processes: Processes, precision: torch.dtype) -> Cut:
+    """The largest forward pass that divides a process's share of a step and that memory should have room for."""
+    share, device = blocks_per_process(config, processes), processes.device
+    usable = USABLE.get(device.type, 0.5) * free_memory(device)
+    width = torch.finfo(precision).bits // 8
+    fitting = (size for size in _divisors(share) if memory_bytes(config, device.type, width, size) < usable)
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+    return Cut(f"{name}, {processes.world_size} processes", next(fitting, 1))
+
+
+def smaller_cut(cut: Cut, config: RunConfig, processes: Processes) -> Cut:
+    """The next smaller one, after memory ran out. Raises RuntimeError if there is none.
+
+    Several processes cannot change it in the middle of a step, in which some of them may have had enough memory.
+    """
+    smaller = [size for size in _divisors(blocks_per_process(config, processes)) if size < cut.blocks]
+    if processes.world_size > 1 or not smaller:
+        raise RuntimeError(
+            f"out of GPU memory with {cut.blocks} blocks in a forward pass: use recompute=True, or a smaller "
+            "context_length or model"
+        )
+    return cut._replace(blocks=smaller[0])
+
+
+def _divisors(number: int) -> list[int]:
+    return [size for size in range(number, 0, -1) if number % size == 0]
+
+
+def micro_batches(blocks: Blocks, config: RunConfig, iteration: int, processes: Processes, size: int) -> list[Batch]:
+    """This process's share of the ids and targets of one step, `size` blocks at a time."""
+    share = blocks_per_process(config, processes)
+    first = iteration * config.training.global_batch + processes.rank * share
     batches = []
-    for index in range(processes.rank, count, processes.world_size):
-        ids, targets = blocks.batch(first + index * size, size)
+    for start in range(first, first + share, size):
+        ids, targets = blocks.batch(start, size)
         batches.append((_to_device(ids, processes.device), _to_device(targets, processes.device)))
     return batches
 
 
 def _to_device(array: Int[np.ndarray, "B T"], device: torch.device) -> Int[Tensor, "B T"]:
-    return torch.from_numpy(np.ascontiguousarray(array)).to(device, non_blocking=True)
+    tensor = torch.from_numpy(np.ascontiguousarray(array))
+    if device.type == "cuda":
+        tensor = tensor.pin_memory()  # only from pinned memory does a copy not make Python wait
+    return tensor.to(device, non_blocking=True)

@@ -1,26 +1,37 @@
 """Resuming where an earlier call stopped: with the same settings, from the same weights and optimizer state."""
 
+from typing import Any
+
 import torch
 
 from tinyllm.config import RunConfig
 from tinyllm.model.gpt import GPT
 from tinyllm.text.tokenizer import Tokenizer
 from tinyllm.training.checkpoint import Checkpoint, load_checkpoint_tokenizer, load_model, load_training_state
+from tinyllm.training.micro_batches import Cut
+
+FREE = ("batch_size", "gradient_accumulation_steps", "device", "precision", "compile", "recompute")
+"""Settings of the machine rather than the run, which may change when it resumes. The global batch may not."""
 
 
 def check_same_run(config: RunConfig, found: RunConfig) -> None:
     """Raise ValueError if the folder's checkpoints come from a run with other settings. The folder may have moved."""
-    wanted, there = config.to_dict(), found.to_dict()
+    wanted, there = _defining(config), _defining(found)
     different = [
-        f"{name} ({there[part][name]!r} there, {value!r} now)"
-        for part in ("model", "dataset", "training")
-        for name, value in wanted[part].items()
-        if there[part][name] != value
+        f"{name} ({there[name]!r} there, {value!r} now)" for name, value in wanted.items() if there[name] != value
     ]
     if different:
         raise ValueError(
             f"{config.run_folder} belongs to a run with other settings: {', '.join(different)}; give another run_folder"
         )
+
+
+def _defining(config: RunConfig) -> dict[str, Any]:
+    """The settings that make a run what it is, by name."""
+    parts = config.to_dict()
+    settings = parts["model"] | parts["dataset"] | parts["training"]
+    defining = {name: value for name, value in settings.items() if name not in FREE}
+    return defining | {"batch_size times gradient_accumulation_steps": config.training.global_batch}
 
 
 def check_same_text(config: RunConfig, checkpoint: Checkpoint, tokenizer: Tokenizer) -> None:
@@ -32,8 +43,10 @@ def check_same_text(config: RunConfig, checkpoint: Checkpoint, tokenizer: Tokeni
         )
 
 
-def restore(checkpoint: Checkpoint, model: GPT, optimizer: torch.optim.Optimizer, scaler: torch.amp.GradScaler) -> None:
-    """Restore weights, optimizer and gradient scaler from a checkpoint.
+def restore(
+    checkpoint: Checkpoint, model: GPT, optimizer: torch.optim.Optimizer, scaler: torch.amp.GradScaler
+) -> Cut | None:
+    """Restore weights, optimizer and gradient scaler from a checkpoint; returns how its steps were cut, if it says so.
 
     Raises ValueError if its training state is from a run with other settings.
     """
@@ -41,6 +54,18 @@ def restore(checkpoint: Checkpoint, model: GPT, optimizer: torch.optim.Optimizer
     state = load_training_state(checkpoint)
     try:
         optimizer.load_state_dict(state["optimizer"])
-        scaler.load_state_dict(state["scaler"])
+        if state["scaler"]:  # empty from a run that needed none: on another device, or in another precision
+            scaler.load_state_dict(state["scaler"])
+        return Cut(**state["cut"]) if "cut" in state else None
     except (ValueError, KeyError, TypeError, AttributeError, RuntimeError):
         raise ValueError(f"{checkpoint.folder}/training_state.pt is from a run with other settings") from None
+
+
+def resumed_cut(saved: Cut | None, here: Cut, config: RunConfig) -> Cut:
+    """How to cut the steps of a resumed run: on the same machine as before, so that its bits stay the same.
+
+    Checkpoints of version 0.1.0 do not say it: batch_size was the blocks of a forward pass.
+    """
+    if saved is None:
+        return here._replace(blocks=config.training.batch_size)
+    return saved if saved.machine == here.machine else here

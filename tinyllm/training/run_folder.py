@@ -46,15 +46,3 @@ def not_finite(config: RunConfig, iteration: int, loss: object) -> RuntimeError:
         f"the loss of iteration {iteration} is {loss}; {last_good(config)}. Try a lower max_learning_rate, more "
         "warmup_iterations, or another precision, in a new run_folder"
     )
-
-
-def out_of_memory(config: RunConfig) -> RuntimeError:
-    """The error for a GPU out of memory: names settings with the same global batch that need less."""
-    size, steps = config.training.batch_size, config.training.gradient_accumulation_steps
-    if size == 1:
-        return RuntimeError("out of GPU memory with batch_size=1: use a smaller context_length or model")
-    smaller = next(part for part in range(size // 2, 0, -1) if size % part == 0)
-    return RuntimeError(
-        f"out of GPU memory: use batch_size={smaller} and gradient_accumulation_steps={steps * size // smaller}, "
-        "which keep the same global batch, in a new run_folder"
-    )
