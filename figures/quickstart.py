@@ -15,7 +15,7 @@ from tinyllm.evaluation import evaluate_articles
 from tinyllm.plots import BLUE, GREEN, GREY, ORANGE
 from tinyllm.text import tinywiki
 from tinyllm.text.articles import LABELS
-from tinyllm.text.prepared import held_out_documents
+from tinyllm.text.holdout import held_out_documents
 
 KIND_COLOURS = {"grammar": GREY, "choice": ORANGE, "recall": BLUE, "world": GREEN}
 KIND_MARKERS = {"grammar": "o", "choice": "s", "recall": "^", "world": "D"}

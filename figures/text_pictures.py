@@ -116,7 +116,7 @@ def shifted_blocks(number: int = 3) -> Figure:
     articles = [article.text for article in tinywiki.generate(number)]
     tokenizer = WordTokenizer.train("".join(articles))
     split = tokenize(articles, tokenizer)
-    places = Blocks(split, LENGTH).places
+    places = Blocks(split, LENGTH).starts
     figure, axes = card(420)
     heading(
         axes,

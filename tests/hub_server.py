@@ -69,7 +69,7 @@ class _Handler(BaseHTTPRequestHandler):
     do_GET = do_HEAD = _answer
 
     def _tree(self, folder: str) -> list[dict]:
-        """What stands directly in a folder of the repository."""
+        """The entries directly in a folder of the repository."""
         prefix = f"{folder}/" if folder else ""
         entries = {}
         for name, content in self.server.files.items():
@@ -143,3 +143,10 @@ def hub(files: dict[str, bytes], status: int = 200) -> Iterator[HubServer]:
         server.shutdown()
         thread.join()
         server.server_close()
+
+
+@contextmanager
+def silence() -> Iterator[str]:
+    """The address of a server that takes connections and never says a word."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield f"http://127.0.0.1:{server.getsockname()[1]}"

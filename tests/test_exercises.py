@@ -51,6 +51,7 @@ from tinyllm.course.exercises import ch12_scaling as scaling
 from tinyllm.course.scaling_laws import fit_power_law
 from tinyllm.estimation import flops_per_token
 from tinyllm.text import tinywiki
+from tinyllm.text.entropy import article_entropy
 
 NAMES = sorted(EXERCISES)
 SENTENCE_LIMIT = 200  # characters of a verdict's first line
@@ -966,7 +967,7 @@ def test_the_bigram_loss_is_counted_on_training_and_scored_on_test_articles(prep
 
 def test_the_floor_is_the_articles_entropy_over_their_tokens(prepared):
     official = prepared.splits["test"].tokens
-    assert predictions.floor() == pytest.approx(tinywiki.entropy() * 200 / len(official), rel=0.03)
+    assert predictions.floor() == pytest.approx(article_entropy() * 200 / len(official), rel=0.03)
 
 
 def test_the_surname_that_is_asked_for_is_the_first_articles(prepared):

@@ -1,11 +1,11 @@
-"""The folder for what is kept between calls: prepared text, vocabularies, what a learner has solved."""
+"""The folder for what is kept between calls: prepared text, vocabularies, a learner's progress."""
 
 import os
 from pathlib import Path
 
 
 def home() -> Path:
-    """The folder for what is cached: TINYLLM_HOME, or `tinyllm` in the user's cache folder.
+    """The cache folder: TINYLLM_HOME, or `tinyllm` in the user's cache folder.
 
     Raises OSError where the user has no home folder, as in some containers.
     """
@@ -18,5 +18,5 @@ def home() -> Path:
 
 
 def not_writable(folder: Path, error: OSError) -> OSError:
-    """The error to raise where a folder of the cache cannot be written."""
+    """The error to raise when a folder of the cache cannot be written."""
     return OSError(f"{folder} cannot be written ({error.strerror}); set TINYLLM_HOME to a folder that can")

@@ -1,4 +1,4 @@
-"""Where to compute and in which number format: decided once, the same way everywhere."""
+"""Which device computes, and whether the model is compiled for it."""
 
 import importlib.util
 import shutil
@@ -7,7 +7,10 @@ import torch
 
 
 def pick_device(name: str = "auto") -> torch.device:
-    """Turn a name into a device; "auto" is CUDA, else MPS, else the CPU. Raises ValueError if it is not here."""
+    """Turn a name into a device; "auto" is CUDA, else MPS, else the CPU.
+
+    Raises ValueError if the device is unknown or not available.
+    """
     available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if name == "auto":
         name = next(device for device, here in available.items() if here)
@@ -22,7 +25,7 @@ def pick_device(name: str = "auto") -> torch.device:
 
 
 def pick_compile(device: torch.device, wanted: bool | None = None) -> bool:
-    """Whether to use torch.compile: by default on CUDA, where Triton and a C compiler are installed."""
+    """Whether to use torch.compile: by default on CUDA, if Triton and a C compiler are installed."""
     if wanted is not None:
         return wanted
     has_compiler = any(shutil.which(name) for name in ("cc", "gcc", "clang", "cl"))
@@ -30,7 +33,7 @@ def pick_compile(device: torch.device, wanted: bool | None = None) -> bool:
 
 
 def synchronize(device: torch.device) -> None:
-    """Wait until the device has done all it was asked to, so that a clock reads the truth."""
+    """Wait until the device has finished all queued work, so that a clock measures the work and not the queueing."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     elif device.type == "mps":

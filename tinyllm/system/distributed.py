@@ -1,5 +1,6 @@
-"""Several processes that train one model: joined where `torchrun` started them, absent otherwise."""
+"""The processes that train one model together: several if `torchrun` started them, otherwise one."""
 
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,17 +9,19 @@ from dataclasses import dataclass
 import torch
 import torch.distributed
 
-# Imported here because its functions take the process group of this moment as a default argument: torch would import
-# it within the first step, it would keep gloo's threads alive after the group is left, and now and then a process
-# that exits beside those threads is aborted (torch 2.13).
+# Imported before any process group exists, because its functions take the current group as a default argument.
+# Otherwise torch imports it during the first step, gloo's threads outlive the group, and now and then they abort the
+# process at exit (torch 2.13).
 import torch.distributed.nn.functional
 
 from tinyllm.system.device import pick_device
 
+_log = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True)
 class Processes:
-    """This process among `world_size`, and the device it computes on."""
+    """This process, one of `world_size`, and the device it computes on."""
 
     device: torch.device
     rank: int = 0
@@ -26,11 +29,11 @@ class Processes:
 
     @property
     def first(self) -> bool:
-        """Whether this is the process that measures, writes and speaks."""
+        """Whether this is the process that measures, writes files and prints."""
         return self.rank == 0
 
     def any(self, flag: bool) -> bool:
-        """Whether the flag is set in at least one process; all of them must ask."""
+        """Whether the flag is set in at least one process; every process must make this call."""
         if self.world_size == 1:
             return flag
         flags = torch.tensor(float(flag), device=self.device)
@@ -39,7 +42,7 @@ class Processes:
 
 
 def is_first_process() -> bool:
-    """Whether this is the process that speaks: the only one, or torchrun's number 0."""
+    """Whether this is the process that prints: the only one, or torchrun's rank 0."""
     return os.environ.get("RANK", "0") == "0"
 
 
@@ -49,11 +52,11 @@ def join_processes(device_name: str) -> Iterator[Processes]:
     world_size = int(os.environ.get("WORLD_SIZE", "1"))
     device = pick_device(device_name)
     if world_size == 1:
-        number = torch.cuda.device_count() if device.type == "cuda" else 1
-        if number > 1:
-            print(
-                f"{number} GPUs are here and one is used; "
-                f"torchrun --nproc-per-node={number} -m tinyllm train ... uses all"
+        gpu_count = torch.cuda.device_count() if device.type == "cuda" else 1
+        if gpu_count > 1:
+            _log.warning(
+                f"this machine has {gpu_count} GPUs and one is used; "
+                f"torchrun --nproc-per-node={gpu_count} -m tinyllm train ... uses all of them"
             )
         yield Processes(device)
         return

@@ -18,7 +18,7 @@ def sha256(path: Path) -> str:
 
 
 def read_json(path: Path) -> Any:
-    """Read JSON that may come from anybody. Raises OSError, or ValueError for what is not JSON."""
+    """Read JSON from a file that cannot be trusted. Raises OSError, or ValueError if it is not JSON."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except RecursionError:
@@ -26,16 +26,16 @@ def read_json(path: Path) -> Any:
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write readable JSON to a file that is still private to the caller (see `new_folder`)."""
+    """Write indented JSON to a file that no other process reads yet (see `new_folder`)."""
     path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 @contextmanager
 def new_folder(target: Path) -> Iterator[Path]:
-    """Fill a folder beside `target`; when the block ends without an error, it takes `target`'s place at once.
+    """Fill a folder beside `target`; when the block ends without an error, it replaces `target` in one step.
 
     Everything is flushed to the disk before the rename, so that a power cut cannot leave a torn folder under the
-    final name. After an error nothing is left behind. Raises OSError.
+    final name. After an error nothing is left over. Raises OSError.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     unfinished = _hidden(target)
@@ -49,7 +49,7 @@ def new_folder(target: Path) -> Iterator[Path]:
         unfinished.rename(target)
         flush(target.parent)
     except OSError as error:
-        if error.errno and not error.filename:  # as of a disk that is full: a write does not say where it failed
+        if error.errno and not error.filename:  # a full disk, for example: a failed write does not name its file
             raise OSError(error.errno, error.strerror, str(target)) from error
         raise
     finally:
@@ -57,7 +57,7 @@ def new_folder(target: Path) -> Iterator[Path]:
 
 
 def remove_folder(folder: Path) -> None:
-    """Delete a folder: under its name it is whole, or gone. Raises OSError."""
+    """Delete a folder: a reader finds it whole or not at all. Raises OSError."""
     hidden = _hidden(folder)
     folder.rename(hidden)
     shutil.rmtree(hidden, ignore_errors=True)
@@ -79,7 +79,7 @@ def flush(path: Path) -> None:
 
 
 def replace_text(path: Path, text: str) -> None:
-    """Write a text file: a reader sees the old text or the new one."""
+    """Write a text file: a reader sees the old text or the new one. Raises OSError."""
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f".{path.name}-{os.getpid()}")
     try:

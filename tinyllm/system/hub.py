@@ -1,8 +1,8 @@
-"""Whether the Hugging Face Hub answers: asked once, with a time-out, and one clear line if it does not."""
+"""Whether a server such as the Hugging Face Hub answers: asked once, with a time-out and a clear error."""
 
 import os
 
-TIMEOUT = 5  # seconds until a connection is given up
+TIMEOUT = 5  # seconds before a connection attempt is given up
 
 
 def hub_endpoint() -> str:
@@ -12,7 +12,7 @@ def hub_endpoint() -> str:
 
 def check_reachable(address: str, needed_for: str, instead: str) -> None:
     """Raise ConnectionError, within 2 x TIMEOUT seconds, if nothing answers at `address`."""
-    import requests  # within a function, as it takes a tenth of a second that most imports of tinyllm do not need
+    import requests  # here, because it takes a tenth of a second that most imports of tinyllm do not need
 
     try:
         requests.head(address, timeout=TIMEOUT)

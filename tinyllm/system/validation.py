@@ -1,10 +1,10 @@
-"""Checks of values that people choose; each error says what would be right."""
+"""Checks of settings that people choose; each error says which values are allowed."""
 
 import difflib
 import sys
 from collections.abc import Iterable
 
-LARGEST = sys.float_info.max  # a bound that also keeps out infinity and integers beyond every float
+LARGEST = sys.float_info.max  # a bound that also excludes infinity, and integers too large for a float
 
 
 def require(condition: bool, name: str, value: object, wanted: str) -> None:
@@ -26,7 +26,7 @@ def require_whole(config: object, least: int, most: int, *names: str) -> None:
 
 
 def require_seed(config: object, name: str) -> None:
-    """The field must be a seed that every generator takes."""
+    """The field must be a seed that every random generator accepts."""
     value = getattr(config, name)
     require(is_whole(value) and 0 <= value < 2**63, name, value, "a whole number from 0 to below 2**63")
 
@@ -35,9 +35,9 @@ def require_number(config: object, least: float, most: float, *names: str) -> No
     """Each named field must be an integer or a float within bounds."""
     for name in names:
         value = getattr(config, name)
-        number = is_whole(value) or isinstance(value, float)
-        bounds = f"between {least} and {most}" if most < LARGEST else f"{least} or more"
-        require(number and least <= value <= most, name, value, f"a number {bounds}")
+        is_number = is_whole(value) or isinstance(value, float)
+        bounds = f"between {least} and {most}" if most < LARGEST else f"of {least} or more"
+        require(is_number and least <= value <= most, name, value, f"a number {bounds}")
 
 
 def require_choice(config: object, name: str, choices: Iterable[object]) -> None:
@@ -54,7 +54,7 @@ def require_flag(config: object, *names: str) -> None:
 
 
 def near_names(name: str, known: Iterable[str]) -> str:
-    """': did you mean ...?' for an error message; the whole list if no name is close."""
+    """The end of an error message: ': did you mean ...?', or the whole list if no known name is close."""
     known = sorted(known)
     near = difflib.get_close_matches(name, known, n=3, cutoff=0.6)
     return f": did you mean {' or '.join(near)}?" if near else f"; known are {', '.join(known)}"

@@ -1,0 +1,23 @@
+"""From text to batches of token ids, and back.
+
+Where text comes from:
+
+- `sources`: from a name to a corpus; `corpus`: what a corpus is
+- `local_files`, `wikitext`, `tinywiki`: the three kinds of corpus, from your files, from the Hub, or generated
+- `documents`, `rows`: where a document begins, and table rows as lines
+- `tinywiki_grammar`, `articles`, `entropy`: TinyWiki's words and their probabilities, its articles with the exact
+  surprise of each, and the entropy floor
+
+From text to ids:
+
+- `tokenizer`: what all tokenizers share, and the two simplest, characters and words
+- `bpe`: learning byte-pair merges; `subword_tokenizer`: encoding with them; `gpt2_vocabulary`: GPT-2's own ids
+
+From ids to batches:
+
+- `prepared`: a corpus tokenised once and kept on the disk; `holdout`: which documents are never trained on
+- `batches`: which blocks make up each batch
+
+No model and no loss is here: what a model makes of a batch is in `model` and `training`, and scoring is in
+`evaluation`.
+"""

@@ -9,8 +9,8 @@ LABELS = ("grammar", "choice", "recall", "world")
 class Span:
     """A piece of an article.
 
-    `nats` is what even a writer who knows everything pays for it: -log p of the draw in a `choice`, 0 elsewhere.
-    `forgotten` is what a `recall` costs a writer who forgets and draws again.
+    `nats` is the cost even to a writer who knows everything: -log p of the draw for a `choice`, 0 for other labels.
+    `forgotten` is what a `recall` costs a writer who forgets the fact and draws it again.
     """
 
     text: str
@@ -21,7 +21,7 @@ class Span:
 
 @dataclass(frozen=True)
 class Article:
-    """An article, what was drawn for it (`choices`), and its labelled spans."""
+    """An article: what was drawn for it (`choices`, by field), and its labelled spans."""
 
     choices: dict[str, str]
     spans: tuple[Span, ...]
@@ -37,5 +37,5 @@ class Article:
 
     @property
     def forgetful_nats(self) -> float:
-        """The same for the forgetful writer, who draws every recalled fact again."""
+        """The surprise of the forgetful writer, who draws every recalled fact again, in nats."""
         return sum(span.nats + span.forgotten for span in self.spans)

@@ -1,71 +1,74 @@
-"""Which blocks make up each batch: a pure function of (seed, batch number).
+"""Which blocks make up each batch: a pure function of the seed and the batch's position in the run.
 
-So a run that resumes needs to remember nothing about its data.
+So a resumed run needs to remember nothing about its data.
 """
 
 import bisect
-from collections.abc import Iterable
 
 import numpy as np
+from jaxtyping import Int
 
 from tinyllm.text.prepared import TokenizedSplit
 
 
 class Blocks:
-    """The blocks of `context_length` tokens that training reads, shuffled anew each epoch.
+    """The blocks of `context_length` tokens that training reads, reshuffled each epoch.
 
-    They begin "anywhere": the stream is cut from a random offset on, drawn each epoch, so that every token is a target
-    once an epoch, the partial blocks at both ends aside. Or each begins at a "document" and runs on into what follows
-    it; a longer document is cut into several, and what is too near the end of the text for a whole block begins none.
-    Then the model sees documents as it will write them, from their start.
+    They begin "anywhere": the stream is cut from a random offset, drawn anew each epoch, so that every token is a
+    target once an epoch, apart from the partial blocks at both ends. Or each begins at a "document" and continues into
+    the next one; a longer document is cut into several blocks, and no block begins too near the end of the text to be
+    whole. Then the model sees documents as it will write them, from their start.
     """
+
+    starts: Int[np.ndarray, " N"]
+    """The index of each block's first token, before the epoch's offset."""
 
     def __init__(self, split: TokenizedSplit, context_length: int, seed: int = 0, begin: str = "anywhere"):
         self.tokens = split.tokens
         self.context_length = context_length
         self.seed = seed
-        spare = len(self.tokens) - context_length  # how many places a block can begin at
-        if spare < 1:
+        self.possible_starts = len(self.tokens) - context_length  # a block can begin at any smaller index
+        if self.possible_starts < 1:
             raise ValueError(
                 f"the text has {len(self.tokens)} tokens, but a block needs {context_length + 1}: "
                 "use more text or a smaller context_length"
             )
         if begin == "document":
             ends = [*split.starts[1:], len(self.tokens)]
-            places = [np.arange(start, end, context_length) for start, end in zip(split.starts, ends, strict=True)]
-            self.places = np.concatenate(places)
-            self.places = self.places[self.places < spare]
+            cuts = [np.arange(start, end, context_length) for start, end in zip(split.starts, ends, strict=True)]
+            starts = np.concatenate(cuts)
+            self.starts = starts[starts < self.possible_starts]
             self.offsets = 1
         else:
-            self.places = np.arange(0, spare, context_length)
-            self.offsets = min(context_length, spare)
-        self.spare = spare
-        self._ends = [0]  # the number of the block after each epoch, as far as they were asked for
-        self._latest = -1, self.places  # the epoch asked for last
+            self.starts = np.arange(0, self.possible_starts, context_length)
+            self.offsets = min(context_length, self.possible_starts)
+        self._epoch_ends = [0]  # the index of the first block after each epoch, computed on demand
+        self._latest = -1, self.starts  # the epoch that was used last, and its blocks
 
-    def batch(self, first: int, number: int) -> tuple[np.ndarray, np.ndarray]:
-        """Blocks number `first` to `first + number` of the run: ids and targets, each (number, T), int64."""
-        return self._cut([self._place(index) for index in range(first, first + number)])
+    def batch(self, first: int, count: int) -> tuple[Int[np.ndarray, "N T"], Int[np.ndarray, "N T"]]:
+        """Blocks `first` to `first + count - 1` of the run: ids and targets, int64."""
+        return self._cut(np.array([self._start(index) for index in range(first, first + count)]))
 
-    def fixed(self, number: int) -> tuple[np.ndarray, np.ndarray]:
-        """Up to `number` blocks spread evenly over the text, the same at each call."""
-        chosen = np.linspace(0, len(self.places) - 1, min(number, len(self.places))).astype(int)
-        return self._cut(self.places[chosen])
+    def fixed(self, count: int) -> tuple[Int[np.ndarray, "N T"], Int[np.ndarray, "N T"]]:
+        """Up to `count` blocks spread evenly over the text, the same at each call."""
+        chosen = np.linspace(0, len(self.starts) - 1, min(count, len(self.starts))).astype(int)
+        return self._cut(self.starts[chosen])
 
-    def _place(self, index: int) -> int:
-        while index >= self._ends[-1]:  # an epoch has one block more or less than another, as its offset decides
-            self._ends.append(self._ends[-1] + len(self._epoch(len(self._ends) - 1)))
-        epoch = bisect.bisect_right(self._ends, index) - 1
-        return self._epoch(epoch)[index - self._ends[epoch]]
+    def _start(self, index: int) -> int:
+        """Where block `index` of the run begins in the text."""
+        while index >= self._epoch_ends[-1]:  # epochs differ by a block, depending on their offset
+            self._epoch_ends.append(self._epoch_ends[-1] + len(self._epoch(len(self._epoch_ends) - 1)))
+        epoch = bisect.bisect_right(self._epoch_ends, index) - 1
+        return int(self._epoch(epoch)[index - self._epoch_ends[epoch]])
 
-    def _epoch(self, epoch: int) -> np.ndarray:
-        """The places of an epoch's blocks, in the order in which they are read."""
+    def _epoch(self, epoch: int) -> Int[np.ndarray, " N"]:
+        """Where the blocks of an epoch begin, in the order in which they are read."""
         if self._latest[0] != epoch:
             generator = np.random.default_rng([self.seed, epoch])
-            places = self.places + generator.integers(self.offsets)
-            self._latest = epoch, generator.permutation(places[places < self.spare])
+            starts = self.starts + generator.integers(self.offsets)
+            self._latest = epoch, generator.permutation(starts[starts < self.possible_starts])
         return self._latest[1]
 
-    def _cut(self, places: Iterable[int]) -> tuple[np.ndarray, np.ndarray]:
-        blocks = np.stack([self.tokens[place : place + self.context_length + 1] for place in places]).astype(np.int64)
+    def _cut(self, starts: Int[np.ndarray, " N"]) -> tuple[Int[np.ndarray, "N T"], Int[np.ndarray, "N T"]]:
+        blocks = np.stack([self.tokens[start : start + self.context_length + 1] for start in starts]).astype(np.int64)
         return blocks[:, :-1], blocks[:, 1:]

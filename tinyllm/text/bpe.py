@@ -1,4 +1,4 @@
-"""Learning byte-pair encoding: join the most frequent pair of neighbours, again and again.
+"""Learning byte-pair encoding (BPE): merge the most frequent pair of neighbouring tokens, again and again.
 
 Source: Sennrich et al., "Neural Machine Translation of Rare Words with Subword Units" (2016), algorithm 1, on
 bytes as in GPT-2.
@@ -13,15 +13,17 @@ from pathlib import Path
 import regex
 
 # How GPT-2 cuts text into words before any merge, from its published encoder: contractions, letters, digits,
-# other signs, each with at most one space before it, and runs of white space. No merge crosses a cut.
-# "++" never gives back what it took: it cuts the same words, and long runs do not fill the matcher's stack.
+# other characters, each with at most one space before it, and runs of white space. No merge crosses a cut.
+# "++" never backtracks: it cuts the same words, and long runs do not fill the matcher's stack.
 PATTERN = r"""'(?:[stmd]|re|ve|ll)| ?\p{L}++| ?\p{N}++| ?[^\s\p{L}\p{N}]++|\s++$|\s+(?!\S)|\s"""
 _WORDS = regex.compile(PATTERN)
 _CHUNK = 1 << 20  # characters read from a file at a time
 
+Pair = tuple[int, int]  # the ids of two neighbouring tokens
+
 
 def check_text(text: str) -> None:
-    """Raise ValueError if `text` holds a lone surrogate, which no UTF-8 text can (tiktoken would replace it)."""
+    """Raise ValueError if `text` contains a lone surrogate, which UTF-8 cannot encode (tiktoken would replace it)."""
     try:
         text.encode("utf-8")
     except UnicodeEncodeError as error:
@@ -32,9 +34,9 @@ def check_text(text: str) -> None:
 
 
 def read_pieces(source: str | Path | Iterable[str | Path]) -> Iterator[str]:
-    """Yield the text of `source` in pieces, files a chunk at a time.
+    """Yield the text of `source` in pieces; files are read a chunk at a time.
 
-    A chunk is cut between a word and the white space behind it: GPT-2's pattern always cuts there too.
+    A chunk is cut between a word and the white space after it, where GPT-2's pattern always cuts too.
     """
     if isinstance(source, str):
         check_text(source)
@@ -64,75 +66,89 @@ def count_words(source: str | Path | Iterable[str | Path], special_tokens: Seque
     return Counter({word.encode("utf-8"): count for word, count in counts.items()})
 
 
-def learn_merges(word_counts: dict[bytes, int], number: int) -> list[tuple[bytes, bytes]]:
-    """Learn up to `number` merges; equally frequent pairs: the lexicographically greater pair of byte strings.
+def learn_merges(word_counts: dict[bytes, int], count: int) -> list[tuple[bytes, bytes]]:
+    """Learn up to `count` merges, in order. Each joins the most frequent pair of neighbouring tokens.
 
-    Only the words that hold the merged pair are counted again, so a merge costs what it changes.
+    Of equally frequent pairs, the lexicographically greater pair of byte strings is merged.
     """
-    tokens = [bytes([byte]) for byte in range(256)]
-    words = [list(word) for word in word_counts]  # each word as token ids
-    frequencies = list(word_counts.values())
-    pair_counts: Counter[tuple[int, int]] = Counter()
-    words_with: defaultdict[tuple[int, int], set[int]] = defaultdict(set)
-    for place, word in enumerate(words):
-        for pair in pairwise(word):
-            pair_counts[pair] += frequencies[place]
-            words_with[pair].add(place)
-
-    # A heap gives its smallest entry first. So counts are negative, and bytes are turned around: 255 - byte, and
-    # a 256 at the end, because a longer string is greater than its own beginning.
-    reversed_order = [_reversed_order(token) for token in tokens]
-
-    def entry(pair: tuple[int, int]) -> tuple:
-        return -pair_counts[pair], reversed_order[pair[0]], reversed_order[pair[1]], pair
-
-    heap = [entry(pair) for pair in pair_counts]
-    heapq.heapify(heap)
-    merges = []
-    while heap and len(merges) < number:
-        negative_count, _, _, pair = heapq.heappop(heap)
-        if -negative_count != pair_counts[pair]:
-            continue  # an old entry: this pair was counted again since
-        if not negative_count:
-            break
-        merged = len(tokens)
-        tokens.append(tokens[pair[0]] + tokens[pair[1]])
-        reversed_order.append(_reversed_order(tokens[merged]))
-        merges.append((tokens[pair[0]], tokens[pair[1]]))
-        changes: defaultdict[tuple[int, int], int] = defaultdict(int)
-        for place in words_with.pop(pair):
-            before = words[place]
-            after = words[place] = merge(before, pair, merged)
-            frequency = frequencies[place]
-            for old in pairwise(before):
-                changes[old] -= frequency
-            for new in pairwise(after):
-                changes[new] += frequency
-                if merged in new:
-                    words_with[new].add(place)
-        for other, change in changes.items():
-            if change:  # most pairs of these words are as many as before
-                pair_counts[other] += change
-                if pair_counts[other]:
-                    heapq.heappush(heap, entry(other))
-                else:
-                    del pair_counts[other]
+    pairs = _Pairs(word_counts)
+    merges: list[tuple[bytes, bytes]] = []
+    while len(merges) < count and (pair := pairs.most_frequent()):
+        merges.append((pairs.tokens[pair[0]], pairs.tokens[pair[1]]))
+        pairs.join(pair)
     return merges
 
 
-def merge(ids: list[int], pair: tuple[int, int], merged: int) -> list[int]:
+def merge(ids: list[int], pair: Pair, merged: int) -> list[int]:
     """Replace each `pair` in `ids` by `merged`, from left to right."""
     result = []
-    place = 0
-    while place < len(ids):
-        if ids[place] == pair[0] and place + 1 < len(ids) and ids[place + 1] == pair[1]:
+    index = 0
+    while index < len(ids):
+        if ids[index] == pair[0] and index + 1 < len(ids) and ids[index + 1] == pair[1]:
             result.append(merged)
-            place += 2
+            index += 2
         else:
-            result.append(ids[place])
-            place += 1
+            result.append(ids[index])
+            index += 1
     return result
 
 
-def _reversed_order(token: bytes) -> str:
+class _Pairs:
+    """The words as tokens, how often each pair of neighbours occurs in them, and in which words.
+
+    After a merge, only the words that contain the merged pair are counted again, so a merge costs what it changes.
+    """
+
+    def __init__(self, word_counts: dict[bytes, int]):
+        self.tokens = [bytes([byte]) for byte in range(256)]
+        self.words = [list(word) for word in word_counts]  # each word as token ids, at first its bytes
+        self.frequencies = list(word_counts.values())
+        self.counts: Counter[Pair] = Counter()
+        self.words_with: defaultdict[Pair, set[int]] = defaultdict(set)  # indices into `words`
+        for index, word in enumerate(self.words):
+            for pair in pairwise(word):
+                self.counts[pair] += self.frequencies[index]
+                self.words_with[pair].add(index)
+        self.descending = [_descending(token) for token in self.tokens]
+        self.queue = [self._entry(pair) for pair in self.counts]
+        heapq.heapify(self.queue)
+
+    def most_frequent(self) -> Pair | None:
+        """The pair to merge next; None if no pair is left."""
+        while self.queue:
+            negative_count, _, _, pair = heapq.heappop(self.queue)
+            if 0 < -negative_count == self.counts[pair]:
+                return pair  # any other entry is outdated: its pair has been counted again since
+        return None
+
+    def join(self, pair: Pair) -> None:
+        """Make `pair` one token, everywhere."""
+        merged = len(self.tokens)
+        self.tokens.append(self.tokens[pair[0]] + self.tokens[pair[1]])
+        self.descending.append(_descending(self.tokens[merged]))
+        changes: defaultdict[Pair, int] = defaultdict(int)
+        for index in self.words_with.pop(pair):
+            before = self.words[index]
+            after = self.words[index] = merge(before, pair, merged)
+            for old in pairwise(before):
+                changes[old] -= self.frequencies[index]
+            for new in pairwise(after):
+                changes[new] += self.frequencies[index]
+                if merged in new:
+                    self.words_with[new].add(index)
+        for changed, change in changes.items():
+            if change:  # most pairs of these words are as frequent as before
+                self.counts[changed] += change
+                heapq.heappush(self.queue, self._entry(changed))
+
+    def _entry(self, pair: Pair) -> tuple[int, str, str, Pair]:
+        """A heap returns its smallest entry first, so the count is negative and the bytes sort in descending order."""
+        return -self.counts[pair], self.descending[pair[0]], self.descending[pair[1]], pair
+
+
+def _descending(token: bytes) -> str:
+    """A key that sorts byte strings in descending order.
+
+    Each byte becomes 255 - byte; a final 256 puts a longer string before its own beginning.
+    """
     return "".join(chr(255 - byte) for byte in token) + chr(256)

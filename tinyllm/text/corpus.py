@@ -1,4 +1,4 @@
-"""A corpus: documents by split, and where it was generated, the exact surprise of each."""
+"""A corpus: documents by split, and for generated text the exact surprise of each."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -25,5 +25,5 @@ class Corpus:
         return self.splits[split]()
 
     def articles(self, split: str) -> Sequence[Article]:
-        """A split's documents with their exact surprise: what no model can beat. Empty where nobody knows it."""
+        """A split's documents with their exact surprise, which no model can beat; empty where it is not known."""
         return self.known[split]() if split in self.known else ()

@@ -1,7 +1,7 @@
 """Where one document ends and the next begins.
 
 WikiText's articles are the documents: a line ` = Title = ` between two blank lines starts one. Text without such
-titles is cut at line ends into pieces of about 10,000 characters, and each file starts a new document.
+titles is cut at line ends into pieces of about 10,000 characters.
 """
 
 import re
@@ -9,11 +9,11 @@ from collections.abc import Iterable, Iterator
 from itertools import chain, pairwise
 
 _TITLE = re.compile(r" = (?!= ).*(?<! =) = \n")
-_PIECE = 10_000  # characters of a document without titles
+_PIECE = 10_000  # characters after which text without titles is cut
 
 
 def split_articles(lines: Iterable[str]) -> Iterator[str]:
-    """Cut a stream of lines (each with its newline) into documents that, joined, are the same text again."""
+    """Cut a stream of lines (each with its newline) into documents; joined, they are the same text."""
     document: list[str] = []
     size = 0
     titled = False
@@ -31,6 +31,7 @@ def split_articles(lines: Iterable[str]) -> Iterator[str]:
 
 
 def _with_neighbours(lines: Iterable[str]) -> Iterator[tuple[str, str, str]]:
+    """Each line between the line before and the line after it; the text has a blank line before and after it."""
     # In WikiText's original files a blank line holds one space; on the Hub it is an empty row.
     bare = ("\n" if line in (" \n", "") else line for line in lines)
     before = "\n"

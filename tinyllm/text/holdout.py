@@ -1,9 +1,12 @@
-"""Which documents of the training text are held out: they are never trained on, only watched."""
+"""The held-out split: documents of the training text that are never trained on, only measured during training."""
 
 import random
 from collections.abc import Iterable, Iterator
+from typing import TypeVar
 
-HELD_OUT = "held_out"  # the name of that split
+HELD_OUT = "held_out"  # the name of the split
+
+Item = TypeVar("Item")
 
 
 def held_out_documents(count: int, fraction: float, seed: int) -> frozenset[int]:
@@ -11,16 +14,19 @@ def held_out_documents(count: int, fraction: float, seed: int) -> frozenset[int]
     return frozenset(random.Random(seed).sample(range(count), max(1, round(count * fraction))))
 
 
-def split_documents(documents: Iterable[str], count: int, fraction: float, seed: int, held_out: bool) -> Iterator[str]:
-    """Those of `count` documents that are held out, or those that are not; of a single document a part."""
-    if count == 1:
-        for document in documents:
-            yield _cut(document)[held_out]
-        return
+def choose_documents(
+    documents: Iterable[Item], count: int, fraction: float, seed: int, held_out: bool
+) -> Iterator[Item]:
+    """Of `count` documents, the held-out ones or all others, in their order."""
     chosen = held_out_documents(count, fraction, seed)
-    for index, document in enumerate(documents):
-        if (index in chosen) == held_out:
-            yield document
+    return (document for index, document in enumerate(documents) if (index in chosen) == held_out)
+
+
+def split_documents(documents: Iterable[str], count: int, fraction: float, seed: int, held_out: bool) -> Iterator[str]:
+    """As `choose_documents`, but a single document is cut in two, and its last tenth is held out."""
+    if count == 1:
+        return (_cut(document)[held_out] for document in documents)
+    return choose_documents(documents, count, fraction, seed, held_out)
 
 
 def _cut(document: str) -> tuple[str, str]:

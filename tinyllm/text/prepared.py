@@ -1,8 +1,9 @@
-"""A corpus as token ids: tokenised once into files that are then read as if they were memory."""
+"""A corpus as token ids: tokenised once into files, then memory-mapped."""
 
 import glob
 import hashlib
 import json
+import logging
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from typing import Any
 
 import numpy as np
 from filelock import FileLock
+from jaxtyping import Int, UInt
 from tqdm.auto import tqdm
 
 from tinyllm.config import DataConfig
@@ -18,25 +20,26 @@ from tinyllm.system.cache import home, not_writable
 from tinyllm.system.files import new_folder, read_json, sha256, write_json
 from tinyllm.text.articles import Article
 from tinyllm.text.corpus import Corpus
-from tinyllm.text.holdout import HELD_OUT, held_out_documents, split_documents
+from tinyllm.text.holdout import HELD_OUT, choose_documents, split_documents
 from tinyllm.text.sources import load_corpus
 from tinyllm.text.subword_tokenizer import SubWordTokenizer
 from tinyllm.text.tokenizer import Tokenizer, load_tokenizer
 
 _FORMAT = 1  # goes up when the files of a prepared corpus change
-_BATCH = 1 << 22  # characters encoded at a time: this, not the corpus, sets the memory needed
+_BATCH = 1 << 22  # characters encoded at a time: this, not the size of the corpus, decides the memory needed
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class TokenizedSplit:
     """One split as ids: `<|endoftext|>`, document, `<|endoftext|>`, document ...
 
-    `starts` holds the place of each separator. `words` counts as WikiText's papers do: what stands between white
-    space, plus one per line end. `size` is the text's length in UTF-8 bytes.
+    `tokens` is memory-mapped if it comes from `prepare`; `starts` are the indices of the separators. `words` counts as
+    WikiText's papers do: words between white space, plus one per line end. `size` is the text's length in UTF-8 bytes.
     """
 
-    tokens: np.ndarray  # (number of tokens,), uint16 or uint32, memory-mapped
-    starts: np.ndarray  # (number of documents,), int64
+    tokens: UInt[np.ndarray, " N"]
+    starts: Int[np.ndarray, " documents"]
     words: int
     size: int
 
@@ -52,25 +55,28 @@ class PreparedData:
     config: DataConfig
 
     def articles(self, split: str) -> Sequence[Article]:
-        """A split's documents with their exact surprise, as `Corpus.articles`; "held_out" too."""
+        """A split's documents with their exact surprise, as `Corpus.articles`, also for "held_out".
+
+        Empty where the surprise is not known, or where a single document was cut in two.
+        """
         if split not in ("train", HELD_OUT):
             return self.corpus.articles(split)
         every = self.corpus.articles("train")
-        if not every:
+        if len(every) < 2:
             return ()
-        chosen = held_out_documents(len(every), self.config.validation_fraction, self.config.split_seed)
-        return [article for index, article in enumerate(every) if (index in chosen) == (split == HELD_OUT)]
+        fraction, seed = self.config.validation_fraction, self.config.split_seed
+        return list(choose_documents(every, len(every), fraction, seed, split == HELD_OUT))
 
 
 def prepare(config: DataConfig, vocab_size: int, progress: bool = True) -> PreparedData:
     """Tokenise a corpus, or open what an earlier call left under TINYLLM_HOME.
 
     Args:
-        config: which text, which tokenizer, how many articles to hold out.
-        vocab_size: how many tokens to learn where the tokenizer is learned from this text.
-        progress: show a bar.
+        config: which text, which tokenizer, what share of the documents to hold out.
+        vocab_size: how many tokens to learn, if the tokenizer is learned from this text.
+        progress: show a progress bar.
 
-    Raises ValueError for a corpus without text, OSError where the folder cannot be written.
+    Raises ValueError for a corpus without text, OSError if the folder cannot be written.
     """
     corpus = load_corpus(config.data)
     recipe = {
@@ -84,17 +90,17 @@ def prepare(config: DataConfig, vocab_size: int, progress: bool = True) -> Prepa
     folder = home() / "prepared" / f"{Path(config.data).stem or 'data'}-{key}"
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        held = FileLock(f"{folder}.lock").acquire()
+        lock = FileLock(f"{folder}.lock").acquire()
     except OSError as error:
         raise not_writable(folder.parent, error) from None
-    with held:
+    with lock:
         for unfinished in folder.parent.glob(f".{glob.escape(folder.name)}-*"):
             shutil.rmtree(unfinished, ignore_errors=True)  # a process was killed while it wrote
         if folder.exists():
             try:
                 return _open(folder, recipe, corpus, config)
             except (OSError, ValueError, KeyError, TypeError) as error:
-                print(f"preparing {config.data} again: the prepared copy is damaged ({error})")
+                _log.warning(f"preparing {config.data} again: the prepared copy is damaged ({error})")
         with new_folder(folder) as unfinished:
             _write(unfinished, corpus, config, vocab_size, recipe, progress)
         return _open(folder, recipe, corpus, config)
@@ -103,43 +109,44 @@ def prepare(config: DataConfig, vocab_size: int, progress: bool = True) -> Prepa
 def _open(folder: Path, recipe: dict[str, Any], corpus: Corpus, config: DataConfig) -> PreparedData:
     meta = read_json(folder / "meta.json")
     if meta["recipe"] != recipe:
-        raise ValueError("it was made from something else")
+        raise ValueError("it was made from another text or with other settings")
     if _checksum(meta) != meta["checksum"]:
         raise ValueError("meta.json is not as it was written")
     for name, checksum in meta["checksums"].items():
         if Path(name).name != name or sha256(folder / name) != checksum:
             raise ValueError(f"{name} is not as it was written")
     tokenizer = load_tokenizer(folder / "tokenizer.json")
-    dtype = np.dtype(_dtype(tokenizer.vocab_size))
     splits = {}
     for split, counts in meta["splits"].items():
         if not {f"{split}.bin", f"{split}-starts.npy"} <= meta["checksums"].keys():
             raise ValueError(f"the split {split!r} has no checksums")
-        tokens = np.memmap(folder / f"{split}.bin", dtype, mode="r")
+        tokens = np.memmap(folder / f"{split}.bin", _dtype(tokenizer.vocab_size), mode="r")
         starts = np.load(folder / f"{split}-starts.npy", mmap_mode="r")
         splits[split] = TokenizedSplit(tokens, starts, counts["words"], counts["bytes"])
     return PreparedData(folder, tokenizer, splits, corpus, config)
 
 
-def _checksum(meta: dict) -> str:
+def _checksum(meta: dict[str, Any]) -> str:
     content = {name: value for name, value in meta.items() if name != "checksum"}
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def _dtype(vocab_size: int) -> type:
+def _dtype(vocab_size: int) -> type[np.uint16] | type[np.uint32]:
     return np.uint16 if vocab_size <= 1 << 16 else np.uint32
 
 
-def _write(folder: Path, corpus: Corpus, config: DataConfig, vocab_size: int, recipe: dict, progress: bool) -> None:
-    number = sum(1 for _ in corpus.documents("train"))
-    if number == 0:
+def _write(
+    folder: Path, corpus: Corpus, config: DataConfig, vocab_size: int, recipe: dict[str, Any], progress: bool
+) -> None:
+    count = sum(1 for _ in corpus.documents("train"))
+    if count == 0:
         raise ValueError(f"there is no text in {config.data}")
 
     def documents(split: str) -> Iterator[str]:
         if split not in ("train", HELD_OUT):
             return corpus.documents(split)
         fraction, seed = config.validation_fraction, config.split_seed
-        return split_documents(corpus.documents("train"), number, fraction, seed, split == HELD_OUT)
+        return split_documents(corpus.documents("train"), count, fraction, seed, split == HELD_OUT)
 
     if config.tokenizer == "gpt2":
         tokenizer = SubWordTokenizer("gpt2")
@@ -157,8 +164,11 @@ def _write(folder: Path, corpus: Corpus, config: DataConfig, vocab_size: int, re
     write_json(folder / "meta.json", meta | {"checksum": _checksum(meta)})
 
 
-def _write_split(folder: Path, split: str, documents: Iterable[str], tokenizer: Tokenizer, progress: bool) -> dict:
-    starts, words, size, tokens = [], 0, 0, 0
+def _write_split(
+    folder: Path, split: str, documents: Iterable[str], tokenizer: Tokenizer, progress: bool
+) -> dict[str, int]:
+    starts: list[int] = []
+    tokens = words = size = 0
     dtype = _dtype(tokenizer.vocab_size)
     with (
         (folder / f"{split}.bin").open("wb") as file,
@@ -179,7 +189,7 @@ def _write_split(folder: Path, split: str, documents: Iterable[str], tokenizer: 
 
 
 def tokenize(documents: Iterable[str], tokenizer: Tokenizer) -> TokenizedSplit:
-    """The same in memory, for a text that is read once. Raises ValueError if there is none."""
+    """Tokenise in memory, for a text that is read once. Raises ValueError if there is none."""
     texts = list(documents)
     if not texts:
         raise ValueError("there is no text to tokenise")
@@ -190,7 +200,7 @@ def tokenize(documents: Iterable[str], tokenizer: Tokenizer) -> TokenizedSplit:
 
 
 def text_size(texts: Iterable[str]) -> tuple[int, int]:
-    """Words (what stands between white space, plus one per line end) and UTF-8 bytes of some texts."""
+    """The size of some texts: words (between white space, plus one per line end) and UTF-8 bytes."""
     words = size = 0
     for text in texts:
         words += len(text.split()) + text.count("\n")

@@ -1,10 +1,13 @@
-"""Rows of a table as lines of text."""
+"""Table rows as lines of text: how parquet files and the Hub store WikiText."""
 
 from collections.abc import Iterable, Iterator
 
 
 def row_lines(rows: Iterable[str | None], source: object) -> Iterator[str]:
-    """Rows of a table as lines. WikiText's end in a newline, blank ones aside; other people's may not."""
+    """Yield each row as a line. Rows of WikiText end in a newline, except blank ones; other tables may have none.
+
+    Raises ValueError, naming the `source`, for a row that is not text.
+    """
     for row in rows:
         if not isinstance(row, str | None):
             raise ValueError(f"the column 'text' of {source} holds {type(row).__name__}, not text")

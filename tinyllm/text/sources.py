@@ -1,11 +1,13 @@
 """From the name of a text to the text: TinyWiki, WikiText, or your own files."""
 
 import os
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
 from tinyllm.system.validation import near_names
 from tinyllm.text import tinywiki
+from tinyllm.text.articles import Article
 from tinyllm.text.corpus import Corpus
 from tinyllm.text.local_files import local_corpus
 from tinyllm.text.wikitext import HUB_CORPORA, wikitext_corpus
@@ -31,8 +33,10 @@ def load_corpus(data: str) -> Corpus:
 
 
 def _tinywiki_corpus(name: str) -> Corpus:
-    known = {split: partial(tinywiki.articles, split, tinywiki.CORPORA[name]) for split in tinywiki.SPLITS}
-    texts = {
-        split: lambda articles=articles: (article.text for article in articles()) for split, articles in known.items()
-    }
-    return Corpus(f"{name} {tinywiki.VERSION} {tinywiki.SPLITS}", texts, known)
+    articles = {split: partial(tinywiki.articles, split, tinywiki.CORPORA[name]) for split in tinywiki.SPLITS}
+    documents = {split: partial(_texts, read) for split, read in articles.items()}
+    return Corpus(f"{name} {tinywiki.VERSION} {tinywiki.SPLITS}", documents, articles)
+
+
+def _texts(articles: Callable[[], Sequence[Article]]) -> Iterator[str]:
+    return (article.text for article in articles())

@@ -15,7 +15,7 @@ from tinyllm.text.tokenizer import END_OF_TEXT, Tokenizer
 
 
 class SubWordTokenizer(Tokenizer):
-    """Byte-level byte-pair encoding: GPT-2's, or one learned from your own text. It loses nothing.
+    """Byte-level byte-pair encoding: GPT-2's, or one learned from your own text. It is lossless.
 
     Encoding runs in tiktoken. Sources: Sennrich et al., "Neural Machine Translation of Rare Words with Subword
     Units" (2016); Radford et al., "Language Models are Unsupervised Multitask Learners" (2019), section 2.2.
@@ -24,9 +24,9 @@ class SubWordTokenizer(Tokenizer):
     kind = "subword"
 
     def __init__(self, name: str = "gpt2"):
-        """Load GPT-2's 50,257 tokens; `train` and `load` make other vocabularies.
+        """Load GPT-2's 50,257 tokens; `train` and `load` give other vocabularies.
 
-        The two vocabulary files are downloaded once, then kept. Raises ConnectionError if they cannot be.
+        The two vocabulary files are downloaded once, then kept. Raises ConnectionError if that fails.
         """
         if name != "gpt2":
             raise ValueError(f"unknown vocabulary {name!r}: use 'gpt2', SubWordTokenizer.train(...) or .load(...)")
@@ -38,8 +38,9 @@ class SubWordTokenizer(Tokenizer):
     ) -> "SubWordTokenizer":
         """Learn a vocabulary from text (`str`), a file (`Path`), or any mix of them in a list or generator.
 
-        The ids are the 256 bytes, then the merges as they were learned, then the special tokens, which never
-        take part in a merge. Text with too few pairs to merge gives fewer tokens than `vocab_size`.
+        The ids are the 256 bytes, then the merges in the order they were learned, then the special tokens, which never
+        take part in a merge. Text with too few pairs to merge gives fewer tokens than `vocab_size`. Raises ValueError
+        for a vocabulary too small for the bytes and special tokens, or for no text.
         """
         _check_special_tokens(special_tokens)
         smallest = 256 + len(special_tokens)
@@ -58,13 +59,13 @@ class SubWordTokenizer(Tokenizer):
         return tokenizer
 
     def _build(self, tokens: Sequence[bytes], special_tokens: Sequence[str]) -> None:
-        """Set up from the byte strings of the ordinary tokens, in the order in which they were learned."""
+        """Set up from the byte strings of the ordinary tokens, in the order they were learned."""
         self.tokens = list(tokens)
         ranks = {token: rank for rank, token in enumerate(self.tokens)}
         if len(ranks) < len(self.tokens) or any(bytes([byte]) not in ranks for byte in range(256)):
-            raise ValueError("not a byte-level vocabulary: a token stands twice, or one of the 256 bytes is missing")
+            raise ValueError("not a byte-level vocabulary: a token appears twice, or one of the 256 bytes is missing")
         _check_special_tokens(special_tokens)
-        self.special_tokens = {token: len(ranks) + place for place, token in enumerate(special_tokens)}
+        self.special_tokens = {token: len(ranks) + index for index, token in enumerate(special_tokens)}
         self.vocab_size = len(ranks) + len(self.special_tokens)
         self.encoding = tiktoken.Encoding(
             "tinyllm", pat_str=PATTERN, mergeable_ranks=ranks, special_tokens=self.special_tokens
@@ -78,7 +79,7 @@ class SubWordTokenizer(Tokenizer):
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
         for text in texts:
             check_text(text)
-        # `encode_ordinary_batch` panics where this raises: at a million spaces before a letter.
+        # `encode_ordinary_batch` panics where this raises ValueError: at a million spaces before a letter.
         return self.encoding.encode_batch(list(texts), num_threads=os.cpu_count() or 1, disallowed_special=())
 
     def decode_bytes(self, ids: Iterable[int]) -> bytes:
@@ -90,7 +91,7 @@ class SubWordTokenizer(Tokenizer):
         return self.decode_bytes(ids).decode("utf-8", errors="replace")
 
     def decode_stream(self, ids: Iterable[int], before: int) -> Iterator[str]:
-        """Decode ids as they come, holding back bytes until their character is whole."""
+        """Decode ids as they arrive, holding back bytes until their character is complete."""
         decoder = codecs.getincrementaldecoder("utf-8")("replace")
         for token in ids:
             if text := decoder.decode(self.decode_bytes([token])):
@@ -114,4 +115,4 @@ def _check_special_tokens(special_tokens: Sequence[str]) -> None:
     if isinstance(special_tokens, str) or END_OF_TEXT not in special_tokens:
         raise ValueError(f"special_tokens must be a list with {END_OF_TEXT!r}, which separates documents")
     if "" in special_tokens or len(set(special_tokens)) < len(special_tokens):
-        raise ValueError(f"a special token is empty or stands twice: {list(special_tokens)}")
+        raise ValueError(f"a special token is empty or appears twice: {list(special_tokens)}")

@@ -1,7 +1,9 @@
-"""TinyWiki's grammar: the words, how likely each is, and the sentences they stand in."""
+"""TinyWiki's grammar: the words, how likely each is, and the sentences they appear in."""
 
 import math
+import re
 from dataclasses import dataclass
+from functools import cache
 
 
 @dataclass(frozen=True)
@@ -9,7 +11,7 @@ class Draw:
     """A distribution over whole words. Without `weights` it is uniform.
 
     With `shift` the options are numbers to add to that earlier field (death = birth + span). With `unlike`
-    they exclude what those earlier fields drew: a draw without replacement.
+    they exclude what those earlier fields drew: a draw without replacement, from equally likely options.
     """
 
     options: tuple[str, ...]
@@ -18,7 +20,7 @@ class Draw:
     unlike: tuple[str, ...] = ()
 
     def possible(self, facts: dict[str, str]) -> list[str]:
-        """The words that may be drawn, given the facts drawn so far."""
+        """The words that can be drawn, given the facts drawn so far."""
         if self.shift:
             return [str(int(facts[self.shift]) + int(span)) for span in self.options]
         taken = {facts[name] for name in self.unlike}
@@ -28,8 +30,8 @@ class Draw:
         """One probability for each word of `possible`."""
         if self.weights:
             return [weight / sum(self.weights) for weight in self.weights]
-        left = len(self.options) - len(self.unlike)
-        return [1 / left] * left
+        remaining = len(self.options) - len(self.unlike)
+        return [1 / remaining] * remaining
 
     def entropy(self) -> float:
         """-sum p log p, in nats."""
@@ -38,12 +40,13 @@ class Draw:
 
 @dataclass(frozen=True)
 class Branch:
-    """A fork: the opening words are drawn uniformly, and each leads into its own continuation."""
+    """A fork: the opening words are drawn uniformly, and each leads to its own continuation."""
 
     name: str
     continuations: dict[str, str]
 
     def draw(self) -> Draw:
+        """The distribution of the opening words."""
         return Draw(tuple(self.continuations))
 
 
@@ -131,7 +134,7 @@ FIELDS: dict[str, Draw] = {
     "day": Draw(("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")),
 }  # fmt: skip
 
-# Fields that follow from another one: the field they follow from, and the rule.
+# Fields that follow from another field: which one, and the rule.
 WORLD: dict[str, tuple[str, dict[str, str]]] = {
     "river": ("town", _RIVERS),
     "subject": ("profession", _SUBJECTS),
@@ -167,3 +170,14 @@ WORKS_AND_LEGACY: tuple[str | Branch, ...] = (
     " {town} named {honour} after {given} {surname} , and on the last {day} of the year {critic} prints a poem "
     "about {profession} . \n\n",
 )  # fmt: skip
+
+
+def sentences(full: bool) -> tuple[str | Branch, ...]:
+    """The templates of a short or a full article, in order."""
+    return SHORT + WORKS_AND_LEGACY if full else SHORT
+
+
+@cache
+def split_template(template: str) -> list[str]:
+    """Split a template: fixed words at even indices, field names at odd ones."""
+    return re.split(r"\{(\w+)\}", template)

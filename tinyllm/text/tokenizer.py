@@ -1,7 +1,7 @@
 """Text to token ids and back: what all tokenizers share, and the two simplest, characters and words.
 
-All tokenizers have `encode`, `decode`, `vocab_size`, `end_of_text_id`, `save` and `fingerprint`; `load_tokenizer` reads
-any of them back from JSON.
+All tokenizers have `encode`, `decode`, `vocab_size`, `end_of_text_id`, `save` and `fingerprint`; `load_tokenizer` loads
+any of them from its JSON file.
 """
 
 import hashlib
@@ -35,11 +35,11 @@ class Tokenizer:
 
     @property
     def end_of_text_id(self) -> int:
-        """The id of `<|endoftext|>`, which stands before each document."""
+        """The id of `<|endoftext|>`, which precedes each document."""
         return self.special_tokens[END_OF_TEXT]
 
     def encode(self, text: str, allowed_special: Collection[str] = ()) -> list[int]:
-        """Turn text into ids. `<|endoftext|>` written in the text is ordinary text, unless it is allowed here.
+        """Turn text into ids. `<|endoftext|>` in the text is ordinary text, unless `allowed_special` contains it.
 
         Raises ValueError for a lone surrogate, or an unknown special token in `allowed_special`.
         """
@@ -64,13 +64,13 @@ class Tokenizer:
         raise NotImplementedError
 
     def decode_stream(self, ids: Iterable[int], before: int) -> Iterator[str]:
-        """Decode ids as they come; `before` is the id in front of them, which may decide on a space."""
+        """Decode ids as they arrive; `before` is the id before the first, which may decide if a space is needed."""
         for token in ids:
             yield self.decode([before, token])[len(self.decode([before])) :]
             before = token
 
     def to_json(self) -> dict[str, Any]:
-        """Everything needed to build this tokenizer again."""
+        """Everything needed to rebuild this tokenizer."""
         raise NotImplementedError
 
     @classmethod
@@ -84,10 +84,10 @@ class Tokenizer:
 
     @classmethod
     def load(cls, path: str | Path) -> "Tokenizer":
-        """Read a tokenizer saved by `save`. Raises ValueError if the file holds another kind."""
+        """Read a tokenizer saved by `save`. Raises ValueError if the file contains another kind."""
         tokenizer = load_tokenizer(path)
         if not isinstance(tokenizer, cls):
-            raise ValueError(f"{path} holds a {tokenizer.kind} tokenizer, not a {cls.kind} one")
+            raise ValueError(f"{path} contains a {tokenizer.kind} tokenizer, not a {cls.kind} one")
         return tokenizer
 
     @property
@@ -96,7 +96,7 @@ class Tokenizer:
         return hashlib.sha256(json.dumps(self.to_json(), sort_keys=True).encode()).hexdigest()[:16]
 
     def check_vocabulary(self, vocab_size: int) -> None:
-        """Raise ValueError if a model with `vocab_size` tokens cannot have been trained with this tokenizer."""
+        """Raise ValueError if no model with `vocab_size` tokens can have been trained with this tokenizer."""
         if vocab_size != self.vocab_size:
             raise ValueError(
                 f"the model has {vocab_size} tokens and the tokenizer {self.vocab_size}: "
@@ -106,7 +106,9 @@ class Tokenizer:
     def _check_special(self, allowed_special: Collection[str]) -> None:
         for token in allowed_special:
             if token not in self.special_tokens:
-                raise ValueError(f"{token!r} is not a special token here; these are: {', '.join(self.special_tokens)}")
+                raise ValueError(
+                    f"{token!r} is not a special token here; the special tokens are: {', '.join(self.special_tokens)}"
+                )
 
     def _check_ids(self, ids: Iterable[int]) -> list[int]:
         ids = [int(token) for token in ids]
@@ -117,14 +119,14 @@ class Tokenizer:
 
 
 class CharacterTokenizer(Tokenizer):
-    """One id per character, plus `<|endoftext|>`. The simplest that loses nothing."""
+    """One id per character, plus `<|endoftext|>`: the simplest lossless tokenizer."""
 
     kind = "character"
 
     def __init__(self, characters: str):
         check_text(characters)
         self.characters = "".join(sorted(set(characters)))
-        self._ids = {character: place for place, character in enumerate(self.characters)}
+        self._ids = {character: index for index, character in enumerate(self.characters)}
         self.special_tokens = {END_OF_TEXT: len(self.characters)}
         self.vocab_size = len(self.characters) + 1
 
@@ -137,7 +139,7 @@ class CharacterTokenizer(Tokenizer):
         try:
             return [self._ids[character] for character in text]
         except KeyError as error:
-            raise ValueError(f"the character {error.args[0]!r} was not in the text this tokenizer saw") from None
+            raise ValueError(f"the character {error.args[0]!r} was not in this tokenizer's training text") from None
 
     def decode(self, ids: Iterable[int]) -> str:
         tokens = [*self.characters, END_OF_TEXT]
@@ -152,9 +154,9 @@ class CharacterTokenizer(Tokenizer):
 
 
 class WordTokenizer(Tokenizer):
-    """One id per word between white space, one per line end, `<unk>` for every word it does not know.
+    """One id per word between white space, one per line end, `<unk>` for every unknown word.
 
-    It counts as WikiText's papers count words. `decode` puts one space between words, so the exact white space
+    Words are counted as in WikiText's papers. `decode` puts one space between words, so the exact white space
     is lost, and so is every unknown word.
     """
 
@@ -164,20 +166,20 @@ class WordTokenizer(Tokenizer):
     def __init__(self, words: Sequence[str]):
         self.words = list(words)
         if len(set(self.words)) < len(self.words) or any(self.split(word) != [word] for word in self.words):
-            raise ValueError("not a vocabulary of words: a word stands twice, or holds white space")
+            raise ValueError("not a vocabulary of words: a word appears twice, or contains white space")
         self._tokens = [*self.words, self.UNKNOWN, END_OF_TEXT]
-        self._ids = {word: place for place, word in enumerate(self.words)}
+        self._ids = {word: index for index, word in enumerate(self.words)}
         self.special_tokens = {END_OF_TEXT: len(self.words) + 1}
         self.vocab_size = len(self._tokens)
 
     @staticmethod
     def split(text: str) -> list[str]:
-        """Cut text at white space; a line end is a word of its own."""
+        """Split text at white space; a line end is a word of its own."""
         return re.findall(r"\n|[^\s]+", text)
 
     @classmethod
     def train(cls, text: str, vocab_size: int | None = None) -> "WordTokenizer":
-        """Keep the most frequent words of `text` (ties: the one that comes first in the alphabet)."""
+        """Keep the most frequent words of `text`; ties go to the word that sorts first."""
         check_text(text)
         counts = Counter(cls.split(text))
         del counts[cls.UNKNOWN]
@@ -213,7 +215,7 @@ def load_tokenizer(path: str | Path) -> Tokenizer:
             raise ValueError(f"unknown kind {kind!r}")
         tokenizer = Tokenizer.kinds[kind].from_json(content)
         if tokenizer.to_json() != content:
-            raise ValueError("its content is not as `save` writes it")
+            raise ValueError("its content is not what `save` writes")
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{path} is not a tokenizer file: {error}") from None
     return tokenizer

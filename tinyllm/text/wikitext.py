@@ -1,4 +1,4 @@
-"""WikiText from the Hugging Face Hub.
+"""WikiText from the Hugging Face Hub, with a clear error where the Hub cannot be reached.
 
 Source: Merity et al., "Pointer Sentinel Mixture Models" (2016).
 """
@@ -19,6 +19,19 @@ WAYS_OUT = (
 )
 
 
+def wikitext_corpus(name: str) -> Corpus:
+    """One of `HUB_CORPORA`. It is downloaded when its documents are first read.
+
+    Reading raises ConnectionError where the Hub cannot be reached, ValueError where it has no column of text.
+    """
+    splits = {split: partial(_documents, name, split) for split in ("train", "validation", "test")}
+    return Corpus(f"{HUB_NAME}/{name}", splits)
+
+
+def _documents(name: str, split: str) -> Iterator[str]:
+    return split_articles(_hub_lines(name, split))
+
+
 def _hub_lines(name: str, split: str) -> Iterator[str]:
     if os.environ.get("HF_HUB_OFFLINE", "0") in ("0", ""):
         check_reachable(hub_endpoint(), f"{HUB_NAME} {name}", WAYS_OUT)
@@ -26,7 +39,7 @@ def _hub_lines(name: str, split: str) -> Iterator[str]:
 
     try:
         rows = datasets.load_dataset(HUB_NAME, name, split=split)
-    except Exception as error:  # datasets raises many kinds; what the user can do about them is the same
+    except Exception as error:  # datasets raises many kinds, and the remedy is the same for all
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
         raise ConnectionError(
             f"could not load {HUB_NAME} {name} from {hub_endpoint()} ({reason}); {WAYS_OUT}"
@@ -35,12 +48,3 @@ def _hub_lines(name: str, split: str) -> Iterator[str]:
         raise ValueError(f"{HUB_NAME} {name} has no column 'text' but {rows.column_names}; {WAYS_OUT}")
     for batch in rows.iter(batch_size=1000):
         yield from row_lines(batch["text"], f"{HUB_NAME} {name}")
-
-
-def wikitext_corpus(name: str) -> Corpus:
-    """One of `HUB_CORPORA`, downloaded when its documents are first read."""
-
-    def documents(split: str) -> Iterator[str]:
-        return split_articles(_hub_lines(name, split))
-
-    return Corpus(f"{HUB_NAME}/{name}", {split: partial(documents, split) for split in ("train", "validation", "test")})

@@ -1,47 +1,36 @@
-"""From documents to batches: the right ids, a cache that is whole or absent, and every token once an epoch."""
+"""From documents to ids: the right ones, and a cache that is whole or absent."""
 
 import dataclasses
 import gc
 import json
-import math
 import os
 import shutil
 import subprocess
 import sys
 import weakref
 from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tiktoken
-import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from local_texts import SENTENCE, written
+from token_splits import documents_of
 
 import tinyllm.text.prepared
-from tinyllm.config import DataConfig, ModelConfig, RunConfig, TrainingConfig
-from tinyllm.system.distributed import Processes
-from tinyllm.text.batches import Blocks
+from tinyllm.__main__ import main
+from tinyllm.config import DataConfig
+from tinyllm.text import tinywiki
 from tinyllm.text.corpus import Corpus
-from tinyllm.text.prepared import HELD_OUT, TokenizedSplit, held_out_documents, prepare, text_size, tokenize
+from tinyllm.text.prepared import HELD_OUT, PreparedData, prepare, text_size, tokenize
 from tinyllm.text.sources import load_corpus
 from tinyllm.text.subword_tokenizer import SubWordTokenizer
 from tinyllm.text.tokenizer import CharacterTokenizer, WordTokenizer
-from tinyllm.training.micro_batches import micro_batches
 
-
-@pytest.fixture(autouse=True)
-def home(tmp_path, monkeypatch) -> Path:
-    """An empty cache for each test."""
-    folder = tmp_path / "home"
-    monkeypatch.setenv("TINYLLM_HOME", str(folder))
-    return folder
-
-
-@pytest.fixture
-def config(sample_text) -> DataConfig:
-    return DataConfig(data=str(sample_text))
+pytestmark = pytest.mark.usefixtures("home")
 
 
 @pytest.fixture
@@ -56,21 +45,6 @@ def no_tokenizing(monkeypatch):
         monkeypatch.setattr(SubWordTokenizer, "train", fail)
 
     return switch
-
-
-def documents_of(split: TokenizedSplit) -> list[list[int]]:
-    """The ids of each document, with the separator in front."""
-    return [part.tolist() for part in np.split(split.tokens, split.starts[1:])]
-
-
-def split_of(lengths: list[int]) -> TokenizedSplit:
-    """A split whose tokens are their own places."""
-    tokens = np.arange(sum(lengths), dtype=np.uint32)
-    starts = np.array([sum(lengths[:place]) for place in range(len(lengths))], np.int64)
-    return TokenizedSplit(tokens, starts, 0, 0)
-
-
-# The ids
 
 
 def test_ids_are_tiktokens_with_the_separator_before_each_document(config):
@@ -163,38 +137,6 @@ def test_a_text_without_text_is_refused(tmp_path, text):
         prepare(DataConfig(data=str(path)), 50_257, progress=False)
 
 
-# Held-out articles
-
-
-@given(st.integers(2, 5000), st.floats(0, 0.5), st.integers(0, 1000))
-def test_a_hundredth_of_the_articles_is_held_out_but_never_none_nor_all(number, fraction, seed):
-    chosen = held_out_documents(number, fraction, seed)
-    assert chosen <= set(range(number))
-    assert 1 <= len(chosen) < number
-    assert len(chosen) == 1 or abs(len(chosen) - number * fraction) <= 0.5
-    assert held_out_documents(number, fraction, seed) == chosen
-
-
-def test_every_article_may_be_held_out():
-    counts = Counter(place for seed in range(2000) for place in held_out_documents(10, 0.2, seed))
-    assert set(counts) == set(range(10))
-    assert all(abs(count - 400) < 5 * math.sqrt(400 * 0.8) for count in counts.values())
-
-
-@pytest.mark.parametrize("text", ["one two three four five " * 20 + "\n", "没有空格的文字" * 30, "x y"])
-def test_a_single_document_gives_its_last_tenth(tmp_path, text):
-    path = tmp_path / "one.txt"
-    path.write_text(text, encoding="utf-8")
-    data = prepare(DataConfig(data=str(path)), 50_257, progress=False)
-    parts = [data.tokenizer.decode(data.splits[split].tokens[1:]) for split in ("train", HELD_OUT)]
-    assert "".join(parts) == text
-    assert 1 <= len(parts[1]) <= max(2, len(text) // 10 + 7)
-    assert not (" " in text and parts[0][-1:].isalpha() and parts[1][:1].isalpha()), "a word was cut"
-
-
-# The cache
-
-
 def test_a_second_call_does_not_tokenise_again(config, home, no_tokenizing):
     first = prepare(config, 50_257, progress=False)
     no_tokenizing()
@@ -254,18 +196,19 @@ FILES = ["train.bin", "held_out.bin", "train-starts.npy", "held_out-starts.npy",
 
 @pytest.mark.parametrize("name", FILES)
 @pytest.mark.parametrize("damage", [damage_cut, damage_flip, damage_empty, damage_replace, Path.unlink])
-def test_a_damaged_cache_is_noticed_and_made_again(config, capsys, name, damage):
+def test_a_damaged_cache_is_noticed_and_made_again(config, caplog, name, damage):
     good = prepare(config, 50_257, progress=False)
     assert sorted(path.name for path in good.folder.iterdir()) == sorted(FILES)
     files = {path.name: path.read_bytes() for path in good.folder.iterdir()}
-    capsys.readouterr()
+    caplog.clear()
     damage(good.folder / name)
     again = prepare(config, 50_257, progress=False)
     assert again.folder == good.folder
     assert {path.name: path.read_bytes() for path in again.folder.iterdir()} == files
-    assert "damaged" in capsys.readouterr().out
+    assert "the prepared copy is damaged" in caplog.text
+    caplog.clear()
     prepare(config, 50_257, progress=False)
-    assert capsys.readouterr().out == ""
+    assert caplog.text == ""
 
 
 @pytest.mark.parametrize("edited", ["words", "checksums", "splits", "recipe", "not an object"])
@@ -326,8 +269,8 @@ PREPARE = """
 import sys, time
 from pathlib import Path
 from tinyllm.config import DataConfig
-from tinyllm.data import prepare
-from tinyllm.tokenizer import SubWordTokenizer
+from tinyllm.text.prepared import prepare
+from tinyllm.text.subword_tokenizer import SubWordTokenizer
 encode_batch = SubWordTokenizer.encode_batch
 def count(self, texts):
     print("tokenised", flush=True)
@@ -397,170 +340,122 @@ def test_a_prepared_corpus_can_be_shared_as_other_files_can(config):
     assert folder.stat().st_mode == folder.parent.stat().st_mode
 
 
-# Blocks
-
-SHAPES = st.tuples(st.integers(1, 12), st.integers(0, 60), st.integers(0, 5))  # context length, tokens to spare, seed
-
-
-def epochs_of(blocks: Blocks, number: int) -> list[list[int]]:
-    """The first block places of some epochs; a new one begins with the first token that comes a second time."""
-    epochs: list[list[int]] = [[]]
-    seen: set[int] = set()
-    index = 0
-    while len(epochs) <= number:
-        place = int(blocks.batch(index, 1)[0][0, 0])
-        covered = set(range(place, place + blocks.context_length))
-        # Blocks of two epochs might not overlap, so an epoch also ends when no further block fits beside its others.
-        offset = (epochs[-1] or [place])[0] % blocks.context_length
-        whole = len(range(offset, len(blocks.tokens) - blocks.context_length, blocks.context_length))
-        if len(epochs[-1]) == whole:
-            epochs.append([])
-            seen = set()
-        assert not covered & seen
-        seen |= covered
-        epochs[-1].append(place)
-        index += 1
-    return epochs[:number]
+def prepared_text(data: str, tokenizer: str = "bpe") -> str:
+    """What is left of a text once it was prepared: all ids decoded, without the separators."""
+    found = prepare(DataConfig(data=data, tokenizer=tokenizer), 300 if tokenizer == "bpe" else 50_257, progress=False)
+    end = found.tokenizer.end_of_text_id
+    documents = []
+    for split in found.splits.values():
+        ids = split.tokens.tolist()
+        starts = [*split.starts.tolist(), len(ids)]
+        for start, stop in pairwise(starts):
+            assert ids[start] == end
+            documents.append(found.tokenizer.decode(ids[start + 1 : stop]))
+    return "".join(documents)
 
 
-@given(SHAPES)
-@settings(deadline=None)
-def test_every_token_is_a_target_once_an_epoch_the_ends_aside(shape):
-    context_length, spare, seed = shape
-    length = context_length + 1 + spare
-    blocks = Blocks(split_of([length]), context_length, seed)
-    for places in epochs_of(blocks, 4):
-        targets = sorted(place + 1 + step for place in places for step in range(context_length))
-        assert targets == list(range(targets[0], targets[-1] + 1))  # each once, none left out in between
-        assert targets[0] - 1 < context_length  # only a part of a block is missing at the beginning,
-        assert length - 1 - targets[-1] < context_length  # and at the end
-
-
-def test_every_token_but_the_first_is_a_target_sooner_or_later():
-    blocks = Blocks(split_of([4 * 8 + 3]), 8, seed=0)
-    targets = {int(target) for index in range(400) for target in blocks.batch(index, 1)[1][0]}
-    assert targets == set(range(1, 35))
-
-
-@given(SHAPES, st.sampled_from(["anywhere", "document"]), st.integers(0, 50), st.integers(1, 20))
-@settings(deadline=None)
-def test_a_batch_is_a_pure_function_of_seed_and_number(shape, begin, first, number):
-    context_length, spare, seed = shape
-    split = split_of([context_length + 1, spare + 1])
-    blocks = Blocks(split, context_length, seed, begin)
-    ids, targets = blocks.batch(first, number)
-    assert ids.shape == targets.shape == (number, context_length)
-    assert ids.dtype == targets.dtype == np.int64
-    assert np.array_equal(targets, ids + 1)  # here a token is its own place
-    assert np.array_equal(ids, ids[:, :1] + np.arange(context_length))
-    assert ids.min() >= 0
-    assert targets.max() < len(split.tokens)
-    fresh = [Blocks(split, context_length, seed, begin).batch(index, 1) for index in range(first, first + number)]
-    assert np.array_equal(np.concatenate([ids for ids, _ in fresh]), ids)
-    backwards = [blocks.batch(index, 1)[0] for index in reversed(range(first, first + number))]
-    assert np.array_equal(np.concatenate(backwards[::-1]), ids)
-
-
-def test_each_epoch_has_an_order_and_an_offset_of_its_own():
-    blocks = Blocks(split_of([64 * 51]), 64, seed=3)
-    epochs = epochs_of(blocks, 6)
-    assert len({places[0] % 64 for places in epochs}) > 3
-    orders = {tuple(place // 64 for place in places) for places in epochs}
-    assert len(orders) == 6
-    assert all(list(places) != sorted(places) for places in epochs)
-    other = epochs_of(Blocks(split_of([64 * 51]), 64, seed=4), 6)
-    assert all(one != two for one, two in zip(epochs, other, strict=True))
-
-
-@given(st.integers(1, 9), st.lists(st.integers(1, 25), min_size=1, max_size=12), st.integers(0, 5))
-@settings(deadline=None)
-def test_blocks_at_documents_read_every_document_once_an_epoch(context_length, lengths, seed):
-    split = split_of([*lengths, context_length + 1])  # room behind the last document
-    blocks = Blocks(split, context_length, seed, begin="document")
-    wanted = [
-        start + step
-        for start, length in zip(split.starts.tolist(), lengths, strict=False)
-        for step in range(0, length, context_length)
-    ]
-    wanted.append(int(split.starts[-1]))
-    per_epoch = len(wanted)
-    orders = []
-    for epoch in range(3):
-        ids, _ = blocks.batch(epoch * per_epoch, per_epoch)
-        orders.append(ids[:, 0].tolist())
-        assert sorted(orders[-1]) == wanted
-    if per_epoch > 8:
-        assert len(set(map(tuple, orders))) > 1
-
-
-def test_a_document_too_near_the_end_for_a_whole_block_begins_none():
-    blocks = Blocks(split_of([10, 3, 3]), 8, begin="document")
-    assert {int(blocks.batch(index, 1)[0][0, 0]) for index in range(20)} == {0}
-    with_room = Blocks(split_of([10, 3, 9]), 8, begin="document")
-    assert {int(with_room.batch(index, 1)[0][0, 0]) for index in range(20)} == {0, 8, 10, 13}
-
-
-@given(SHAPES, st.sampled_from(["anywhere", "document"]), st.integers(1, 8))
-def test_fixed_blocks_are_whole_different_and_spread_over_the_text(shape, begin, number):
-    context_length, spare, seed = shape
-    split = split_of([context_length + 1, spare + 1])
-    blocks = Blocks(split, context_length, seed, begin)
-    ids, targets = blocks.fixed(number)
-    assert np.array_equal(ids, Blocks(split, context_length, seed + 1, begin).fixed(number)[0])
-    assert np.array_equal(targets, ids + 1)
-    assert 1 <= len(ids) <= number
-    assert len(set(ids[:, 0].tolist())) == len(ids)
-    assert ids[0, 0] == 0
-    if number > 1 and begin == "anywhere":
-        assert len(split.tokens) - 1 - targets[-1, -1] < context_length
-
-
-@pytest.mark.parametrize("begin", ["anywhere", "document"])
-def test_a_text_shorter_than_a_block_is_refused(begin):
-    assert Blocks(split_of([9]), 8, begin=begin).batch(0, 3)[0].tolist() == [list(range(8))] * 3
-    with pytest.raises(ValueError, match=r"8 tokens.*needs 9.*context_length"):
-        Blocks(split_of([8]), 8, begin=begin)
-
-
-@pytest.mark.timeout(60)  # offsets at which no block fits would make hundreds of empty epochs for each with one
-def test_a_text_of_one_block_has_a_block_in_every_epoch():
-    assert Blocks(split_of([1025]), 1024).batch(20_000, 1)[0].tolist() == [list(range(1024))]
-
-
-@pytest.mark.parametrize("world_size", [1, 2, 4])
-def test_the_shares_of_several_processes_are_the_batch_of_one(world_size):
-    config = RunConfig(
-        model=ModelConfig(context_length=8), training=TrainingConfig(batch_size=3, gradient_accumulation_steps=4)
+GOOD = {
+    "two characters": ("ab", "ab"),
+    "no newline at all": (SENTENCE * 50, SENTENCE * 50),
+    "one line of 5 MB": (SENTENCE * 110_000 + "\n", SENTENCE * 110_000 + "\n"),
+    "Windows newlines": ("one line\r\nand another\r\n" * 50, "one line\nand another\n" * 50),
+    "old Mac newlines": ("one line\rand another\r" * 50, "one line\nand another\n" * 50),
+    "a byte-order mark": (b"\xef\xbb\xbf" + SENTENCE.encode() * 50, SENTENCE * 50),
+    "NUL": ("a\0b\0\0 c\n" * 50, "a\0b\0\0 c\n" * 50),
+    "separators among words": ("<|endoftext|>a cat" * 50, "<|endoftext|>a cat" * 50),
+    "other line ends": ("a\x0bb\x0cc\x1cd\x85e\u2028f\n" * 50, "a\x0bb\x0cc\x1cd\x85e\u2028f\n" * 50),
+    "all of Unicode": (
+        "".join(chr(code) for code in range(0x110000) if not 0xD800 <= code < 0xE000 and code not in (0x0D, 0xFEFF)),
     )
-    blocks = Blocks(split_of([500]), 8, seed=1)
-    for iteration in (0, 1, 7):
-        shares = [
-            micro_batches(blocks, config, iteration, Processes(torch.device("cpu"), rank, world_size))
-            for rank in range(world_size)
-        ]
-        assert {len(share) for share in shares} == {4 // world_size}
-        ids = np.concatenate([part.numpy() for share in shares for part, _ in share])
-        targets = np.concatenate([part.numpy() for share in shares for _, part in share])
-        wanted, _ = blocks.batch(iteration * 12, 12)
-        assert np.array_equal(targets, ids + 1)
-        assert sorted(map(tuple, ids)) == sorted(map(tuple, wanted))
-    if world_size > 1:
-        with pytest.raises(ValueError, match="must be a multiple of the 3 processes"):
-            micro_batches(blocks, config, 0, Processes(torch.device("cpu"), 0, 3))
+    * 2,
+}
 
 
-def test_no_block_of_training_holds_held_out_text(config):
-    data = prepare(dataclasses.replace(config, validation_fraction=0.5), 50_257, progress=False)
-    blocks = Blocks(data.splits["train"], 32)
-    ids, _ = blocks.batch(0, 200)
-    seen = Counter(word for row in ids for word in data.tokenizer.decode(row).split())
-    words = [Counter(document.split()) for document in load_corpus(config.data).documents("train")]
-    held_out = data.tokenizer.decode(data.splits[HELD_OUT].tokens)
-    for place, own in enumerate(words):
-        others = sum(words[:place] + words[place + 1 :], Counter())
-        marks = [word for word in own if word not in others and len(word) > 6]  # long enough to be no half of another
-        assert len(marks) > 20
-        if all(mark in held_out for mark in marks):
-            assert not any(mark in seen for mark in marks)
-        else:
-            assert sum(mark in seen for mark in marks) > 0.9 * len(marks)
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("name", GOOD)
+@pytest.mark.parametrize("tokenizer", ["bpe", "gpt2"])
+def test_it_is_read_as_it_stands(name, tokenizer, tmp_path, home):
+    content, expected = GOOD[name]
+    assert prepared_text(written(tmp_path, content), tokenizer) == expected
+
+
+BAD = {
+    "empty": (b"", "there is no text"),
+    "only a byte-order mark": (b"\xef\xbb\xbf", "there is no text"),
+    "only newlines": (b"\n" * 1000, "there is no text"),
+    "only spaces": (b" " * 1000, "there is no text"),
+    "one character": (b"a", "no text"),
+    "only separators": (b"<|endoftext|>" * 100, "no text to learn"),
+    "Latin-1": ("café\n" * 10, "byte 3, in line 1"),
+    "UTF-16": ("a cat\n".encode("utf-16"), "byte 0, in line 1"),
+    "a surrogate": (b"a cat \xed\xa0\x80\n", "byte 6, in line 1"),
+    "a character cut off at the end": ("a cat é".encode()[:-1], "byte 6, in line 1"),
+    "a picture": (bytes(range(256)) * 10, "is not UTF-8 text"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_it_is_refused_in_one_line(name, tmp_path, home, capsys):
+    content, reason = BAD[name]
+    path = written(tmp_path, content.encode("latin-1") if isinstance(content, str) else content)
+    assert main(["train", "quickstart", "--data", path, "--run-folder", str(tmp_path / "run")]) == 1
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert reason in error
+    assert "text.txt" in error
+    assert not list(tmp_path.rglob("*.bin"))
+
+
+@pytest.mark.timeout(120)
+def test_a_hundred_thousand_short_documents(tmp_path, home):
+    titles = "".join(f"\n = {number} = \n\n a cat \n" for number in range(100_000))
+    found = prepare(DataConfig(data=written(tmp_path, titles), tokenizer="bpe"), 300, progress=False)
+    assert {split: len(part.starts) for split, part in found.splits.items()} == {"train": 99_000, "held_out": 1_000}
+
+
+# Articles of known surprise
+
+
+@pytest.fixture
+def few_articles(monkeypatch):
+    """Call it with the number of TinyWiki's training articles."""
+
+    def shrink(count: int) -> None:
+        monkeypatch.setattr(tinywiki, "SPLITS", {"train": count, "validation": 3, "test": 2})
+        tinywiki.articles.cache_clear()
+
+    yield shrink
+    tinywiki.articles.cache_clear()
+
+
+def texts_of(data: PreparedData, split: str) -> list[str]:
+    return [data.tokenizer.decode(ids[1:]) for ids in documents_of(data.splits[split])]
+
+
+@pytest.mark.parametrize("name", ["tinywiki", "tinywiki-full"])
+@pytest.mark.parametrize("seed", [0, 3])
+def test_the_articles_of_a_split_are_its_documents_in_order(name, seed, few_articles):
+    few_articles(40)
+    config = DataConfig(data=name, tokenizer="bpe", validation_fraction=0.2, split_seed=seed)
+    data = prepare(config, 300, progress=False)
+    for split, count in {"train": 32, HELD_OUT: 8, "validation": 3, "test": 2}.items():
+        articles = data.articles(split)
+        assert [article.text for article in articles] == texts_of(data, split)
+        assert len(articles) == count
+        assert all(article.nats > 0 for article in articles)
+    both = [*data.articles("train"), *data.articles(HELD_OUT)]
+    assert sorted(a.text for a in both) == sorted(a.text for a in data.corpus.articles("train"))
+
+
+def test_an_article_that_was_cut_in_two_is_in_no_split(few_articles):
+    few_articles(1)
+    data = prepare(DataConfig(data="tinywiki", tokenizer="bpe"), 300, progress=False)
+    assert "".join(texts_of(data, "train") + texts_of(data, HELD_OUT)) == data.corpus.articles("train")[0].text
+    assert not data.articles("train")
+    assert not data.articles(HELD_OUT)
+    assert len(data.articles("test")) == 2
+
+
+def test_other_text_has_no_articles(config):
+    data = prepare(config, 50_257, progress=False)
+    assert not any(data.articles(split) for split in ("train", HELD_OUT, "validation", "test"))

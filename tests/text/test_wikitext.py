@@ -3,16 +3,13 @@
 import json
 import os
 import re
-import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from hub_server import hub, parquet, rows_of, wikitext_files
+from hub_server import hub, parquet, rows_of, silence, wikitext_files
 
 from tinyllm.__main__ import main
 from tinyllm.config import DataConfig
@@ -27,8 +24,8 @@ CLIENT = """
 import json, sys, time
 time.sleep = lambda seconds: None  # huggingface_hub waits longer and longer between its attempts
 from tinyllm.config import DataConfig
-from tinyllm.corpus import load_corpus
-from tinyllm.data import prepare
+from tinyllm.text.prepared import prepare
+from tinyllm.text.sources import load_corpus
 name, what, target = sys.argv[1:]
 data = prepare(DataConfig(data=name), 50257, progress=False)
 counts = {split: [part.words, part.size] for split, part in data.splits.items()}
@@ -55,7 +52,7 @@ def result(folder: Path) -> dict:
 @pytest.fixture(scope="module")
 def texts() -> dict[str, str]:
     """Three splits, made of whole articles of the sample."""
-    sample = (Path(__file__).parent / "sample.raw").read_bytes().decode("utf-8")
+    sample = (Path(__file__).parents[1] / "sample.raw").read_bytes().decode("utf-8")
     first, second, third, fourth = re.split(r"(?<=\n)(?=\n = (?:E|47|Pale) )", sample)
     return {"train": first + second + third + fourth, "validation": third, "test": fourth + second}
 
@@ -85,13 +82,6 @@ def local(request, texts, tmp_path) -> Path:
         else:
             (tmp_path / f"{split}-00000-of-00001.parquet").write_bytes(parquet(rows_of(text)))
     return tmp_path
-
-
-@contextmanager
-def silence() -> Iterator[str]:
-    """The address of a server that takes connections and never says a word."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        yield f"http://127.0.0.1:{server.getsockname()[1]}"
 
 
 def assert_names_the_ways_out(message: str) -> None:

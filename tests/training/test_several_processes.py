@@ -17,12 +17,12 @@ import torch
 from test_training import losses, small_run, write_text, written
 
 from tinyllm import RunConfig, load_run, train
-from tinyllm.system.distributed import join_processes
 
 SCRIPT = """
 import json, os, sys, time
 import torch
-from tinyllm import RunConfig, train, training
+from tinyllm import RunConfig, train
+from tinyllm.training import loop as training
 rank = int(os.environ["RANK"])
 notes = os.path.join(sys.argv[2], f"rank-{rank}.json")
 called = []
@@ -75,7 +75,7 @@ def finish(process: subprocess.Popen) -> tuple[str, str]:
 
 
 def notes(folder: Path, rank: int) -> dict | str:
-    """What one process left behind: how it ended, or its error."""
+    """What one process wrote at its end: how it ended, or its error."""
     return json.loads((folder / f"rank-{rank}.json").read_text())
 
 
@@ -170,26 +170,6 @@ def test_a_stop_signal_ends_both_at_the_same_iteration_and_saves(text, tmp_path)
     assert 3 <= stopped["iteration"] < 2000
     assert stopped["weights"] == notes(tmp_path, 1)["weights"]
     assert load_run(tmp_path / "run", "latest").iteration == stopped["iteration"]
-
-
-def test_alone_there_is_no_process_group(monkeypatch):
-    monkeypatch.delenv("WORLD_SIZE", raising=False)
-    with join_processes("cpu") as processes:
-        assert (processes.rank, processes.world_size, processes.first) == (0, 1, True)
-        assert processes.any(True)
-        assert not processes.any(False)
-        assert not torch.distributed.is_initialized()
-
-
-def test_several_gpus_in_a_notebook_are_named_with_the_line_that_uses_them(monkeypatch, capsys):
-    monkeypatch.delenv("WORLD_SIZE", raising=False)
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
-    with join_processes("auto") as processes:
-        assert processes.device == torch.device("cuda")
-    line = capsys.readouterr().out.strip()
-    assert "\n" not in line
-    assert "torchrun --nproc-per-node=4 -m tinyllm train" in line
 
 
 def test_the_documented_command_works_and_speaks_once(tmp_path):

@@ -1,0 +1,77 @@
+"""The processes that train one model: one alone, or those that torchrun started. (Training: several_processes.)"""
+
+import os
+import socket
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from tinyllm.system.distributed import is_first_process, join_processes
+
+
+def test_alone_there_is_no_process_group(monkeypatch):
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    with join_processes("cpu") as processes:
+        assert (processes.rank, processes.world_size, processes.first) == (0, 1, True)
+        assert processes.any(True)
+        assert not processes.any(False)
+        assert not torch.distributed.is_initialized()
+
+
+def test_several_gpus_in_a_notebook_are_named_with_the_line_that_uses_them(monkeypatch, caplog):
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
+    with join_processes("auto") as processes:
+        assert processes.device == torch.device("cuda")
+    (record,) = caplog.records
+    line = record.getMessage()
+    assert (record.levelname, record.name) == ("WARNING", "tinyllm.system.distributed")
+    assert "\n" not in line
+    assert "4 GPUs and one is used" in line
+    assert "torchrun --nproc-per-node=4 -m tinyllm train" in line
+
+
+@pytest.mark.parametrize(("rank", "first"), [(None, True), ("0", True), ("1", False), ("10", False)])
+def test_the_first_process_is_told_by_torchruns_rank(rank, first, monkeypatch):
+    monkeypatch.delenv("RANK", raising=False)
+    if rank is not None:
+        monkeypatch.setenv("RANK", rank)
+    assert is_first_process() == first
+
+
+def test_one_gpu_is_no_reason_to_warn(monkeypatch, caplog):
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    with join_processes("auto"):
+        assert not caplog.records
+
+
+PROCESS = """
+import torch
+from tinyllm.system.distributed import join_processes
+with join_processes("cpu") as here:
+    alone, none = here.any(here.rank == 1), here.any(False)
+    print(here.rank, here.world_size, here.first, alone, none)
+assert not torch.distributed.is_initialized()
+"""
+
+
+def test_a_flag_set_in_one_process_is_seen_by_all():
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port = listener.getsockname()[1]
+    group = os.environ | {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2"}
+    group["GLOO_SOCKET_IFNAME"] = "lo"
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-c", PROCESS], stdout=subprocess.PIPE, text=True, env=group | {"RANK": str(rank)}
+        )
+        for rank in range(2)
+    ]
+    outputs = [process.communicate(timeout=120)[0].strip() for process in started]
+    assert outputs == ["0 2 True True False", "1 2 False True False"]
+    assert [process.returncode for process in started] == [0, 0]
