@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tinyllm import GPT, ModelConfig, SubWordTokenizer, evaluate, evaluate_articles, evaluation
+from tinyllm import GPT, CharacterTokenizer, ModelConfig, SubWordTokenizer, evaluate, evaluate_articles, evaluation
 from tinyllm.evaluation import Evaluation, evaluate_split, label_tokens, surprises
 from tinyllm.text import tinywiki
 from tinyllm.text.articles import LABELS
@@ -77,17 +77,21 @@ def test_soft_capped_logits_are_scored_as_the_model_gives_them(model):
     assert found != pytest.approx(surprises(model, [sequence])[0].tolist(), rel=1e-2)
 
 
-class Counting(torch.nn.Module):
-    """In place of a model: the surprise of a token is how often, and with what in view, it was asked for."""
+class Counting(GPT):
+    """The surprise of a token is its own id, plus a thousandth of the number of tokens in view."""
 
     def __init__(self, context_length: int):
-        super().__init__()
-        self.config = ModelConfig(context_length=context_length)
-        self.token_embedding = torch.nn.Embedding(1, 1)
+        super().__init__(ModelConfig(1, context_length, 1, num_layers=1, num_heads=1, feedforward_dim=1))
+        self.calls: list[int] = []
 
-    def hidden(self, ids: torch.Tensor) -> torch.Tensor:
-        assert ids.shape[1] <= self.config.context_length
-        return torch.arange(1.0, ids.shape[1] + 1).expand(len(ids), -1)[..., None]  # tokens in view at each place
+    def hidden(self, token_ids: torch.Tensor, cache: None = None) -> torch.Tensor:
+        assert token_ids.shape[1] <= self.config.context_length
+        in_view = torch.arange(1.0, token_ids.shape[1] + 1)
+        return in_view.expand(len(token_ids), -1)[..., None]
+
+    def token_losses(self, hidden: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        self.calls.append(len(targets))
+        return targets + hidden[:, 0] / 1000
 
 
 @settings(deadline=None, max_examples=200)
@@ -96,29 +100,21 @@ class Counting(torch.nn.Module):
     st.integers(1, 60),
 )  # fmt: skip
 def test_each_token_is_scored_once_and_with_enough_in_view(lengths, context_length, stride, batch_tokens):
-    """For many lengths, contexts, strides and batch sizes. Ids are their own places, so a wrong target shows."""
+    """For many lengths, contexts, strides and batch sizes. Each id is its position, so a wrong target shows."""
     if stride is not None and stride > context_length:
         stride = context_length
-    calls = []
-
-    def fake_losses(hidden: torch.Tensor, weight: torch.Tensor, targets: torch.Tensor, _: None) -> torch.Tensor:
-        calls.append(len(targets))
-        return targets + hidden[:, 0] / 1000
-
+    model = Counting(context_length)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(evaluation, "token_losses", fake_losses)
         patch.setattr(evaluation, "_BATCH_TOKENS", batch_tokens)
-        results = surprises(Counting(context_length), [1 + np.arange(n) for n in lengths], stride)
-    assert max(calls, default=0) <= max(batch_tokens, context_length)
-    least = (
-        context_length - (stride or context_length // 2 or 1) + 1
-    )  # the token itself is not in view, its forerunner is
+        results = surprises(model, [1 + np.arange(n) for n in lengths], stride)
+    assert max(model.calls, default=0) <= max(batch_tokens, context_length)
+    least = context_length - (stride or context_length // 2 or 1) + 1  # in view: not the token, but the one before it
     for length, result in zip(lengths, results, strict=True):
         assert len(result) == max(0, length - 1)
-        for place, value in enumerate(result, start=1):
+        for index, value in enumerate(result, start=1):
             target, in_view = divmod(round(float(value) * 1000), 1000)
-            assert target == place + 1
-            assert min(place, least) <= in_view <= min(place, context_length)
+            assert target == index + 1
+            assert min(index, least) <= in_view <= min(index, context_length)
 
 
 def test_sequences_are_scored_each_by_itself_in_any_batch(model, monkeypatch):
@@ -171,7 +167,7 @@ def test_units_follow_from_the_sum():
 
 @pytest.mark.parametrize("words", [1, 0])
 def test_a_text_that_is_one_long_word_has_no_finite_perplexity_per_word(words):
-    """Chinese without line ends, or white space only: a number, not a crash."""
+    """Chinese without line ends, or white space only: infinity, not an error."""
     result = Evaluation(nats=5000.0, tokens=1000, words=words, bytes=3000)
     assert result.perplexity_per_word == math.inf
     assert result.perplexity_per_token == pytest.approx(math.e**5)
@@ -210,7 +206,7 @@ def _count_words(texts: list[str]) -> int:
     return sum(len(text.replace("\n", " <eos> ").split()) for text in texts)
 
 
-def test_evaluate_names_a_split_that_is_not_there(tokenizer):
+def test_evaluate_names_a_split_that_does_not_exist(tokenizer):
     corpus = Corpus("one split", {"train": lambda: iter(["text"])})
     with pytest.raises(ValueError, match=r"no .*validation.* split.*train"):
         evaluate(make_model(tokenizer.vocab_size, 16), tokenizer, corpus)
@@ -232,8 +228,8 @@ def test_a_token_has_the_label_of_its_last_byte(tokenizer, articles):
             end += len(span.text.encode())
             edges.append((end, span.label))
         expected = []
-        for place in range(len(ids)):
-            last = len(tokenizer.decode_bytes(ids[: place + 1])) - 1
+        for index in range(len(ids)):
+            last = len(tokenizer.decode_bytes(ids[: index + 1])) - 1
             expected.append(next(label for edge, label in edges if last < edge))
         assert label_tokens(article, tokenizer, ids) == expected
         assert set(expected) == set(LABELS)
@@ -296,7 +292,20 @@ def test_one_article_has_no_standard_error(tokenizer, articles):
     assert evaluate_articles(model, tokenizer, articles[:1]).standard_error == math.inf
 
 
-def test_another_tokenizer_than_the_models_is_refused(tiny_config):
+def test_evaluate_gives_the_floor_where_the_corpus_and_the_tokenizer_allow_it(tokenizer, articles):
+    """A character tokenizer has no bytes to label: the split is scored without its floor."""
+    corpus = Corpus(
+        "known entropy", {"test": lambda: (article.text for article in articles)}, {"test": lambda: articles}
+    )
+    model = make_model(tokenizer.vocab_size, 200)
+    assert evaluate(model, tokenizer, corpus, "test") == evaluate_articles(model, tokenizer, articles)
+    characters = CharacterTokenizer("".join(article.text for article in articles))
+    result = evaluate(make_model(characters.vocab_size, 16), characters, corpus, "test")
+    assert type(result) is Evaluation
+    assert result.tokens == sum(len(article.text) for article in articles) + len(articles) - 1
+
+
+def test_a_tokenizer_that_is_not_the_models_is_refused(tiny_config):
     tokenizer = SubWordTokenizer.train("some words to learn from", 300)
     model = GPT(tiny_config)
     with pytest.raises(ValueError, match=f"{tiny_config.vocab_size} tokens.*{tokenizer.vocab_size}"):

@@ -1,6 +1,7 @@
 """Sampling, against arg-max loops without a cache, distributions written out, and transformers' filters."""
 
 import dataclasses
+import inspect
 import math
 from collections import Counter
 
@@ -27,7 +28,7 @@ from tinyllm.generation import filter_logits, next_tokens
 
 
 def make_model(vocab_size: int, context_length: int = 16, seed: int = 0) -> GPT:
-    """A model whose likeliest token changes from place to place."""
+    """A model whose likeliest token changes from one position to the next."""
     torch.manual_seed(seed)
     model = GPT(
         ModelConfig(vocab_size, context_length, embedding_dim=24, num_layers=2, num_heads=3, feedforward_dim=48)
@@ -55,16 +56,16 @@ def bytes_only() -> SubWordTokenizer:
 
 
 @torch.no_grad()
-def slow_greedy(model: GPT, ids: list[int], number: int) -> list[int]:
+def slow_greedy(model: GPT, ids: list[int], count: int) -> list[int]:
     """The likeliest token again and again, without a cache.
 
-    The documented window: the prompt's last context_length tokens; what is drawn is added; where it would no longer
-    fit, the last half of the context is kept.
+    The documented window: the prompt's last context_length tokens, then each new one; when it would no longer fit, the
+    last half of the context is kept.
     """
     length = model.config.context_length
     window, drawn = ids[-length:], []
     model.eval()
-    for _ in range(number):
+    for _ in range(count):
         if len(window) > length:
             window = window[-(length // 2 or 1) :]
         drawn.append(model(torch.tensor([window]))[0, -1].argmax().item())
@@ -84,12 +85,12 @@ def rows(model: GPT, ids: Tensor, config: GenerationConfig) -> list[list[int]]:
 # --- Which token ---
 
 
-@pytest.mark.parametrize(("prompt", "number"), [(1, 15), (5, 11), (5, 40), (16, 20), (15, 2), (40, 25), (17, 1)])
-def test_temperature_zero_is_the_arg_max_loop_also_past_the_context(model, prompt, number):
+@pytest.mark.parametrize(("prompt", "count"), [(1, 15), (5, 11), (5, 40), (16, 20), (15, 2), (40, 25), (17, 1)])
+def test_temperature_zero_is_the_arg_max_loop_also_past_the_context(model, prompt, count):
     ids = torch.randint(97, (1, prompt), generator=torch.Generator().manual_seed(1))
-    found = rows(model, ids, greedy(maximum_length=number))[0]
-    assert found == slow_greedy(model, ids[0].tolist(), number)
-    assert len(set(found)) > 1 or number == 1
+    found = rows(model, ids, greedy(maximum_length=count))[0]
+    assert found == slow_greedy(model, ids[0].tolist(), count)
+    assert len(set(found)) > 1 or count == 1
 
 
 @pytest.mark.parametrize("context_length", [1, 2, 3])
@@ -125,7 +126,7 @@ PROBABILITIES = [0.05, 0.4, 0.15, 0.3, 0.1]  # sorted: 1, 3, 2, 4, 0
         ({"top_p": 0.94}, {1, 3, 2, 4}),
         ({"top_p": 0.96}, {0, 1, 2, 3, 4}),
         ({"top_p": 1.0}, {0, 1, 2, 3, 4}),
-        ({"top_k": 2, "top_p": 0.56}, {1}),  # of the two that top-k left, the first holds 4/7 = 0.571
+        ({"top_k": 2, "top_p": 0.56}, {1}),  # of the two that top-k left, the first has 4/7 = 0.571
         ({"top_k": 2, "top_p": 0.58}, {1, 3}),
         ({"top_k": 2, "top_p": 0.99}, {1, 3}),
         ({"temperature": 0.5, "top_p": 0.55}, {1}),  # squared: 0.16, 0.09 of 0.285 together, that is 0.561, 0.316
@@ -153,8 +154,8 @@ def test_rows_are_filtered_each_by_itself():
 def test_of_equal_logits_the_lower_ids_stay():
     logits = torch.tensor([[1.0, 2.0, 1.0, 2.0, 1.0, 0.0] * 50])
     kept = filter_logits(logits, GenerationConfig(top_k=103)).isfinite()[0].nonzero().flatten().tolist()
-    twos = [place for place in range(300) if place % 6 in (1, 3)]
-    ones = [place for place in range(300) if place % 6 in (0, 2, 4)]
+    twos = [index for index in range(300) if index % 6 in (1, 3)]
+    ones = [index for index in range(300) if index % 6 in (0, 2, 4)]
     assert kept == sorted(twos + ones[:3])
 
 
@@ -195,38 +196,38 @@ def test_frequencies_of_draws_agree_with_the_softmax(options):
     logits = torch.tensor([0.3, -1.0, 2.0, 1.1, 0.0, -2.0, 1.5, 0.9])
     generator = torch.Generator().manual_seed(5)
     config = GenerationConfig(**options)
-    number = 40_000
-    drawn = Counter(next_tokens(logits.expand(number, -1), config, generator).tolist())
+    count = 40_000
+    drawn = Counter(next_tokens(logits.expand(count, -1), config, generator).tolist())
     weights = {token: math.exp(x / config.temperature) for token, x in enumerate(logits.tolist())}
     order = sorted(weights, key=weights.get, reverse=True)
     if config.top_k:
         order = order[: config.top_k]
     if config.top_p:
-        total, kept, held = sum(weights.values()), [], 0.0
+        total, kept, sum_kept = sum(weights.values()), [], 0.0
         for token in order:
             kept.append(token)
-            held += weights[token] / total
-            if held >= config.top_p:
+            sum_kept += weights[token] / total
+            if sum_kept >= config.top_p:
                 break
         order = kept
     total = sum(weights[token] for token in order)
     assert drawn.keys() == set(order)
-    expected = [number * weights[token] / total for token in order]
+    expected = [count * weights[token] / total for token in order]
     assert chisquare([drawn[token] for token in order], expected).pvalue > 0.01
 
 
 def test_whole_texts_are_drawn_from_the_models_distribution():
     """The first two tokens of many continuations, against p(a) p(b | a) without a cache."""
     model = make_model(5)
-    number = 20_000
+    count = 20_000
     config = GenerationConfig(maximum_length=2, temperature=1.3, seed=3, stop_tokens=())
-    drawn = Counter(map(tuple, rows(model, torch.tensor([[1, 4]] * number), config)))
+    drawn = Counter(map(tuple, rows(model, torch.tensor([[1, 4]] * count), config)))
     with torch.no_grad():
         first = (model.eval()(torch.tensor([[1, 4]]))[0, -1] / 1.3).softmax(-1)
         second = [(model(torch.tensor([[1, 4, a]]))[0, -1] / 1.3).softmax(-1) for a in range(5)]
-    expected = {(a, b): number * first[a].item() * second[a][b].item() for a in range(5) for b in range(5)}
+    expected = {(a, b): count * first[a].item() * second[a][b].item() for a in range(5) for b in range(5)}
     assert min(expected.values()) > 5, "chi-squared needs a few of each"
-    total = number / sum(expected.values())
+    total = count / sum(expected.values())
     assert chisquare([drawn[pair] for pair in expected], [total * e for e in expected.values()]).pvalue > 0.01
 
 
@@ -235,8 +236,8 @@ def test_whole_texts_are_drawn_from_the_models_distribution():
 
 def test_maximum_length_counts_new_tokens(model):
     ids = torch.zeros(2, 3, dtype=torch.long)
-    for number in (0, 1, 7):
-        assert [len(row) for row in rows(model, ids, GenerationConfig(maximum_length=number))] == [number] * 2
+    for count in (0, 1, 7):
+        assert [len(row) for row in rows(model, ids, GenerationConfig(maximum_length=count))] == [count] * 2
 
 
 def test_a_stop_token_is_the_last_step(model):
@@ -263,7 +264,7 @@ def test_the_same_seed_draws_the_same_and_another_another(model):
     ids = torch.zeros(3, 2, dtype=torch.long)
     config = GenerationConfig(maximum_length=20, seed=7)
     first = rows(model, ids, config)
-    torch.rand(3)  # the global generator has no say
+    torch.rand(3)  # the global generator does not matter
     assert rows(model, ids, config) == first
     assert rows(model, ids, dataclasses.replace(config, seed=8)) != first
     assert len({tuple(row) for row in first}) == 3, "rows of a batch are drawn apart"
@@ -307,8 +308,9 @@ def test_no_graph_is_kept(model):
 
 @pytest.mark.parametrize("shape", [(0,), (3,), (1, 0), (2, 0), (1, 2, 3)])
 def test_ids_of_another_shape_are_refused(model, shape):
+    """Also where shapes are not checked, as in production."""
     with pytest.raises(ValueError, match=r"\(B, T\)"):
-        next(generate(model, torch.zeros(shape, dtype=torch.long), greedy()))
+        next(inspect.unwrap(generate)(model, torch.zeros(shape, dtype=torch.long), greedy()))
 
 
 # --- Text ---
@@ -353,8 +355,8 @@ def favour(model: GPT, tokens: list[int]) -> GPT:
         for parameter in model.parameters():
             parameter.zero_()
         model.final_norm.weight.fill_(1)
-        for place, token in enumerate(dict.fromkeys(tokens)):
-            model.token_embedding.weight[token, place] = 10
+        for index, token in enumerate(dict.fromkeys(tokens)):
+            model.token_embedding.weight[token, index] = 10
         for position, token in enumerate(tokens):
             model.position_embedding.weight[position] = 1000 * model.token_embedding.weight[token]
     return model
@@ -405,7 +407,7 @@ def test_a_stream_is_the_text_piece_by_piece(characters, bytes_only, gpt2_tokeni
         assert all(pieces)
 
 
-def test_a_stream_never_holds_half_a_character(bytes_only):
+def test_a_stream_never_yields_half_a_character(bytes_only):
     """The model writes the bytes of this text one by one; 'ß' has two, '語' three, '🙂' four."""
     text = "aß語🙂!"
     model = favour(make_model(bytes_only.vocab_size), bytes_only.encode(text))
@@ -420,7 +422,7 @@ def test_a_character_that_never_ends_is_shown_as_replaced(bytes_only):
 
 
 def test_a_stream_comes_as_it_is_drawn(characters):
-    """The first piece is there after one step: nobody waits for the whole text."""
+    """The first piece comes after one step, not after the whole text."""
     model = make_model(characters.vocab_size)
     calls = []
     model.register_forward_hook(lambda *_: calls.append(1))
@@ -438,7 +440,7 @@ def test_each_token_costs_one_step_of_one_token(model):
     assert lengths == [5] + [1] * 11
     lengths.clear()
     rows(model, torch.zeros(1, 16, dtype=torch.long), greedy(maximum_length=12))
-    assert lengths == [16, 8] + [1] * 8 + [8, 1]  # full at once: half is kept, and eight tokens fit beside it
+    assert lengths == [16, 8] + [1] * 8 + [8, 1]  # full at once: half is kept, which leaves room for eight tokens
 
 
 @pytest.mark.parametrize("function", [generate_text, generate_texts, stream_text])

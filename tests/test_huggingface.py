@@ -22,7 +22,7 @@ SETTINGS = {"vocab_size": 89, "n_positions": 24, "n_embd": 30, "n_layer": 3, "n_
 
 
 def perturb(model: torch.nn.Module) -> None:
-    """Random weights all over: norms and biases too, and large enough that attention is not flat."""
+    """Perturb every weight, norms and biases too, enough that attention is not flat."""
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
         for parameter in model.parameters():
@@ -230,7 +230,7 @@ def test_an_unreachable_hub_is_one_line_with_the_way_out():
 
 
 class Hub(http.server.BaseHTTPRequestHandler):
-    """The Hub as far as one file's download goes: HEAD says what it is, GET gives it."""
+    """What downloading one file needs of the Hub: HEAD describes it, GET sends it."""
 
     folder: Path
 
@@ -421,7 +421,7 @@ def test_a_llama_that_ours_cannot_express_is_refused_by_setting(name, value):
 
 
 @pytest.mark.parametrize("name", ["tie_word_embeddings", "rms_norm_eps"])
-def test_where_a_llamas_settings_are_silent_transformers_default_holds(name):
+def test_what_a_llamas_settings_leave_out_has_transformers_default(name):
     reference = their_llama()
     settings = reference.config.to_dict()
     del settings[name]

@@ -1,4 +1,4 @@
-"""What a run will need, before it starts: parameters, arithmetic, memory and time."""
+"""What a run will need, known before it starts: parameters, arithmetic, memory and time."""
 
 import time
 from dataclasses import dataclass
@@ -6,14 +6,15 @@ from dataclasses import dataclass
 import torch
 
 from tinyllm.config import ModelConfig, RunConfig
+from tinyllm.model.attention import qkv_sizes
 from tinyllm.model.loss import CHUNK, THRESHOLD
 from tinyllm.system.device import pick_device, synchronize
 from tinyllm.system.precision import autocast, pick_precision
 
 # Dense tensor-core peaks in FLOP/s, from NVIDIA's data sheets: float16 on the T4, bfloat16 on the others.
 PEAKS = {"T4": 65e12, "A100": 312e12, "H100": 989e12}
-UTILISATION = 0.3  # assumed share of the peak that a model of this size reaches; not measured
-# The share of the speed of its matrix products that a whole training step reaches: 0.6 to 0.8 for the three presets on
+UTILISATION = 0.3  # of the peak, for models of this size; assumed, not measured
+# The speed of a whole training step as a share of the speed of its matrix products: 0.6 to 0.8 for the three presets on
 # two CPU cores (tests/benchmarks). Not yet measured on a GPU.
 STEP_SHARE = 0.7
 
@@ -23,24 +24,25 @@ class Estimate:
     """A prediction for one run."""
 
     parameters: int
-    """Exact."""
+    """The exact count."""
     tokens: int
-    """Tokens trained on, repeats counted."""
+    """Tokens trained on, repeats included."""
     flops_per_token: float
     """Floating-point operations for one token, forward and backward."""
     memory_bytes: float
-    """Weights, gradients, the optimizer's averages of them, and what forward keeps for backward."""
+    """Weights, gradients, the optimizer's averages, and what the forward pass keeps for the backward pass."""
     device: str
+    """The GPU's name, or "cpu" or "mps"."""
     flops_per_second: float
-    """What this device was just measured to do in matrix products of the model's own shapes."""
+    """Just measured on this device, in matrix products of the model's own shapes."""
     seconds: float
     """For the whole run, at `STEP_SHARE` of `flops_per_second`."""
     seconds_elsewhere: dict[str, float]
-    """For the whole run on a GPU of `PEAKS`, at an assumed `UTILISATION`."""
+    """For the whole run on each GPU of `PEAKS`, at an assumed `UTILISATION`."""
 
 
 def count_parameters(config: ModelConfig) -> int:
-    """Number of weights, the tied head counted once.
+    """The number of weights, the tied head counted once.
 
     For the defaults V C + T C + L (4 C^2 + 2 C F + 9 C + F) + 2 C: a block has 4 C^2 + 4 C for attention, 2 C F + F + C
     for the feed-forward layer, and 4 C for two norms.
@@ -48,7 +50,7 @@ def count_parameters(config: ModelConfig) -> int:
     C, F = config.embedding_dim, config.feedforward_dim
     biases = 0
     if config.bias:  # of queries, keys, values; of attention's projection; of the feed-forward layer's matrices
-        biases = _qkv_dim(config) + C + (_feedforward_matrices(config) - 1) * F + C
+        biases = sum(qkv_sizes(config)) + C + (_feedforward_matrices(config) - 1) * F + C
     norm = 2 * C if config.bias and config.norm == "layernorm" else C
     qk_norm = 2 * config.head_dim if config.qk_norm else 0
     positions = config.context_length * C if config.positions == "learned" else 0
@@ -56,26 +58,21 @@ def count_parameters(config: ModelConfig) -> int:
     return config.vocab_size * C + positions + config.num_layers * block + norm
 
 
-def _qkv_dim(config: ModelConfig) -> int:
-    """How many numbers a token's query, key and value are together."""
-    return config.embedding_dim + 2 * config.kv_heads * config.head_dim
-
-
 def _feedforward_matrices(config: ModelConfig) -> int:
     return 3 if config.activation == "swiglu" else 2
 
 
 def _block_matrices(config: ModelConfig) -> int:
-    """Weights of a block's matrix products."""
+    """The number of weights in a block's matrix products."""
     C = config.embedding_dim
-    return C * _qkv_dim(config) + C * C + _feedforward_matrices(config) * C * config.feedforward_dim
+    return C * sum(qkv_sizes(config)) + C * C + _feedforward_matrices(config) * C * config.feedforward_dim
 
 
 def flops_per_token(config: ModelConfig) -> float:
     """Multiplications and additions for one token: forward, and twice as much backward.
 
-    Each weight of a matrix product costs 2; attention's two products cost 2 C for each token looked at, as many as
-    the context holds (the causal half is computed too). Source: Kaplan et al., "Scaling Laws" (2020), section 2.1.
+    Each weight of a matrix product costs 2; attention's two products cost 2 C for each position of the context (the
+    masked half is computed too). Source: Kaplan et al., "Scaling Laws" (2020), section 2.1.
     """
     matrices = config.num_layers * _block_matrices(config) + config.vocab_size * config.embedding_dim
     attention = config.num_layers * 2 * config.embedding_dim * config.context_length
@@ -83,35 +80,36 @@ def flops_per_token(config: ModelConfig) -> float:
 
 
 def optimizer_flops(config: RunConfig) -> float:
-    """Multiplications and additions of one optimizer step: five times three products of each of Muon's matrices.
+    """Multiplications and additions of one optimizer step: for each of Muon's matrices, five times three products.
 
-    With the smaller side m and the larger n they cost 2 m^2 n, 2 m^3 and 2 m^2 n. AdamW multiplies no matrices: 0.
+    With smaller side m and larger side n they cost 2 m^2 n, 2 m^3 and 2 m^2 n. AdamW multiplies no matrices: 0.
     """
     if config.training.optimizer == "adamw":
         return 0.0
     model, C = config.model, config.model.embedding_dim
-    kv_dim = model.kv_heads * model.head_dim
     feedforward = [(C, model.feedforward_dim)] * _feedforward_matrices(model)
-    shapes = [(C, C), (C, kv_dim), (C, kv_dim), (C, C), *feedforward]
+    shapes = [*((C, width) for width in qkv_sizes(model)), (C, C), *feedforward]
     sides = [(min(shape), max(shape)) for shape in shapes]
     return model.num_layers * sum(5 * (4 * m * m * n + 2 * m**3) for m, n in sides)
 
 
 def memory_bytes(config: RunConfig, device: str = "cpu", bytes_per_activation: int = 4) -> float:
-    """Memory for a training step: 16 bytes a parameter, what forward keeps for backward, and the loss's logits.
+    """Memory for a training step: 16 bytes per parameter, what forward keeps for backward, and the loss's logits.
 
-    Of the 16 bytes AdamW's two averages take 8; Muon has one, for the matrices in the blocks. A block keeps about
-    14 C + 2 F numbers per token; RMSNorms add 2 C, rotary positions 3 C, QK-norm 5 C, SwiGLU's gate 2 F. On a CPU with
-    dropout, attention also keeps one byte per head for each pair of tokens (half of them: causal); on a GPU it keeps
-    none. Checked against measured peaks on a CPU, the additions against what autograd keeps there.
+    Of the 16 bytes, AdamW's two averages take 8; Muon keeps only one average, for the matrices in the blocks. A block
+    keeps about 14 C + 2 F values per token; RMSNorms add 2 C, rotary positions 3 C, QK-norm 5 C, SwiGLU's gate 2 F. On
+    a CPU with dropout, attention also keeps one byte per head and pair of tokens (the causal half of them); on a GPU it
+    keeps none. Checked against measured peaks on a CPU; the additions, against what autograd keeps there.
     """
     model, rows = config.model, config.training.batch_size * config.model.context_length
-    pairs = model.num_heads * model.context_length / 8 if model.dropout and device == "cpu" else 0  # in 4-byte numbers
+    pairs = (
+        model.num_heads * model.context_length / 8 if model.dropout and device == "cpu" else 0
+    )  # in units of 4 bytes
     widths = 14 + 2 * (model.norm == "rmsnorm") + 3 * (model.positions == "rotary") + 5 * model.qk_norm
     inner = 4 if model.activation == "swiglu" else 2
     per_token = model.num_layers * (widths * model.embedding_dim + inner * model.feedforward_dim + pairs)
     logits_rows = rows if rows * model.vocab_size < THRESHOLD else CHUNK
-    copies = 3 if model.logit_softcap is None else 4  # of the logits, held at once
+    copies = 3 if model.logit_softcap is None else 4  # of the logits in memory at once
     loss = 4 * model.vocab_size * (copies * logits_rows + model.embedding_dim)
     averages = 8 * count_parameters(model)
     if config.training.optimizer == "muon":
@@ -120,7 +118,7 @@ def memory_bytes(config: RunConfig, device: str = "cpu", bytes_per_activation: i
 
 
 def estimate(config: RunConfig) -> Estimate:
-    """Predict a run on this machine. Takes a second: it times matrix products of the model's own shapes."""
+    """Predict a run on this machine. Takes about a second, to time matrix products of the model's own shapes."""
     training = config.training
     device = pick_device(training.device)
     precision = pick_precision(device, training.precision)
@@ -150,7 +148,7 @@ def estimate(config: RunConfig) -> Estimate:
 def measure_flops(
     config: ModelConfig, batch_size: int, device: torch.device, precision: torch.dtype, seconds: float = 0.5
 ) -> float:
-    """The speed, in FLOP/s, of the feed-forward layer's two products for one batch."""
+    """Time the feed-forward layer's two products for one batch, for `seconds`; returns FLOP/s."""
     rows = batch_size * config.context_length
     x = torch.randn(rows, config.embedding_dim, device=device)
     up = torch.randn(config.embedding_dim, config.feedforward_dim, device=device)

@@ -1,4 +1,4 @@
-"""How good is a model? The surprise of every token of a text, added up, and what follows from the sum."""
+"""How good is a model? Its surprise at every token of a text, summed, and the measures that follow from the sum."""
 
 import math
 from collections.abc import Sequence
@@ -23,14 +23,16 @@ _BATCH_TOKENS = 8192  # positions in one forward pass
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The summed surprise of a text, and its size in three units. Perplexities come from the sum, never from means."""
+    """A model's summed surprise at a text, and the text's size. Perplexities come from the sum, never from averages."""
 
     nats: float
+    """The sum of -log p over all tokens."""
     tokens: int
     """Tokens scored, document separators included."""
     words: int
-    """What stands between white space, plus one per line end: as papers on WikiText count."""
+    """Separated by white space, plus one per line end: the count used in papers on WikiText."""
     bytes: int
+    """Of the text in UTF-8."""
 
     @property
     def nats_per_token(self) -> float:
@@ -38,7 +40,7 @@ class Evaluation:
 
     @property
     def perplexity_per_token(self) -> float:
-        """exp(nats / tokens): depends on the tokenizer, so compare it with the same tokenizer only."""
+        """exp(nats / tokens): comparable only between models with the same tokenizer."""
         return _exp(self.nats_per_token)
 
     @property
@@ -52,28 +54,31 @@ class Evaluation:
 
 
 def _exp(nats: float) -> float:
-    """e^nats; infinite where a text is one long "word", as Chinese without line ends is, and no float is that large."""
+    """e^nats; infinite above the largest float, as when a whole text is one "word" (Chinese without line ends)."""
     return math.exp(nats) if nats < 709 else math.inf
 
 
 class _Window(NamedTuple):
-    """A stretch of one sequence that is read in one pass."""
+    """A stretch of one sequence that the model reads in one pass."""
 
     sequence: int
+    """Its index."""
     start: int
+    """Index of the window's first token in the sequence."""
     scored: int
-    """Index of the first target that this window scores, in the sequence."""
+    """Index of the first target that this window scores, counted from the sequence's second token."""
 
 
 @torch.no_grad()
 def surprises(
     model: GPT, sequences: Sequence[Integer[np.ndarray, " _"]], stride: int | None = None
 ) -> list[Float[np.ndarray, " _"]]:
-    """-log p, in nats, of each token of each sequence but its first: N tokens give N - 1 values.
+    """-log p, in nats, of every token of each sequence except its first: N tokens give N - 1 values.
 
-    A sequence longer than the context is read through a window that moves by `stride` tokens (half the context by
-    default), and each token is scored once, in the first window that reaches it: with at least
-    context_length - stride tokens before it, except at the start of the sequence.
+    A sequence longer than the context is read through a window that moves by `stride` tokens (by default half the
+    context), and each token is scored once, in the first window that reaches it: with at least
+    context_length - stride tokens before it, except at the start of the sequence. Raises ValueError for a stride
+    outside 1 to context_length.
     """
     context_length = model.config.context_length
     stride = context_length // 2 or 1 if stride is None else stride
@@ -91,6 +96,7 @@ def surprises(
 
 
 def _windows(lengths: Sequence[int], context_length: int, stride: int) -> list[_Window]:
+    """The windows over sequences of these lengths, so that each target is scored in exactly one."""
     windows = []
     for index, length in enumerate(lengths):
         scored = 0
@@ -103,8 +109,8 @@ def _windows(lengths: Sequence[int], context_length: int, stride: int) -> list[_
 
 def _window_losses(
     model: GPT, sequences: Sequence[Integer[np.ndarray, " _"]], windows: Sequence[_Window]
-) -> tuple[Tensor, ...]:
-    """For each window, -log p of the targets that it scores; all windows in one pass."""
+) -> tuple[Float[Tensor, " _"], ...]:
+    """For each window, -log p of the targets it scores; the model reads all windows in one pass."""
     context_length = model.config.context_length
     parts = [
         np.asarray(sequences[window.sequence][window.start : window.start + context_length + 1], np.int64)
@@ -112,46 +118,49 @@ def _window_losses(
     ]
     width = max(map(len, parts)) - 1
     ids = torch.from_numpy(np.stack([np.pad(part, (0, width + 1 - len(part))) for part in parts])).to(model.device)
-    hidden = model.hidden(ids[:, :-1])  # padding comes last, where no scored token looks
-    targeted = torch.zeros(len(windows), width, dtype=torch.bool)  # only these need the head's large product
+    hidden = model.hidden(ids[:, :-1])  # padding comes last, so no scored token attends to it
+    targeted = torch.zeros(len(windows), width, dtype=torch.bool)  # only these go through the head's large matrix
     for row, part, window in zip(targeted, parts, windows, strict=True):
         row[window.scored - window.start : len(part) - 1] = True
     counts = targeted.sum(1).tolist()
     targeted = targeted.to(model.device)
-    return model.token_losses(hidden[targeted], ids[:, 1:][targeted]).cpu().split(counts)
+    losses = model.token_losses(hidden[targeted], ids[:, 1:][targeted])
+    return torch.split(losses.cpu(), counts)
 
 
 def evaluate(
     model: GPT, tokenizer: Tokenizer, corpus: Corpus, split: str = "validation", stride: int | None = None
 ) -> Evaluation:
-    """Score every token of a corpus's split once; beside its floor (`FloorEvaluation`) where the corpus knows that.
+    """Score every token of a corpus's split once.
 
-    Raises ValueError if there is no such split.
+    Where the corpus knows its entropy, the result is a `FloorEvaluation`; only a `SubWordTokenizer` can give that,
+    because labels belong to bytes. Raises ValueError if there is no such split.
     """
-    if articles := corpus.articles(split):
+    articles = corpus.articles(split)
+    if articles and isinstance(tokenizer, SubWordTokenizer):
         return evaluate_articles(model, tokenizer, articles)
     tokenizer.check_vocabulary(model.config.vocab_size)
     return evaluate_split(model, tokenize(corpus.documents(split), tokenizer), stride)
 
 
 def evaluate_split(model: GPT, split: TokenizedSplit, stride: int | None = None) -> Evaluation:
-    """Score a split as one stream; only its very first separator, which has nothing before it, is not scored."""
+    """Score a split as one stream; only its first separator, which has nothing before it, is left out."""
     nats = surprises(model, [split.tokens], stride)[0].sum(dtype=np.float64)
     return Evaluation(float(nats), len(split.tokens) - 1, split.words, split.size)
 
 
 @dataclass(frozen=True)
 class FloorEvaluation(Evaluation):
-    """TinyWiki articles, each scored from its own start, beside what the generator itself would pay for them."""
+    """Articles of known entropy, each scored from its own start, next to the entropy itself."""
 
     floor_nats: float
-    """-log p of these articles: no model can do better on average."""
+    """-log p of these articles under their generator: no model can do better on average."""
     forgetful_nats: float
     """The same for a writer who draws each recalled fact again."""
     standard_error: float
-    """Of (nats - floor_nats) / tokens, from the spread between articles."""
+    """Of (nats - floor_nats) / tokens, from the spread between articles; infinite for a single article."""
     by_label: dict[str, dict[str, float]]
-    """For each kind of token: how many there are, the model's nats, and the floor's."""
+    """For each kind of token: their count ("tokens"), the model's "nats", and the floor's ("floor_nats")."""
 
     @property
     def floor(self) -> float:
@@ -160,12 +169,12 @@ class FloorEvaluation(Evaluation):
 
     @property
     def above_floor(self) -> float:
-        """The share by which the loss stands above the floor: 0.1 is ten per cent."""
+        """How far the loss is above the floor, as a share of the floor: 0.1 is ten per cent."""
         return self.nats / self.floor_nats - 1
 
 
 def evaluate_articles(model: GPT, tokenizer: SubWordTokenizer, articles: Sequence[Article]) -> FloorEvaluation:
-    """Score TinyWiki articles with both separators around them, and sort the nats by kind of token."""
+    """Score articles with a separator before and after each, and sort the nats by kind of token."""
     tokenizer.check_vocabulary(model.config.vocab_size)
     end = tokenizer.end_of_text_id
     encoded = tokenizer.encode_batch([article.text for article in articles])
@@ -177,25 +186,25 @@ def evaluate_articles(model: GPT, tokenizer: SubWordTokenizer, articles: Sequenc
             by_label[label]["nats"] += float(nats)
         for span in article.spans:
             by_label[span.label]["floor_nats"] += span.nats
-    excess = [score.sum(dtype=np.float64) - article.nats for article, score in zip(articles, scores, strict=True)]
+    nats_by_article = np.array([score.sum(dtype=np.float64) for score in scores])
+    excess = nats_by_article - [article.nats for article in articles]
+    several = len(articles) > 1
     tokens = sum(map(len, scores))
     words, size = text_size(article.text for article in articles)
     return FloorEvaluation(
-        nats=float(sum(score.sum(dtype=np.float64) for score in scores)),
+        nats=float(nats_by_article.sum()),
         tokens=tokens,
         words=words,
         bytes=size,
         floor_nats=sum(article.nats for article in articles),
         forgetful_nats=sum(article.forgetful_nats for article in articles),
-        standard_error=float(np.std(excess, ddof=1) * math.sqrt(len(articles)) / tokens)
-        if len(articles) > 1
-        else math.inf,
+        standard_error=float(np.std(excess, ddof=1) * math.sqrt(len(articles)) / tokens) if several else math.inf,
         by_label=by_label,
     )
 
 
 def label_tokens(article: Article, tokenizer: SubWordTokenizer, ids: Sequence[int]) -> list[str]:
-    """The kind of each token: that of the span its last byte stands in (a token may begin with the space before)."""
+    """The kind of each token: that of the span with its last byte, since a token may begin with the space before it."""
     labels: list[str] = []
     for span in article.spans:
         labels += [span.label] * len(span.text.encode("utf-8"))

@@ -1,7 +1,7 @@
 """GPT-2's and Llama's weights, to and from Hugging Face's layout.
 
-GPT-2's linear layers are `Conv1D`s there, whose weight is stored as (in, out): the transpose of `nn.Linear`'s. Llama's
-queries, keys and values have a matrix each; ours holds the rows of all three.
+There GPT-2's linear layers are `Conv1D`s, with weights of shape (in, out), the transpose of `nn.Linear`'s. Llama's
+queries, keys and values have a matrix each; ours has the rows of all three.
 """
 
 from collections.abc import Sequence
@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from tinyllm.config import ModelConfig
+from tinyllm.model.attention import qkv_sizes
 from tinyllm.model.gpt import GPT
 from tinyllm.model.norm import NORM_EPS
 from tinyllm.model.rotary import ROTARY_BASE
@@ -26,26 +27,26 @@ from tinyllm.system.hub import check_reachable, hub_endpoint
 
 @dataclass(frozen=True)
 class _Layout:
-    """How Hugging Face writes one kind of model."""
+    """How Hugging Face names and stores one kind of model."""
 
     fields: dict[str, str]
-    """Our field of `ModelConfig` -> their setting, where the value is the same."""
+    """Our field of `ModelConfig` -> their setting of the same value."""
     choices: dict[str, Any]
-    """Our other fields: what makes a model of ours one of this kind."""
+    """Our other fields, with the values that make our model one of this kind."""
     fixed: dict[str, tuple[Any, Any]]
-    """Settings that change what theirs computes: what silence means, and the only value that ours knows."""
+    """Settings that change what their model computes: the default, and the only value we support."""
     names: dict[str, str]
     """Our parameter -> theirs, outside the blocks."""
     block: dict[str, tuple[str, ...]]
-    """Our module -> theirs, within a block; where there are several, their rows together are ours."""
+    """Our module -> theirs, within a block; the rows of several together make ours."""
     prefix: str
-    """What stands before their names in a block; the layer's number follows."""
+    """Of their names in a block; the layer's index follows."""
     model: str
-    """What stands before all their names in a model with a head (which is tied, and so not needed)."""
+    """Prefix of all their names in a model with a head (which is tied, and so not needed)."""
     dropout: float
-    """What silence about it means."""
+    """The default where their settings do not give it."""
     transposed: bool
-    """Whether the matrices of linear layers are."""
+    """Whether the weights of linear layers are stored as (in, out)."""
 
 
 _GPT2 = _Layout(
@@ -136,7 +137,7 @@ _ACTIVATIONS = {"gelu": "gelu", "gelu_tanh": "gelu_new"}
 
 def _names(layout: _Layout, config: ModelConfig) -> dict[str, tuple[tuple[str, ...], bool]]:
     """Our parameter -> (theirs, whether they are transposed)."""
-    names = {ours: ((theirs,), False) for ours, theirs in layout.names.items()}
+    names: dict[str, tuple[tuple[str, ...], bool]] = {ours: ((theirs,), False) for ours, theirs in layout.names.items()}
     for layer in range(config.num_layers):
         for ours, theirs in layout.block.items():
             for kind in ("weight", "bias") if config.bias else ("weight",):
@@ -147,49 +148,53 @@ def _names(layout: _Layout, config: ModelConfig) -> dict[str, tuple[tuple[str, .
 
 
 def to_huggingface(model: GPT) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Our model as (settings for `transformers.GPT2Config`, weights for `transformers.GPT2Model`).
+    """Convert our model to (settings for `transformers.GPT2Config`, weights for `transformers.GPT2Model`).
 
-    With rotary positions they are for `LlamaConfig` and `LlamaModel`. Raises ValueError for choices that neither has.
+    With rotary positions they are for `LlamaConfig` and `LlamaModel`. Raises ValueError for choices that neither
+    supports.
     """
     config = model.config
     kind = "llama" if config.positions == "rotary" else "gpt2"
     layout = _LAYOUTS[kind]
     for field, known in layout.choices.items():
         if getattr(config, field) != known:
-            raise ValueError(f"{field} {getattr(config, field)!r} is not what a {kind} has: {known!r}")
+            raise ValueError(f"{field} {getattr(config, field)!r} does not exist in a {kind}, only {known!r}")
     settings = {theirs: getattr(config, ours) for ours, theirs in layout.fields.items()} | {"model_type": kind}
     if kind == "gpt2":
         if config.activation not in _ACTIVATIONS:
-            raise ValueError(f"activation {config.activation!r} is not one that a gpt2 has: {', '.join(_ACTIVATIONS)}")
+            known = " or ".join(map(repr, _ACTIVATIONS))
+            raise ValueError(f"activation {config.activation!r} does not exist in a gpt2, only {known}")
         if config.kv_heads != config.num_heads:
-            raise ValueError(f"num_kv_heads {config.kv_heads} is not what a gpt2 has: as many as num_heads")
+            raise ValueError(f"num_kv_heads {config.kv_heads} does not exist in a gpt2, only num_heads")
         settings |= dict.fromkeys(("embd_pdrop", "attn_pdrop"), config.dropout)
         settings["activation_function"] = _ACTIVATIONS[config.activation]
     else:
         settings |= {"rms_norm_eps": NORM_EPS, "rope_parameters": _ROPE, "tie_word_embeddings": True}
-    own, weights = model.state_dict(), {}
+    own = model.state_dict()
+    weights: dict[str, Tensor] = {}
     for ours, (theirs, transposed) in _names(layout, config).items():
         tensor = own[ours].T if transposed else own[ours]
-        sizes = model.blocks[0].attention.qkv_sizes if len(theirs) > 1 else len(tensor)
-        weights |= {name: part.contiguous() for name, part in zip(theirs, tensor.split(sizes), strict=True)}
+        parts = torch.split(tensor, list(qkv_sizes(config))) if len(theirs) > 1 else [tensor]
+        weights |= {name: part.contiguous() for name, part in zip(theirs, parts, strict=True)}
     return settings, weights
 
 
 def from_huggingface(settings: dict[str, Any], weights: dict[str, Tensor]) -> GPT:
-    """A GPT-2 or a Llama of Hugging Face's as our model, dropout off. Raises ValueError for what ours has not."""
+    """Convert Hugging Face's GPT-2 or Llama to our model, in evaluation mode. Raises ValueError for what ours lacks."""
     kind = settings.get("model_type", "gpt2")
     if kind not in _LAYOUTS:
         raise ValueError(f"model_type {kind!r} is not supported, only {' and '.join(map(repr, _LAYOUTS))}")
     layout = _LAYOUTS[kind]
-    for name, (silent, known) in layout.fixed.items():
-        found = silent if settings.get(name) is None else settings[name]
+    for name, (default, known) in layout.fixed.items():
+        found = default if settings.get(name) is None else settings[name]
         if found != known:
             raise ValueError(f"{name} {found!r} is not supported, only {known!r}")
-    sizes = {ours: settings.get(theirs) for ours, theirs in layout.fields.items()}
-    silent = {"dropout": layout.dropout, "feedforward_dim": 4 * settings[layout.fields["embedding_dim"]]}
-    sizes |= {name: value for name, value in silent.items() if sizes[name] is None}
-    chosen = {"activation": _activation(settings)} if kind == "gpt2" else {}
-    config = ModelConfig(**sizes, **layout.choices, **chosen)
+    fields: dict[str, Any] = {ours: settings.get(theirs) for ours, theirs in layout.fields.items()} | layout.choices
+    defaults = {"dropout": layout.dropout, "feedforward_dim": 4 * settings[layout.fields["embedding_dim"]]}
+    fields |= {name: value for name, value in defaults.items() if fields[name] is None}
+    if kind == "gpt2":
+        fields["activation"] = _activation(settings)
+    config = ModelConfig(**fields)
     if settings.get("head_dim") not in (None, config.head_dim):
         raise ValueError(f"head_dim {settings['head_dim']} is not supported, only hidden_size / num_attention_heads")
     weights = {name.removeprefix(layout.model): tensor for name, tensor in weights.items()}
@@ -204,7 +209,7 @@ def from_huggingface(settings: dict[str, Any], weights: dict[str, Tensor]) -> GP
 
 
 def _activation(settings: dict[str, Any]) -> str:
-    """Our name of a GPT-2's activation."""
+    """Our name for a GPT-2's activation."""
     activations = {theirs: ours for ours, theirs in _ACTIVATIONS.items()} | {"gelu_pytorch_tanh": "gelu_tanh"}
     wanted = settings.get("activation_function", "gelu_new")
     if wanted not in activations:
@@ -213,7 +218,7 @@ def _activation(settings: dict[str, Any]) -> str:
 
 
 def load_gpt2(name: str = "gpt2", device: str = "auto") -> GPT:
-    """OpenAI's GPT-2 from the Hub ("gpt2", "gpt2-medium" ...: 0.5 GB and more), or from a folder that holds it.
+    """Load OpenAI's GPT-2 from the Hub ("gpt2", "gpt2-medium" ...: 0.5 GB and more), or from a folder with its files.
 
     Its tokenizer is `SubWordTokenizer("gpt2")`. Raises ConnectionError if the Hub cannot be reached.
     """
@@ -224,12 +229,12 @@ def load_gpt2(name: str = "gpt2", device: str = "auto") -> GPT:
     try:
         model = from_huggingface(read_json(paths[0]), load_file(paths[1]))
     except (OSError, SafetensorError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"{name!r} does not hold a GPT-2 that can be loaded: {error}") from None
+        raise ValueError(f"{name!r} is not a GPT-2 that can be loaded: {error}") from None
     return model.to(chosen)
 
 
 def _fetch(name: str, files: Sequence[str]) -> list[Path]:
-    """Files of a model on the Hub, from the cache of an earlier call if they are there."""
+    """Fetch files of a model on the Hub, or take them from the cache of an earlier call."""
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import LocalEntryNotFoundError
 
@@ -237,11 +242,11 @@ def _fetch(name: str, files: Sequence[str]) -> list[Path]:
         try:
             return [Path(hf_hub_download(name, file, local_files_only=True)) for file in files]
         except LocalEntryNotFoundError:
-            instead = f"give a folder that holds {' and '.join(files)}"
+            instead = f"give a folder with {' and '.join(files)}"
             check_reachable(hub_endpoint(), f"the weights of {name!r}", instead)
             return [Path(hf_hub_download(name, file)) for file in files]
     except ConnectionError:
         raise
-    except Exception as error:  # the Hub's client raises many kinds
+    except Exception as error:  # the Hub's client raises exceptions of many kinds
         reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise ConnectionError(f"could not load {name!r} from the Hub: {reason}") from error

@@ -1,4 +1,4 @@
-"""Dropout off for a while."""
+"""A model in evaluation mode (dropout off) for the length of a `with` block."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,7 +8,7 @@ from torch import nn
 
 @contextmanager
 def evaluation_mode(model: nn.Module) -> Iterator[None]:
-    """Put a model, and all modules in it, into evaluation mode; afterwards each is in the mode it was in before."""
+    """Put a model and all its modules into evaluation mode, then each back into the mode it was in."""
     modes = {module: module.training for module in model.modules()}
     model.eval()
     try:

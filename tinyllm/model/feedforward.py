@@ -5,6 +5,7 @@ Sources: Hendrycks and Gimpel, "Gaussian Error Linear Units" (2016); So et al., 
 """
 
 import torch.nn.functional as F
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from tinyllm.config import ModelConfig
@@ -12,14 +13,14 @@ from tinyllm.model.linear import Linear
 
 
 class ReLUSquared(nn.Module):
-    """max(0, x)^2, for each number."""
+    """max(0, x)^2, elementwise."""
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
         return F.relu(x).square()
 
 
 class FeedForward(nn.Module):
-    """The same two-layer network for each token by itself; SwiGLU has a third matrix, the gate."""
+    """A two-layer network, applied to each token on its own; SwiGLU adds a third matrix, the gate."""
 
     def __init__(self, config: ModelConfig):
         super().__init__()
@@ -30,13 +31,13 @@ class FeedForward(nn.Module):
             "relu_squared": ReLUSquared(),
             "swiglu": nn.SiLU(),
         }[config.activation]
-        self.gate = None
-        if config.activation == "swiglu":
-            self.gate = Linear(config.embedding_dim, config.feedforward_dim, bias=config.bias)
+        gated = config.activation == "swiglu"
+        self.gate = Linear(config.embedding_dim, config.feedforward_dim, bias=config.bias) if gated else None
         self.projection = Linear(config.feedforward_dim, config.embedding_dim, bias=config.bias)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, T, C) -> (B, T, C)."""
+    def forward(self, x: Float[Tensor, "B T C"]) -> Float[Tensor, "B T C"]:
+        """Widen each token to feedforward_dim, apply the activation, and project back."""
         hidden = self.expand(x)  # (B, T, F)
         hidden = self.activation(hidden) if self.gate is None else self.activation(self.gate(x)) * hidden
-        return self.projection(hidden)
+        output: Tensor = self.projection(hidden)
+        return output

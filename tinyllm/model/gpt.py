@@ -1,10 +1,10 @@
 """The decoder-only transformer.
 
-Shape letters: B batch, T time (tokens), C embedding_dim, V vocab_size, L layers.
+Shapes: B batch, T time (tokens), C embedding_dim, V vocab_size, L layers, N any count.
 
 Sources: Vaswani et al., "Attention Is All You Need" (2017); Radford et al., "Language Models are Unsupervised
-Multitask Learners" (2019): LayerNorm before each sub-layer, learned positions, tied embeddings, initialisation. The
-alternatives to GPT-2's choices: Gemma Team, "Gemma 2" (2024, soft-capped logits); Zhang et al., "Fixup Initialization"
+Multitask Learners" (2019): LayerNorm before each sub-layer, learned positions, tied embeddings, initialisation.
+Alternatives to GPT-2's choices: Gemma Team, "Gemma 2" (2024, soft-capped logits); Zhang et al., "Fixup Initialization"
 (2019, zero projections); see also attention, feedforward, norm and rotary.
 """
 
@@ -35,9 +35,10 @@ class TransformerBlock(nn.Module):
         self.dropout = nn.Dropout(config.dropout)
 
     def forward(self, x: Float[Tensor, "B T C"], cache: KVCache | None = None) -> Float[Tensor, "B T C"]:
-        """One layer of the model; with a cache, `x` holds only the new tokens."""
+        """Run both sub-layers; with a cache, `x` is only the new tokens."""
         x = x + self.dropout(self.attention(self.attention_norm(x), cache))
-        return x + self.dropout(self.feedforward(self.feedforward_norm(x)))
+        x = x + self.dropout(self.feedforward(self.feedforward_norm(x)))
+        return x
 
 
 class GPT(nn.Module):
@@ -55,21 +56,21 @@ class GPT(nn.Module):
         self._initialise()
 
     def _initialise(self) -> None:
-        """GPT-2's: N(0, 0.02), biases 0; the 2L projections into the residual stream are 1/sqrt(2L) smaller.
+        """As GPT-2: N(0, 0.02), biases 0; the 2L projections into the residual stream are scaled by 1/sqrt(2L).
 
         So the stream's variance does not grow with depth, and the first loss is near ln V. With `zero_init` those
-        projections start at 0: at first each block passes the stream on unchanged.
+        projections start at 0, and each block at first passes the stream on unchanged.
         """
-        smaller = 0 if self.config.zero_init else 1 / math.sqrt(2 * self.config.num_layers)
+        scale = 0 if self.config.zero_init else 1 / math.sqrt(2 * self.config.num_layers)
         for name, parameter in self.named_parameters():
             if parameter.dim() >= 2:
-                nn.init.normal_(parameter, std=0.02 * smaller if "projection" in name else 0.02)
+                nn.init.normal_(parameter, std=0.02 * scale if "projection" in name else 0.02)
             elif name.endswith("bias"):
                 nn.init.zeros_(parameter)
 
     @property
     def device(self) -> torch.device:
-        """The device of the weights."""
+        """The device the weights are on."""
         return self.token_embedding.weight.device
 
     def forward(
@@ -78,12 +79,12 @@ class GPT(nn.Module):
         """Predict the next token at each position.
 
         Args:
-            token_ids: T is at most context_length, less the number of tokens already in `cache`.
-            targets: the ids one position later.
-            cache: this call adds the new tokens to it.
+            token_ids: At most context_length of them, less those already in `cache`.
+            targets: The ids one position later.
+            cache: What earlier calls have read; this call adds the new tokens to it.
 
         Returns:
-            Logits; with targets their mean cross-entropy instead, in nats.
+            The logits, or with targets the mean cross-entropy in nats.
         """
         hidden = self.hidden(token_ids, cache)
         if targets is None:
@@ -92,25 +93,26 @@ class GPT(nn.Module):
         return cross_entropy(hidden.flatten(0, 1), weight, targets.flatten(), bound)
 
     def hidden(self, token_ids: Int[Tensor, "B T"], cache: KVCache | None = None) -> Float[Tensor, "B T C"]:
-        """The residual stream after the last block, normalised. Raises ValueError for more than context_length."""
+        """The residual stream after the last block, normalised. Raises ValueError beyond context_length tokens."""
         past = 0 if cache is None else cache.length
         T = token_ids.shape[1]
         if past + T > self.config.context_length:
             raise ValueError(f"{past + T} tokens do not fit the model's context_length of {self.config.context_length}")
-        x = self.token_embedding(token_ids)  # (B, T, C)
-        if self.config.positions == "learned":  # rotary positions enter with each layer's queries and keys
+        x: Tensor = self.token_embedding(token_ids)  # (B, T, C)
+        if self.config.positions == "learned":  # rotary positions act on each layer's queries and keys instead
             x = x + self.position_embedding(torch.arange(past, past + T, device=token_ids.device))
         x = self.dropout(x)
         for block in self.blocks:
             x = block(x, cache)
         if cache is not None:
             cache.length += T
-        return self.final_norm(x)
+        x = self.final_norm(x)
+        return x
 
     def head(self, hidden: Float[Tensor, "*shape C"]) -> Float[Tensor, "*shape V"]:
-        """The logits of what `hidden` returns: products with the token embedding, soft-capped if the model is."""
+        """Turn what `hidden` returns into logits: its product with the token embedding, then the soft cap if any."""
         return softcap(linear(hidden, self.token_embedding.weight), self.config.logit_softcap)
 
     def token_losses(self, hidden: Float[Tensor, "N C"], targets: Int[Tensor, " N"]) -> Float[Tensor, " N"]:
-        """-log p of each target, in nats, without gradients and without holding all logits at once."""
+        """-log p of each target, in nats, without gradients and without all logits in memory at once."""
         return token_losses(hidden, self.token_embedding.weight, targets, self.config.logit_softcap)

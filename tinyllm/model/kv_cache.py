@@ -1,4 +1,4 @@
-"""The KV cache: keys and values of the tokens already read, so that each new token costs one step."""
+"""The KV cache: the keys and values of the tokens already read, so that a new token costs one step."""
 
 import torch
 from jaxtyping import Float
@@ -8,9 +8,9 @@ from tinyllm.config import ModelConfig
 
 
 class KVCache:
-    """Two tensors of shape (L, B, K, context_length, D), of which the first `length` positions are filled.
+    """Keys and values, each (L, B, K, context_length, D), filled up to position `length`.
 
-    L layers, B texts, K heads of keys and values, D head_dim.
+    L layers, B batch, K heads of keys and values, D head_dim.
     """
 
     def __init__(self, config: ModelConfig, batch_size: int, device: torch.device, dtype: torch.dtype):
@@ -22,7 +22,10 @@ class KVCache:
     def append(
         self, layer: int, keys: Float[Tensor, "B K new D"], values: Float[Tensor, "B K new D"]
     ) -> tuple[Float[Tensor, "B K all D"], Float[Tensor, "B K all D"]]:
-        """Add the new tokens' keys and values to one layer; returns all of that layer's, old and new."""
+        """Add the keys and values of new tokens to one layer, and return all of that layer's, old and new.
+
+        `length` stays as it is: the model advances it once all layers have appended.
+        """
         end = self.length + keys.shape[2]
         self.keys[layer, :, :, self.length : end] = keys
         self.values[layer, :, :, self.length : end] = values

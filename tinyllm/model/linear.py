@@ -1,18 +1,21 @@
-"""A linear layer that stays fast for a handful of rows, as sampling has them: one new token for each text."""
+"""A linear layer that stays fast for a handful of rows, as in sampling: one new token per text."""
 
 import torch
 import torch.nn.functional as F
+from jaxtyping import Float
 from torch import Tensor, nn
 
 FEW = 8  # rows
-BLOCKS = 4  # parts of the weight; more are no faster on two to sixteen cores
+BLOCKS = 4  # into which the weight is cut; more are no faster on two to sixteen cores
 
 
-def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """x @ weight.T + bias, as `F.linear`: (..., I), (O, I), (O) -> (..., O).
+def linear(
+    x: Float[Tensor, "*shape I"], weight: Float[Tensor, "O I"], bias: Float[Tensor, " O"] | None = None
+) -> Float[Tensor, "*shape O"]:
+    """Compute x @ weight.T + bias, as `F.linear` does.
 
-    On a CPU, MKL multiplies a matrix by a few rows on one core, at a fraction of the speed at which memory delivers the
-    weights. The same product as a batch of blocks of the weight keeps every core and the memory busy.
+    On a CPU, MKL multiplies a matrix by a few rows on one core, far slower than memory can deliver the weights. The
+    same product as a batch, one block of the weight each, keeps every core and the memory busy.
     """
     rows = x.numel() // x.shape[-1]
     plain = rows > FEW or x.device.type != "cpu" or torch.is_grad_enabled() or torch.is_autocast_enabled("cpu")
@@ -31,8 +34,8 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 
 
 class Linear(nn.Linear):
-    """`nn.Linear`, by `linear`."""
+    """`nn.Linear`, computed by `linear`."""
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(..., I) -> (..., O)."""
+    def forward(self, x: Float[Tensor, "*shape I"]) -> Float[Tensor, "*shape O"]:
+        """Apply the weight and, if there is one, the bias."""
         return linear(x, self.weight, self.bias)

@@ -1,52 +1,69 @@
-"""Cross-entropy that never holds the logits of a whole batch.
+"""Cross-entropy without the logits of a whole batch in memory.
 
-For 4,096 tokens and GPT-2's vocabulary the logits alone are 4096 x 50257 x 4 bytes = 823 MB, and their gradient
-as much again. Here a chunk of rows at a time makes its logits, its loss and, in the same pass, its gradients.
+For 4,096 tokens and GPT-2's vocabulary the logits alone take 4096 x 50257 x 4 bytes = 823 MB, and their gradient
+as much again. Here one chunk of rows at a time gets its logits, its loss and, in the same pass, its gradients.
+
+Shapes: N tokens, C embedding_dim, V vocab_size.
 """
+
+from typing import Any
 
 import torch
 import torch.nn.functional as F
+from jaxtyping import Float, Int
 from torch import Tensor
 
-CHUNK = 512  # rows whose logits are held at once
-THRESHOLD = 1 << 24  # logits; below this one matrix is held, which is simpler and as fast
+CHUNK = 512  # rows whose logits are in memory at once
+THRESHOLD = 1 << 24  # logits; with fewer, a single matrix is simpler and as fast
 
 
-def softcap(logits: Tensor, bound: float | None) -> Tensor:
-    """bound * tanh(logits / bound): small logits hardly change, large ones stay below the bound. None: no bound."""
+def softcap(logits: Float[Tensor, "*shape"], bound: float | None) -> Float[Tensor, "*shape"]:
+    """bound * tanh(logits / bound): small logits hardly change, large ones stay within the bound. None: no bound."""
     return logits if bound is None else bound * torch.tanh(logits / bound)
 
 
-def cross_entropy(hidden: Tensor, weight: Tensor, targets: Tensor, logit_softcap: float | None = None) -> Tensor:
-    """Mean of -log softmax(hidden @ weight.T)[target], in nats; the logits go through `softcap` first.
+def cross_entropy(
+    hidden: Float[Tensor, "N C"],
+    weight: Float[Tensor, "V C"],
+    targets: Int[Tensor, " N"],
+    logit_softcap: float | None = None,
+) -> Float[Tensor, ""]:
+    """The mean of -log softmax(hidden @ weight.T)[target], in nats; the logits go through `softcap` first.
 
-    Shapes: hidden (N, C), weight (V, C), targets (N) -> scalar. Equal to `F.cross_entropy` of the logits, in value
-    and gradient, also under autocast.
+    Equal to `F.cross_entropy` of the logits in value and gradient, also under autocast.
     """
     if len(hidden) * len(weight) < THRESHOLD:
         return F.cross_entropy(softcap(F.linear(hidden, weight).float(), logit_softcap), targets)
     if not torch.is_grad_enabled():
         return token_losses(hidden, weight, targets, logit_softcap).mean()
-    return _ChunkedCrossEntropy.apply(hidden, weight, targets, logit_softcap)
+    loss: Tensor = _ChunkedCrossEntropy.apply(  # type: ignore[no-untyped-call]  # torch leaves `apply` untyped
+        hidden, weight, targets, logit_softcap
+    )
+    return loss
 
 
-def token_losses(hidden: Tensor, weight: Tensor, targets: Tensor, logit_softcap: float | None = None) -> Tensor:
-    """-log p of each target, in nats, without gradients. Shapes as in `cross_entropy` -> (N)."""
+def token_losses(
+    hidden: Float[Tensor, "N C"],
+    weight: Float[Tensor, "V C"],
+    targets: Int[Tensor, " N"],
+    logit_softcap: float | None = None,
+) -> Float[Tensor, " N"]:
+    """-log p of each target, in nats, without gradients."""
     losses = []
-    for h, t in zip(hidden.split(CHUNK), targets.split(CHUNK), strict=True):
+    for h, t in zip(torch.split(hidden, CHUNK), torch.split(targets, CHUNK), strict=True):
         logits = softcap(F.linear(h, weight).float(), logit_softcap)
         losses.append(F.cross_entropy(logits, t, reduction="none"))
     return torch.cat(losses)
 
 
 class _ChunkedCrossEntropy(torch.autograd.Function):
-    """The gradient of cross-entropy by a logit is softmax - one-hot: known as soon as the logits are.
+    """The gradient of cross-entropy with respect to the logits is softmax - one-hot: the forward pass knows it already.
 
     A soft cap multiplies it by the derivative of bound * tanh(x / bound), which is 1 - tanh(x / bound)^2.
     """
 
     @staticmethod
-    def forward(ctx, hidden: Tensor, weight: Tensor, targets: Tensor, logit_softcap: float | None = None) -> Tensor:
+    def forward(ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor, logit_softcap: float | None) -> Tensor:
         device = hidden.device.type
         dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else hidden.dtype
         hidden_cast, weight_cast = hidden.to(dtype), weight.to(dtype)
@@ -66,16 +83,16 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
                 grad = grad.to(dtype)
                 grad_hidden[rows] = grad @ weight_cast
                 if dtype == grad_weight.dtype:
-                    grad_weight.addmm_(grad.T, hidden_cast[rows])  # a tenth faster than product, then sum
+                    grad_weight.addmm_(grad.T, hidden_cast[rows])  # a tenth faster than a product, then a sum
                 else:
                     grad_weight += grad.T @ hidden_cast[rows]
-        # Divided by the number of rows only now: in float16 the small quotients would vanish.
+        # Only backward divides by the row count: in float16 the small quotients would vanish here.
         ctx.save_for_backward(grad_hidden, grad_weight)
         ctx.rows = len(hidden)
         return loss / len(hidden)
 
     @staticmethod
-    def backward(ctx, grad_loss: Tensor) -> tuple[Tensor, Tensor, None, None]:
+    def backward(ctx: Any, grad_loss: Tensor) -> tuple[Tensor, Tensor, None, None]:
         grad_hidden, grad_weight = ctx.saved_tensors
         scale = grad_loss / ctx.rows
         return grad_hidden * scale, grad_weight * scale, None, None

@@ -1,4 +1,4 @@
-"""Rotary positions (RoPE): queries and keys turned by angles that grow with their position.
+"""Rotary positions (RoPE): queries and keys are rotated by angles that grow with their position.
 
 Source: Su et al., "RoFormer" (2021).
 """
@@ -7,14 +7,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-ROTARY_BASE = 10_000.0  # the wavelengths grow from 2 pi tokens towards 2 pi times this many
+ROTARY_BASE = 10_000.0  # wavelengths run from 2 pi tokens to almost 2 pi times this many
 
 
 def rotate(x: Float[Tensor, "B H T D"], start: int = 0) -> Float[Tensor, "B H T D"]:
-    """Turn pairs of components of queries or keys; the first token has position `start`.
+    """Rotate pairs of components of queries or keys; the first token is at position `start`.
 
-    Component i of the first half and component i of the second half form a pair, turned by the angle
-    position * base^(-2i / D). The dot product of a query and a key then depends on the distance between the two.
+    Component i of the first half and component i of the second half form a pair, rotated by the angle
+    position * base^(-2i / D). So a query and a key's dot product depends on their positions only by the distance.
     """
     T, D = x.shape[-2:]
     frequencies = 1 / ROTARY_BASE ** (torch.arange(0, D, 2, device=x.device) / D)  # (D / 2)

@@ -1,4 +1,4 @@
-"""A model's weights as one .safetensors file that states its own configuration. Nothing in such a file can run code."""
+"""A model as one .safetensors file: its weights, and its configuration in the metadata. Such a file cannot run code."""
 
 import json
 from dataclasses import asdict
@@ -33,10 +33,10 @@ def read_model(path: Path) -> GPT:
 
 
 def build_model(config: ModelConfig, weights: dict[str, Tensor], source: object) -> GPT:
-    """A model that holds float32 copies of the weights.
+    """Build a model from float32 copies of the weights.
 
-    The model is first built without memory, because a file may claim any size. Raises ValueError that names the first
-    tensor with a wrong name or shape; `source` is what the message calls the weights' origin.
+    It is first built without memory, because a file may claim any size. Raises a ValueError that names the first tensor
+    with a wrong name or shape; `source` is what the message calls the origin of the weights.
     """
     with torch.device("meta"):
         model = GPT(config)

@@ -2,12 +2,16 @@
 
 import math
 import shutil
+from types import SimpleNamespace
 
 import pytest
 import torch
 import torch.nn.functional as F
+from fake_cuda import PlainIndexing
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
+from unchecked import run_unchecked
 
 from tinyllm import GPT
 from tinyllm.model import loss
@@ -221,7 +225,7 @@ class Largest(TorchDispatchMode):
 @pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("backward", [True, False])
 @pytest.mark.parametrize("function", [cross_entropy, ours_capped])
-def test_no_tensor_holds_the_logits_of_all_rows(chunked, precision, backward, function):
+def test_no_tensor_has_the_logits_of_all_rows(chunked, precision, backward, function):
     inputs = make_inputs(rows=40 * CHUNK)
     autocast = torch.autocast("cpu", precision, enabled=precision != torch.float32)
     with autocast, Largest() as ours, torch.set_grad_enabled(backward):
@@ -240,8 +244,8 @@ def test_without_gradients_no_work_is_done_for_them(chunked):
     assert watch.products == -(-ROWS // CHUNK)  # the logits, a chunk at a time, and nothing else
 
 
-def test_the_threshold_decides_by_the_number_of_logits(monkeypatch):
-    """Just below it one matrix is held, from it on chunks are."""
+def test_the_threshold_is_a_count_of_logits(monkeypatch):
+    """Just below it the loss uses one matrix; from there on, chunks."""
     monkeypatch.setattr(loss, "CHUNK", CHUNK)
     for threshold, largest in ((ROWS * VOCABULARY + 1, ROWS * VOCABULARY), (ROWS * VOCABULARY, VOCABULARY * WIDTH)):
         monkeypatch.setattr(loss, "THRESHOLD", threshold)
@@ -256,9 +260,30 @@ def test_the_full_size_step_is_above_the_threshold():
 
 
 @pytest.mark.skipif(not any(map(shutil.which, ("cc", "gcc", "clang"))), reason="needs a C compiler")
-def test_compiled_gives_the_same_loss_and_gradients(chunked):
+def test_compiled_gives_the_same_loss_and_gradients():
+    run_unchecked("import test_loss; test_loss.check_compiled()")
+
+
+def check_compiled() -> None:
     """As the model is on CUDA; the loop over chunks is unrolled, so there are only two."""
+    loss.CHUNK, loss.THRESHOLD = CHUNK, 0
     inputs = make_inputs(rows=CHUNK + 3)
     found = value_and_gradients(torch.compile(cross_entropy), inputs)
     for ours, theirs in zip(found, value_and_gradients(plain, inputs), strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-7)
+
+
+@torch.no_grad()
+def test_gradients_of_the_loss_stay_on_the_inputs_device(monkeypatch):
+    """Called past autograd, which a CPU build cannot run on fake CUDA tensors. The last chunk is not full."""
+    monkeypatch.setattr(loss, "CHUNK", 5)
+    saved = []
+    context = SimpleNamespace(save_for_backward=lambda *tensors: saved.extend(tensors))
+    with PlainIndexing(), FakeTensorMode():
+        hidden, weight = torch.empty(8, 16, device="cuda"), torch.empty(97, 16, device="cuda")
+        targets = torch.empty(8, dtype=torch.long, device="cuda")
+        value = loss._ChunkedCrossEntropy.forward(context, hidden, weight, targets, None)
+        context.saved_tensors = saved
+        gradients = loss._ChunkedCrossEntropy.backward(context, torch.empty((), device="cuda"))[:2]
+    assert [tensor.device.type for tensor in (value, *gradients)] == ["cuda"] * 3
+    assert [tuple(tensor.shape) for tensor in (value, *gradients)] == [(), (8, 16), (97, 16)]

@@ -125,8 +125,8 @@ def test_the_whole_estimate_fits_together():
 
 
 @pytest.mark.parametrize("chosen", SOME_CHOICES)
-def test_memory_covers_what_a_training_step_holds_without_being_far_above(chosen):
-    """Counted: weights, gradients, AdamW's averages, and the tensors that autograd keeps; work space comes on top."""
+def test_memory_covers_what_a_training_step_needs_without_being_far_above(chosen):
+    """Counted: weights, gradients, AdamW's averages, and what autograd keeps; temporary tensors come on top."""
     sizes = {"embedding_dim": 64, "num_layers": 4, "num_heads": 4, "feedforward_dim": 256, "dropout": 0.0}
     model = ModelConfig(vocab_size=64, context_length=64, **sizes, **chosen)
     config = RunConfig(model=model).replace(batch_size=16)
@@ -143,15 +143,15 @@ def test_memory_covers_what_a_training_step_holds_without_being_far_above(chosen
     ids = torch.zeros(16, 64, dtype=torch.long)
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         loss = network(ids, ids)
-    held = sum(kept.values()) + 16 * count_parameters(model)
+    needed = sum(kept.values()) + 16 * count_parameters(model)
     assert loss.requires_grad
-    assert held <= memory_bytes(config) <= 1.5 * held
+    assert needed <= memory_bytes(config) <= 1.5 * needed
 
 
 def test_memory_counts_the_averages_that_each_optimizer_really_has():
     """Their bytes, after a step; AdamW's step counters aside."""
     model = ModelConfig(97, 16, 24, num_layers=2, num_heads=3, feedforward_dim=48, num_kv_heads=1, activation="swiglu")
-    held = {}
+    sizes = {}
     for name in ("adamw", "muon"):
         network = GPT(model)
         optimizer = make_optimizer(network, TrainingConfig(optimizer=name))
@@ -159,11 +159,11 @@ def test_memory_counts_the_averages_that_each_optimizer_really_has():
         optimizer.step()
         tensors = []
         tree_map_only(torch.Tensor, tensors.append, optimizer.state_dict())
-        held[name] = sum(tensor.nbytes for tensor in tensors if tensor.dim() > 0)
+        sizes[name] = sum(tensor.nbytes for tensor in tensors if tensor.dim() > 0)
     config = RunConfig(model=model)
     saved = memory_bytes(config) - memory_bytes(config.replace(optimizer="muon"))
-    assert held["adamw"] == 8 * count_parameters(model)
-    assert held["adamw"] - held["muon"] == saved > 0
+    assert sizes["adamw"] == 8 * count_parameters(model)
+    assert sizes["adamw"] - sizes["muon"] == saved > 0
 
 
 def test_memory_grows_with_the_batch_but_not_with_accumulation_or_length_of_the_run():

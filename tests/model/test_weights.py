@@ -1,0 +1,85 @@
+"""Models as files: written, read, and refused when they are something else."""
+
+import dataclasses
+import json
+
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+from small_models import random_ids
+
+from tinyllm import load_model, save_model
+from tinyllm.model.weights import build_model, read_model
+
+
+def test_a_saved_model_comes_back_bit_for_bit_and_ready_for_use(model, config, tmp_path):
+    save_model(model.train(), tmp_path / "model.safetensors")
+    loaded = load_model(tmp_path / "model.safetensors", device="cpu")
+    assert loaded.config == config
+    assert not loaded.training
+    ids = random_ids(config, 2, 16)
+    torch.testing.assert_close(loaded(ids), model.eval()(ids), rtol=0, atol=0)
+
+
+def test_the_file_states_the_configuration(model, config, tmp_path):
+    path = tmp_path / "model.safetensors"
+    save_model(model, path)
+    with safe_open(path, framework="pt") as file:
+        assert json.loads(file.metadata()["config"]) == dataclasses.asdict(config)
+    assert load_file(path).keys() == model.state_dict().keys()
+
+
+def test_a_file_without_a_configuration_is_refused(model, tmp_path):
+    path = tmp_path / "model.safetensors"
+    for metadata in (None, {"made by": "someone else"}):
+        save_file(model.state_dict(), path, metadata)
+        with pytest.raises(ValueError, match=r"model\.safetensors .*not written by save_model"):
+            read_model(path)
+
+
+@pytest.mark.parametrize("stated", ["{nonsense", "[]", "{}extra", '{"width": 3}', '{"num_layers": -1}', "[" * 100_000])
+def test_metadata_that_is_no_configuration_is_refused(model, tmp_path, stated):
+    path = tmp_path / "model.safetensors"
+    save_file(model.state_dict(), path, {"config": stated})
+    with pytest.raises(ValueError, match=r"model\.safetensors is not a model file"):
+        read_model(path)
+
+
+@pytest.mark.parametrize("content", [b"", b"not a tensor in sight", b"\xff" * 100])
+def test_a_file_of_another_kind_is_refused(tmp_path, content):
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"model\.safetensors is not a model file"):
+        read_model(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "tensor", "found", "expected"),
+    [
+        ("blocks.1.attention.projection.weight", None, "none", r"\(\d+, \d+\)"),
+        ("extra.weight", torch.zeros(3), r"\(3,\)", "none"),
+        ("final_norm.weight", torch.zeros(5, 2), r"\(5, 2\)", r"\(\d+,\)"),
+    ],
+)
+def test_a_tensor_that_does_not_fit_is_named_with_both_shapes(model, config, name, tensor, found, expected):
+    weights = {key: value for key, value in model.state_dict().items() if key != name}
+    if tensor is not None:
+        weights[name] = tensor
+    with pytest.raises(ValueError, match=rf"^the file does not fit .*: {name} has shape {found}, expected {expected}$"):
+        build_model(config, weights, "the file")
+
+
+def test_a_built_model_has_float32_copies(model, config):
+    halves = {name: tensor.to(torch.float16) for name, tensor in model.state_dict().items()}
+    built = build_model(config, halves, "here")
+    originals = model.state_dict()
+    again = build_model(config, originals, "here")
+    with torch.no_grad():
+        for name, parameter in built.named_parameters():
+            assert parameter.dtype == torch.float32
+            assert torch.equal(parameter, halves[name].float()), name
+        for name, parameter in again.named_parameters():
+            before = originals[name].clone()
+            parameter += 1
+            assert torch.equal(originals[name], before), f"{name} shares memory with what it was built from"
