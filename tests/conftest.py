@@ -1,4 +1,4 @@
-"""What every test has: folders of its own, GPT-2's vocabulary without a network, and no way out to one."""
+"""What every test has: its own folders, checked shapes, GPT-2's vocabulary without a network, and no way out to one."""
 
 import dataclasses
 import shutil
@@ -14,6 +14,7 @@ install_import_hook("tinyllm", "shape_checking.check_shapes")
 
 import pytest
 import torch
+from small_runs import text, uninterrupted  # noqa: F401
 
 from tinyllm import ModelConfig, SubWordTokenizer
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinyllm import PRESETS, DataConfig, GenerationConfig, ModelConfig, RunConfig, TrainingConfig
+from tinyllm import DataConfig, GenerationConfig, ModelConfig, RunConfig, TrainingConfig
 
 COUNTS = {
     ModelConfig: ["vocab_size", "context_length", "embedding_dim", "num_layers", "num_heads", "feedforward_dim"],
@@ -157,7 +157,6 @@ def test_defaults_are_the_reference_run():
     assert (training.max_learning_rate, training.min_learning_rate) == (6e-4, 6e-5)
     assert (training.betas, training.weight_decay, training.max_gradient_norm) == ((0.9, 0.95), 0.1, 1.0)
     assert (training.checkpoint_interval, RunConfig().run_folder) == (5000, "models/tiny")
-    assert PRESETS["wikitext103"] == RunConfig()
 
 
 def test_replace_finds_each_field_by_its_name():
@@ -234,11 +233,6 @@ def test_a_run_round_trips_through_json(run):
     assert type(again.training.betas) is tuple
 
 
-@pytest.mark.parametrize("name", PRESETS)
-def test_presets_round_trip_through_json(name):
-    assert RunConfig.from_dict(json.loads(json.dumps(PRESETS[name].to_dict()))) == PRESETS[name]
-
-
 @pytest.mark.parametrize("part", ["model", "dataset", "training", "run_folder"])
 def test_from_dict_names_a_part_that_is_missing(part):
     content = RunConfig().to_dict()
@@ -288,3 +282,15 @@ def test_anything_else_is_a_value_that_works_or_an_error_that_names_a_field(kind
         assert "\n" not in str(error)
     else:
         assert kind is RunConfig or kind(**json.loads(json.dumps(dataclasses.asdict(config)))) == config
+
+
+@pytest.mark.parametrize(
+    ("iterations", "warmup"), [(100_000, 2000), (200_000, 2000), (99_999, 1999), (1000, 20), (49, 0), (1, 0)]
+)
+def test_default_warm_up_is_a_fiftieth_of_the_run_and_2000_at_most(iterations, warmup):
+    assert TrainingConfig(max_iterations=iterations).warmup == warmup
+
+
+def test_a_warm_up_that_is_given_is_used():
+    assert TrainingConfig(max_iterations=100, warmup_iterations=7).warmup == 7
+    assert TrainingConfig(max_iterations=100_000, warmup_iterations=0).warmup == 0

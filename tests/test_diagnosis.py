@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from test_training import small_run, write_text
+from small_runs import small_run, write_text
 from torch import nn
 
 from tinyllm import GPT, train

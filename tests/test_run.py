@@ -1,16 +1,20 @@
-"""A run loaded from its folder, and what one does with it."""
+"""`train` and `load_run`, and what can be done with the run that they return."""
 
+import json
 import math
 import random
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import torch
-from test_training import equal, small_run, stop_after, write_text
+from small_runs import equal, quietly, small_run, stop_after, write_text
 
 from tinyllm import load_run, train
 from tinyllm.evaluation import Evaluation, FloorEvaluation
 from tinyllm.text import tinywiki
+from tinyllm.training import loop
 
 
 @pytest.fixture(scope="module")
@@ -78,13 +82,13 @@ def test_load_run_of_nothing(tmp_path):
         load_run(tmp_path)
 
 
-def test_load_run_passes_over_a_damaged_best(text_run, capsys):
+def test_load_run_passes_over_a_damaged_best(text_run, caplog):
     path = text_run.folder / "step-000004" / "model.safetensors"
     whole = path.read_bytes()
     path.write_bytes(whole[:-10])
     try:
         assert load_run(text_run.folder).iteration == 8  # 3.6, before 3.7: the two newest are kept
-        assert "model.safetensors" in capsys.readouterr().out
+        assert "model.safetensors" in caplog.text
     finally:
         path.write_bytes(whole)
 
@@ -117,11 +121,11 @@ def test_stream_gives_the_same_text_in_pieces(text_run):
 
 
 def test_evaluate_tinywiki_beside_its_floor(wiki_run):
-    for split, number in (("validation", 5), ("test", 7)):
+    for split, count in (("validation", 5), ("test", 7)):
         result = wiki_run.evaluate(split)
         articles = tinywiki.articles(split)
         assert isinstance(result, FloorEvaluation)
-        assert len(articles) == number
+        assert len(articles) == count
         assert result.tokens == sum(len(wiki_run.tokenizer.encode(article.text)) + 1 for article in articles)
         assert result.floor_nats == pytest.approx(sum(article.nats for article in articles))
         assert result.nats_per_token > result.floor
@@ -193,8 +197,8 @@ def test_evaluate_refuses_a_text_that_has_changed(tmp_path):
 
 
 def test_plot_writes_a_picture(text_run, wiki_run, tmp_path):
-    for number, run in enumerate((text_run, wiki_run)):
-        path = tmp_path / f"{number}.png"
+    for index, run in enumerate((text_run, wiki_run)):
+        path = tmp_path / f"{index}.png"
         figure = run.plot(path)
         assert path.read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
         labels = [line.get_label() for line in figure.axes[0].get_lines()]
@@ -208,3 +212,50 @@ def test_the_run_of_a_stopped_training_can_be_used(tmp_path):
     assert not run.finished
     assert run.generate("a cat", maximum_length=4).startswith("a cat")
     assert run.evaluate().nats > 0
+
+
+def test_a_finished_run_returns_at_once_without_its_data(text, tmp_path, monkeypatch):
+    own = write_text(tmp_path / "own.txt", 300)
+    config = small_run(own, tmp_path / "run", max_iterations=2)
+    done = quietly(config)
+    own.unlink()
+    monkeypatch.setattr(loop, "prepare", lambda *_: pytest.fail("data was prepared"))
+    again = quietly(config)
+    assert again.finished
+    assert equal(again.model.state_dict(), done.model.state_dict())
+    assert again.history == done.history
+    assert again.tokenizer.fingerprint == done.tokenizer.fingerprint
+
+
+DRAWING = """
+import json, random, sys
+import numpy as np, torch
+from tinyllm import RunConfig, train
+def draw():
+    return torch.rand(3).tolist(), random.random(), np.random.rand()
+def seed():
+    torch.manual_seed(7)
+    random.seed(7)
+    np.random.seed(7)
+seed()
+expected = draw()
+seed()
+train(RunConfig.from_dict(json.loads(sys.argv[1])), progress=False)
+assert draw() == expected
+"""
+
+
+def test_the_callers_random_numbers_are_left_alone(text, tmp_path):
+    """In a process of its own: the shape checks of these tests draw from `random` themselves."""
+    config = json.dumps(small_run(text, tmp_path, max_iterations=1).to_dict())
+    done = subprocess.run([sys.executable, "-c", DRAWING, config], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_unknown_settings_and_presets_get_near_names(text, tmp_path):
+    with pytest.raises(ValueError, match=r"max_iteration'.*max_iterations"):
+        train("laptop", max_iteration=3)
+    with pytest.raises(ValueError, match=r"lapptop.*laptop"):
+        train("lapptop")
+    with pytest.raises(ValueError, match="known are laptop, quickstart, wikitext103"):
+        train("enormous")

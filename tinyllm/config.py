@@ -1,7 +1,7 @@
 """The settings of a run: frozen dataclasses that check themselves.
 
 Each field has its docstring on the line below it: editors show it, and the command line prints it as the option's
-help. No two fields of a run have the same name, so one name is enough to override any of them.
+help. No two fields of a run share a name, so the name alone is enough to override any of them.
 """
 
 import dataclasses
@@ -30,17 +30,25 @@ Schedule = Literal["cosine", "warmup_stable_decay"]
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
 
 
+def _require_positive(config: object, *names: str, most: float = LARGEST) -> None:
+    """Each named field must be a number above 0 and at most `most`."""
+    require_number(config, 0, most, *names)
+    for name in names:
+        value = getattr(config, name)
+        require(value > 0, name, value, "above 0")
+
+
 @dataclass(frozen=True)
 class ModelConfig:
     """The shape of a `GPT`. The defaults are the reference model: 51,213,824 parameters.
 
-    The fields from `activation` on are what models since GPT-2 have changed.
+    The fields from `activation` on are choices that models since GPT-2 have made differently.
     """
 
     vocab_size: int = 50_257
-    """Number of different tokens (V); for a tokenizer trained on the run's text, how many to learn."""
+    """Number of different tokens (V); for a tokenizer learned from the run's text, how many to learn."""
     context_length: int = 512
-    """Most tokens the model sees at once (T)."""
+    """The most tokens the model sees at once (T)."""
     embedding_dim: int = 512
     """Width of the residual stream (C)."""
     num_layers: int = 8
@@ -48,28 +56,28 @@ class ModelConfig:
     num_heads: int = 8
     """Attention heads per block (H); must divide embedding_dim."""
     feedforward_dim: int = 2048
-    """Width inside the feed-forward layer."""
+    """Width inside the feed-forward layer (F)."""
     dropout: float = 0.1
-    """Share of activations set to zero in training."""
+    """Share of activations set to zero during training."""
     activation: Activation = "gelu"
     """The feed-forward layer's non-linearity: exact GELU, GPT-2's approximation, ReLU squared, or SwiGLU (gated)."""
     norm: Norm = "layernorm"
-    """What normalises the residual stream for each sub-layer: LayerNorm, or RMSNorm (no mean, no bias)."""
+    """How each sub-layer's input is normalised: LayerNorm, or RMSNorm (no mean, no bias)."""
     positions: Positions = "learned"
-    """How order gets in: a learned vector for each position, or queries and keys rotated by it (RoPE)."""
+    """How the model knows order: a learned vector per position, or queries and keys rotated by it (RoPE)."""
     num_kv_heads: int | None = None
     """Heads of keys and values (K), each shared by num_heads / K heads of queries; by default num_heads."""
     qk_norm: bool = False
-    """Whether each head's queries and keys are normalised (RMSNorm) before they meet."""
+    """Whether each head's queries and keys are normalised (RMSNorm) before their dot product."""
     bias: bool = True
     """Whether linear layers and LayerNorm add a learned bias."""
     zero_init: bool = False
     """Whether the projections into the residual stream start at zero."""
     logit_softcap: float | None = None
-    """Bound of the logits: logits x become bound * tanh(x / bound); by default there is none."""
+    """Soft bound of the logits: x becomes bound * tanh(x / bound); by default none."""
 
     def __post_init__(self) -> None:
-        # No model comes near these bounds; a file that claims more shall not make us allocate it.
+        # No model comes near these bounds; a file that claims more must not make us allocate it.
         require_whole(self, 1, 10_000_000, "vocab_size", "context_length", "feedforward_dim")
         require_whole(self, 1, 100_000, "embedding_dim", "num_heads")
         require_whole(self, 1, 1_000, "num_layers")
@@ -87,8 +95,7 @@ class ModelConfig:
             require(divides, "num_kv_heads", self.num_kv_heads, f"a divisor of num_heads ({self.num_heads})")
         require_flag(self, "qk_norm", "bias", "zero_init")
         if self.logit_softcap is not None:
-            require_number(self, 0, LARGEST, "logit_softcap")
-            require(self.logit_softcap > 0, "logit_softcap", self.logit_softcap, "above 0")
+            _require_positive(self, "logit_softcap")
 
     @property
     def head_dim(self) -> int:
@@ -97,7 +104,7 @@ class ModelConfig:
 
     @property
     def kv_heads(self) -> int:
-        """Heads of keys and values (K), the default filled in."""
+        """Heads of keys and values (K), with the default filled in."""
         return self.num_heads if self.num_kv_heads is None else self.num_kv_heads
 
 
@@ -110,9 +117,9 @@ class DataConfig:
     tokenizer: Literal["gpt2", "bpe"] = "gpt2"
     """GPT-2's vocabulary, or byte-pair encoding learned from this text."""
     block_begin: Literal["anywhere", "document"] = "anywhere"
-    """Where training's blocks begin: anywhere in the stream, or each at a document that fits the context."""
+    """Where training blocks begin: anywhere in the stream, or each at the start of a document that fits the context."""
     validation_fraction: float = 0.01
-    """Share of the training articles held out to watch the training (at least one)."""
+    """Share of the training articles held out to monitor training (at least one)."""
     split_seed: int = 0
     """Which articles are held out."""
 
@@ -133,13 +140,13 @@ class TrainingConfig:
     batch_size: int = 8
     """Blocks per forward pass."""
     gradient_accumulation_steps: int = 4
-    """Forward passes per optimizer step; shared out when several GPUs train together."""
+    """Forward passes per optimizer step; several GPUs share them."""
     optimizer: Optimizer = "adamw"
     """AdamW for everything, or Muon for the matrices inside the blocks and AdamW for the rest, at the same rate."""
     schedule: Schedule = "cosine"
-    """The learning rate's way after warm-up: half a cosine; or constant, then down a line (WSD)."""
+    """The learning rate after warm-up: down half a cosine; or constant, then down a line (WSD)."""
     decay_fraction: float = 0.2
-    """With warmup_stable_decay: the share of the run, at its end, in which the rate falls."""
+    """With warmup_stable_decay: the share of the run, at its end, over which the rate falls."""
     max_learning_rate: float = 6e-4
     """Learning rate at the end of warm-up."""
     min_learning_rate: float = 6e-5
@@ -149,21 +156,21 @@ class TrainingConfig:
     weight_decay: float = 0.1
     """Decoupled weight decay, on matrices only."""
     betas: tuple[float, float] = (0.9, 0.95)
-    """AdamW's averaging rates for the gradient and its square."""
+    """AdamW's decay rates for its averages of the gradient and of its square."""
     max_gradient_norm: float = 1.0
-    """Gradients are scaled down to this norm where theirs is larger."""
+    """A gradient with a larger norm is scaled down to this one."""
     evaluation_interval: int = 1000
-    """Steps between two measurements on held-out blocks."""
+    """Steps between measurements of the held-out loss."""
     evaluation_blocks: int = 64
-    """Held-out blocks measured each time, always the same ones."""
+    """Held-out blocks (or TinyWiki articles) scored at each measurement, always the same ones."""
     checkpoint_interval: int = 5000
-    """Steps between two checkpoints (one is also written every 15 minutes)."""
+    """Steps between checkpoints (one is also written every 15 minutes)."""
     precision: Precision = "auto"
-    """Number format of matrix products; "auto": bfloat16 on a GPU that has it, float16 on older ones; else float32."""
+    """Number format of matrix products; "auto": bfloat16 on GPUs that have it, float16 on older ones, else float32."""
     device: str = "auto"
-    """"cuda", "mps", "cpu", or "auto": the first of them that is there."""
+    """"cuda", "mps", "cpu", or "auto": the first of these that is available."""
     compile: bool | None = None
-    """Whether to run through torch.compile; by default on CUDA where a compiler is found."""
+    """Whether to use torch.compile; by default on CUDA where a compiler is found."""
     seed: int = 0
     """Fixes the initial weights, the order of the blocks and the dropout."""
 
@@ -175,29 +182,18 @@ class TrainingConfig:
         require_choice(self, "optimizer", get_args(Optimizer))
         require_choice(self, "schedule", get_args(Schedule))
         require_number(self, 0, 1, "decay_fraction")
-        require_number(self, 0, LARGEST, "max_learning_rate", "min_learning_rate", "weight_decay")
-        require(self.max_learning_rate > 0, "max_learning_rate", self.max_learning_rate, "above 0")
-        ordered = self.min_learning_rate <= self.max_learning_rate
-        require(
-            ordered,
-            "min_learning_rate",
-            self.min_learning_rate,
-            f"at most max_learning_rate ({self.max_learning_rate})",
-        )
-        require_number(self, 0, LARGEST, "max_gradient_norm")
-        require(self.max_gradient_norm > 0, "max_gradient_norm", self.max_gradient_norm, "above 0")
+        _require_positive(self, "max_learning_rate", "max_gradient_norm")
+        require_number(self, 0, LARGEST, "min_learning_rate", "weight_decay")
+        bound = f"at most max_learning_rate ({self.max_learning_rate})"
+        require(self.min_learning_rate <= self.max_learning_rate, "min_learning_rate", self.min_learning_rate, bound)
         require_seed(self, "seed")
         if self.warmup_iterations is not None:
             require_whole(self, 0, 10**9, "warmup_iterations")
             fits = self.warmup_iterations < self.max_iterations
             require(fits, "warmup_iterations", self.warmup_iterations, f"below max_iterations ({self.max_iterations})")
         pair = isinstance(self.betas, tuple | list) and len(self.betas) == 2
-        require(
-            pair and all((is_whole(b) or isinstance(b, float)) and 0 <= b < 1 for b in self.betas),
-            "betas",
-            self.betas,
-            "two numbers from 0 up to below 1",
-        )
+        rates = pair and all((is_whole(beta) or isinstance(beta, float)) and 0 <= beta < 1 for beta in self.betas)
+        require(rates, "betas", self.betas, "two numbers from 0 up to below 1")
         object.__setattr__(self, "betas", tuple(self.betas))
         require_choice(self, "precision", get_args(Precision))
         require(isinstance(self.device, str), "device", self.device, "a string such as 'cuda' or 'cpu'")
@@ -205,7 +201,7 @@ class TrainingConfig:
 
     @property
     def warmup(self) -> int:
-        """Steps of warm-up, the default filled in."""
+        """Steps of warm-up, with the default filled in."""
         return min(2000, self.max_iterations // 50) if self.warmup_iterations is None else self.warmup_iterations
 
 
@@ -214,17 +210,17 @@ class GenerationConfig:
     """How text is sampled."""
 
     maximum_length: int = 200
-    """Most new tokens."""
+    """The most tokens to add."""
     temperature: float = 1.0
     """Divides the logits: below 1 is more cautious, above 1 more daring, 0 always takes the likeliest token."""
     top_k: int | None = None
     """Draw only from the k likeliest tokens."""
     top_p: float | None = None
-    """Draw only from the likeliest tokens that together reach this probability (nucleus sampling)."""
+    """Draw only from the fewest likeliest tokens whose probabilities add up to this (nucleus sampling)."""
     stop_tokens: tuple[int, ...] | None = None
-    """Ids that end the text; by default the document separator, and () for none."""
+    """Ids that end the text; by default the document separator; () for none."""
     seed: int | None = None
-    """The same seed draws the same text; by default each call draws anew."""
+    """The same seed draws the same text; by default each call draws a new one."""
 
     def __post_init__(self) -> None:
         require_whole(self, 0, 10**9, "maximum_length")
@@ -234,8 +230,7 @@ class GenerationConfig:
         if self.top_k is not None:
             require_whole(self, 1, 10**9, "top_k")
         if self.top_p is not None:
-            require_number(self, 0, 1, "top_p")
-            require(self.top_p > 0, "top_p", self.top_p, "above 0")
+            _require_positive(self, "top_p", most=1)
         if self.stop_tokens is not None:
             if isinstance(self.stop_tokens, Iterable):
                 object.__setattr__(self, "stop_tokens", tuple(self.stop_tokens))
@@ -245,9 +240,16 @@ class GenerationConfig:
             require_seed(self, "seed")
 
 
+_PARTS: dict[str, type[ModelConfig] | type[DataConfig] | type[TrainingConfig]] = {
+    "model": ModelConfig,
+    "dataset": DataConfig,
+    "training": TrainingConfig,
+}
+
+
 @dataclass(frozen=True)
 class RunConfig:
-    """Everything that makes a run: the same `RunConfig` gives the same run."""
+    """Everything that defines a run: the same `RunConfig` gives the same run."""
 
     model: ModelConfig = field(default_factory=ModelConfig)
     dataset: DataConfig = field(default_factory=DataConfig)
@@ -256,17 +258,15 @@ class RunConfig:
     """Where checkpoints and the history go; a folder belongs to one run."""
 
     def __post_init__(self) -> None:
-        parts = {"model": ModelConfig, "dataset": DataConfig, "training": TrainingConfig}
-        for name, kind in parts.items():
+        for name, kind in _PARTS.items():
             value = getattr(self, name)
             require(isinstance(value, kind), name, value, f"a {kind.__name__}")
         require(isinstance(self.run_folder, str) and self.run_folder != "", "run_folder", self.run_folder, "a path")
 
     def replace(self, **overrides: Any) -> "RunConfig":
         """A copy with fields of any part changed by name. Raises ValueError, with near names, for an unknown one."""
-        parts = {"model": self.model, "dataset": self.dataset, "training": self.training}
-        owners = {f.name: part for part, config in parts.items() for f in dataclasses.fields(config)}
-        changes: dict[str, dict[str, Any]] = {part: {} for part in parts}
+        owners = {field.name: part for part, kind in _PARTS.items() for field in dataclasses.fields(kind)}
+        changes: dict[str, dict[str, Any]] = {part: {} for part in _PARTS}
         top: dict[str, Any] = {}
         for name, value in overrides.items():
             if isinstance(value, os.PathLike):
@@ -277,7 +277,7 @@ class RunConfig:
                 changes[owners[name]][name] = value
             else:
                 raise ValueError(f"unknown setting {name!r}{near_names(name, [*owners, 'run_folder'])}")
-        top.update({part: dataclasses.replace(parts[part], **changed) for part, changed in changes.items() if changed})
+        top |= {part: dataclasses.replace(getattr(self, part), **changes[part]) for part in _PARTS if changes[part]}
         return dataclasses.replace(self, **top)
 
     def to_dict(self) -> dict[str, Any]:
@@ -287,11 +287,10 @@ class RunConfig:
     @classmethod
     def from_dict(cls, content: dict[str, Any]) -> "RunConfig":
         """The inverse of `to_dict`. Raises ValueError for unknown keys, missing parts and bad values."""
-        parts = {"model": ModelConfig, "dataset": DataConfig, "training": TrainingConfig}
         try:
-            if wrong := content.keys() ^ {*parts, "run_folder"}:
+            if wrong := content.keys() ^ {*_PARTS, "run_folder"}:
                 raise TypeError(f"unknown or missing: {', '.join(sorted(wrong))}")
-            built = {part: kind(**content[part]) for part, kind in parts.items()}
+            built: dict[str, Any] = {part: kind(**content[part]) for part, kind in _PARTS.items()}
             return cls(run_folder=content["run_folder"], **built)
         except (AttributeError, TypeError) as error:
             raise ValueError(f"not a run's configuration: {error}") from None

@@ -1,10 +1,10 @@
-"""Runs with a name."""
+"""Named runs."""
 
 from tinyllm.config import DataConfig, ModelConfig, RunConfig, TrainingConfig
 from tinyllm.system.validation import near_names
 
 PRESETS = {
-    # Two minutes on two CPU cores, on TinyWiki: how it ends beside the floor is in README.
+    # Two minutes on two CPU cores, on TinyWiki; README says how close to the floor it ends.
     "quickstart": RunConfig(
         model=ModelConfig(
             vocab_size=1024, context_length=160, embedding_dim=192, num_layers=2, num_heads=6, feedforward_dim=768,
@@ -32,8 +32,8 @@ PRESETS = {
     ),
     # The full run, for a GPU: all defaults.
     "wikitext103": RunConfig(),
-    # The same data and size, with what changed since GPT-2, chosen by small runs on a CPU (README). Muon's best rate
-    # was 2.5 to 5 times AdamW's there; here it is twice, which has not been tried at this size.
+    # The same data and size, with what has changed since GPT-2, chosen by small runs on a CPU (README). There Muon's
+    # best learning rate was 2.5 to 5 times AdamW's; here it is twice, which has not been tried at this size.
     "wikitext103-modern": RunConfig(
         model=ModelConfig(
             norm="rmsnorm", positions="rotary", qk_norm=True, bias=False, zero_init=True,
@@ -49,7 +49,7 @@ PRESETS = {
 
 
 def get_preset(name: str) -> RunConfig:
-    """The run called `name`. Raises ValueError with near names if there is none."""
+    """The preset called `name`. Raises ValueError with near names if there is none."""
     if name not in PRESETS:
         raise ValueError(f"unknown preset {name!r}{near_names(name, PRESETS)}")
     return PRESETS[name]

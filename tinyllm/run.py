@@ -1,4 +1,4 @@
-"""A run: `train` and `load_run` give one back; it evaluates, samples, plots and examines itself."""
+"""Runs: `train` makes one, `load_run` loads one; a `Run` evaluates, generates, plots and diagnoses."""
 
 import dataclasses
 from collections.abc import Iterator
@@ -23,14 +23,15 @@ from tinyllm.text.prepared import PreparedData, prepare
 from tinyllm.text.sources import load_corpus
 from tinyllm.text.tokenizer import Tokenizer
 from tinyllm.training.checkpoint import (
+    Checkpoint,
     Which,
     find_checkpoint,
     load_checkpoint_tokenizer,
     load_model,
     resolve_checkpoint,
 )
-from tinyllm.training.history import OnStep, read_history
-from tinyllm.training.loop import Trainer
+from tinyllm.training.history import read_history
+from tinyllm.training.loop import OnStep, Trainer
 from tinyllm.training.resume import check_same_run
 from tinyllm.training.run_folder import hold
 
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Run:
-    """What `train` and `load_run` return."""
+    """A training run and what can be done with it: `train` and `load_run` return one."""
 
     config: RunConfig
     model: GPT
@@ -48,14 +49,16 @@ class Run:
     history: list[dict[str, Any]]
     """One entry per optimizer step or measurement; see `read_history`."""
     iteration: int
-    """Optimizer steps behind this model's weights."""
+    """Optimizer steps that led to this model's weights."""
 
     @property
     def folder(self) -> Path:
+        """Where the run's checkpoints and history are."""
         return Path(self.config.run_folder)
 
     @property
     def finished(self) -> bool:
+        """Whether this model has had all its steps."""
         return self.iteration >= self.config.training.max_iterations
 
     def generate(self, prompt: str = "", **settings: Any) -> str:
@@ -63,14 +66,14 @@ class Run:
         return generate_text(self.model, self.tokenizer, prompt, GenerationConfig(**settings))
 
     def stream(self, prompt: str = "", **settings: Any) -> Iterator[str]:
-        """The same piece by piece, as it is drawn."""
+        """What `generate` adds to the prompt, piece by piece as it is drawn."""
         return stream_text(self.model, self.tokenizer, prompt, GenerationConfig(**settings))
 
     def evaluate(self, split: str = "validation", data: str | None = None) -> Evaluation:
         """Score a whole split: "validation" or "test" where the corpus has them, else the held-out articles.
 
-        Text of known entropy comes back as a `FloorEvaluation`. With `data`, another text: a corpus's name, or a file,
-        all of which is scored. Raises ValueError for a split that is not there.
+        Text of known entropy gives a `FloorEvaluation`. `data` names another text to score: a corpus, or a file, all
+        of which is scored. Raises ValueError for an unknown split.
         """
         source = data or self.config.dataset.data
         corpus = load_corpus(source)
@@ -86,13 +89,13 @@ class Run:
         return evaluate_split(self.model, splits[split])
 
     def plot(self, path: str | Path | None = None) -> "Picture":
-        """Draw the loss curve; with `path`, also write it as a picture."""
+        """Draw the loss curve; with `path`, also save it as a picture."""
         from tinyllm.plots import loss_curve
 
         return loss_curve(self.history, path=path)
 
     def diagnose(self) -> Report:
-        """Is my loss right? Probe this run for the usual bugs; prints itself, one line for each probe.
+        """Is my loss right? Probe this run for the usual bugs; the report prints as one line for each probe.
 
         Works on the CPU with copies, on two short blocks of the run's text: nothing of the run changes.
         """
@@ -108,7 +111,7 @@ class Run:
 
     @cached_property
     def data(self) -> PreparedData:
-        """The run's corpus as ids, prepared again if need be. Raises ValueError if it is not what was trained on."""
+        """The run's corpus as ids, prepared again if need be. Raises ValueError if the text has changed since."""
         data = prepare(self.config.dataset, self.config.model.vocab_size)
         if data.tokenizer.fingerprint != self.tokenizer.fingerprint:
             raise ValueError(f"{self.config.dataset.data} has changed since this run began; name a text with data=")
@@ -116,19 +119,20 @@ class Run:
 
 
 def train(config: str | RunConfig, *, on_step: OnStep | None = None, progress: bool = True, **overrides: Any) -> Run:
-    """Train a model, or go on where an earlier call with the same configuration stopped.
+    """Train a model, or resume where an earlier call with the same configuration stopped.
 
     Args:
-        config: the name of a preset ("quickstart", "laptop", "wikitext103", "wikitext103-modern"), or a `RunConfig`.
-        on_step: called with each point of the history as it is made. It stops the run by returning True.
+        config: a preset's name ("quickstart", "laptop", "wikitext103", "wikitext103-modern"), or a `RunConfig`.
+        on_step: called with each point of the history as it is made; returns True to stop the run.
         progress: show a bar.
-        overrides: any field of the configuration by its name, as in `train("laptop", data="my.txt")`.
+        overrides: any field of the configuration by name, as in `train("laptop", data="my.txt")`.
 
     A run folder belongs to one configuration: a finished run is loaded and returned at once, and another
-    configuration is refused. Ctrl-C (Jupyter's stop button) and SIGTERM save, and the run so far is returned.
+    configuration is refused. Ctrl-C (Jupyter's stop button) and SIGTERM save, and return the run so far.
 
-    Raises ValueError for a setting that cannot work, ConnectionError for data that cannot be reached, RuntimeError
-    for a run folder in use, for a loss that is not finite, and where the GPU's memory does not suffice.
+    Raises ValueError for settings that cannot work, ConnectionError for data that cannot be reached, OSError for a
+    disk that is full or cannot be written, RuntimeError for a run folder in use, a loss that is not finite, or a GPU
+    out of memory.
     """
     config = (get_preset(config) if isinstance(config, str) else config).replace(**overrides)
     folder = Path(config.run_folder)
@@ -137,14 +141,12 @@ def train(config: str | RunConfig, *, on_step: OnStep | None = None, progress: b
         if checkpoint is not None:
             check_same_run(config, checkpoint.config)
             if checkpoint.iteration >= config.training.max_iterations:
-                model = load_model(checkpoint.folder, str(processes.device))
-                tokenizer = load_checkpoint_tokenizer(checkpoint)
-                return Run(config, model, tokenizer, read_history(folder), checkpoint.iteration)
-        own = [processes.device] if processes.device.type == "cuda" else []
-        with torch.random.fork_rng(own):  # the caller's random numbers go on as if nothing had been drawn
-            trainer = Trainer(config, checkpoint, processes, progress)
-            history = trainer.run(on_step)
-        return Run(config, trainer.model.eval(), trainer.data.tokenizer, history.points, trainer.iteration)
+                return _run_at(checkpoint, config, str(processes.device))
+        gpus = [processes.device] if processes.device.type == "cuda" else []
+        with torch.random.fork_rng(gpus):  # the caller's random numbers go on as if none had been drawn
+            trainer = Trainer(config, checkpoint, processes, progress, on_step)
+            trainer.run()
+    return Run(config, trainer.model.eval(), trainer.data.tokenizer, trainer.history.points, trainer.iteration)
 
 
 def load_run(folder: str | Path, which: Which = "best", device: str = "auto") -> Run:
@@ -156,7 +158,11 @@ def load_run(folder: str | Path, which: Which = "best", device: str = "auto") ->
     if not folder.is_dir():
         raise FileNotFoundError(f"no run folder at {folder}")
     checkpoint = resolve_checkpoint(folder, which)
-    config = dataclasses.replace(checkpoint.config, run_folder=str(folder))
+    return _run_at(checkpoint, dataclasses.replace(checkpoint.config, run_folder=str(folder)), device)
+
+
+def _run_at(checkpoint: Checkpoint, config: RunConfig, device: str) -> Run:
+    """The run as it was at a checkpoint. `config` says where its folder is now."""
     model = load_model(checkpoint.folder, device)
-    tokenizer = load_checkpoint_tokenizer(checkpoint)
-    return Run(config, model, tokenizer, read_history(folder), checkpoint.iteration)
+    history = read_history(Path(config.run_folder))
+    return Run(config, model, load_checkpoint_tokenizer(checkpoint), history, checkpoint.iteration)

@@ -1,6 +1,6 @@
-"""Run the tests with the versions that Colab has, in a new virtual environment: `python tests/reliability/colab.py`.
+"""Run the tests with Colab's versions, in a new virtual environment: `python tests/reliability/colab.py`.
 
-Whatever else stands on the command line goes to pytest. Needs the network, and a quarter of an hour or more.
+Other arguments are passed on to pytest. Needs the network, and a quarter of an hour or more.
 """
 
 import subprocess

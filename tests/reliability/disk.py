@@ -9,19 +9,20 @@ from pathlib import Path
 import pytest
 import torch
 
-from tinyllm.training import checkpoint
+from tinyllm.model import weights
+from tinyllm.training.checkpoint import checkpoint_folders, read_checkpoint
 
 STEPS = [(os, name) for name in ("mkdir", "fsync", "rename", "unlink", "rmdir")]
-STEPS += [(io, "open"), (builtins, "open"), (checkpoint, "save_file"), (torch, "save")]
+STEPS += [(io, "open"), (builtins, "open"), (weights, "save_file"), (torch, "save")]
 
 
 class Disk:
-    """Counts the steps of whatever runs inside; at one of them `accident` happens instead, half of a file written."""
+    """Counts the steps of whatever runs while patched. At step `at`, half a file is written and `accident` happens."""
 
     def __init__(self, patch: pytest.MonkeyPatch, at: int | None = None, accident: Callable[[tuple], None] = print):
         self.steps, self._at, self._accident = 0, at, accident
-        for place, name in STEPS:
-            patch.setattr(place, name, self._wrap(getattr(place, name), name))
+        for module, name in STEPS:
+            patch.setattr(module, name, self._wrap(getattr(module, name), name))
 
     def _wrap(self, function: Callable, name: str) -> Callable:
         def wrapped(*arguments, **settings):
@@ -37,7 +38,7 @@ class Disk:
 
 
 def steps_of(save: Callable[[], object], monkeypatch: pytest.MonkeyPatch) -> int:
-    """How many steps a save has that nothing disturbs."""
+    """How many steps an undisturbed save takes."""
     with monkeypatch.context() as patch:
         disk = Disk(patch)
         save()
@@ -46,5 +47,5 @@ def steps_of(save: Callable[[], object], monkeypatch: pytest.MonkeyPatch) -> int
 
 def assert_all_whole(run_folder: Path) -> None:
     """Each checkpoint of a run is whole under its name, and nothing else has such a name."""
-    for folder in checkpoint.checkpoint_folders(run_folder):
-        checkpoint.read_checkpoint(folder)
+    for folder in checkpoint_folders(run_folder):
+        read_checkpoint(folder)

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 from disk import Disk, assert_all_whole, steps_of
-from test_checkpoint import contents, names
-from test_training import assert_same_end, quietly, small_run, written
+from saved_checkpoints import contents, names
+from small_runs import assert_same_end, quietly, small_run, written
 
 from tinyllm.__main__ import main
 from tinyllm.config import DataConfig
@@ -61,18 +61,18 @@ def test_a_save_that_has_no_room_does_not_begin(saved, monkeypatch):
     assert contents(saved.folder) == before
 
 
-def test_an_old_checkpoint_that_cannot_be_removed_is_no_reason_to_stop(saved, monkeypatch, capsys):
+def test_an_old_checkpoint_that_cannot_be_removed_is_no_reason_to_stop(saved, monkeypatch, caplog):
     def refuse(folder):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(folder))
 
     monkeypatch.setattr(checkpoint, "remove_folder", refuse)
     saved(4, 0.5)
     assert find_checkpoint(saved.folder).iteration == 4
-    assert "step-000001" in capsys.readouterr().out
+    assert any("step-000001" in message and "cannot be removed" in message for message in caplog.messages)
 
 
 def fill_the_disk(patch: pytest.MonkeyPatch, times: range) -> None:
-    """From here on, opening `history.jsonl` for the so-manieth time really opens a full disk."""
+    """From here on, these openings of `history.jsonl` to write really open a full disk."""
     path_open, opened = Path.open, itertools.count()
 
     def wrapped(path, mode="r", *arguments, **settings):
@@ -124,7 +124,7 @@ def test_a_cache_that_cannot_be_written_is_one_line(capsys, monkeypatch):
 
 @pytest.fixture
 def no_home(monkeypatch):
-    """A container whose user has neither HOME nor a line in the list of users."""
+    """A container whose user has neither HOME nor an entry in the user database."""
     for name in ("TINYLLM_HOME", "XDG_CACHE_HOME", "HOME", "TIKTOKEN_CACHE_DIR"):
         monkeypatch.delenv(name, raising=False)
     import pwd

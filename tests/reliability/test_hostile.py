@@ -1,4 +1,4 @@
-"""Files made by somebody who means harm: refused in one line, without running, allocating or writing anything."""
+"""Malicious files: refused in one line, without running, allocating or writing anything."""
 
 import dataclasses
 import json
@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
-from test_checkpoint import Malice, rewrite
-from test_training import quietly, small_run, stop_after
+from saved_checkpoints import Malice, rewrite
+from small_runs import quietly, small_run, stop_after
 
+import tinyllm
 from tinyllm import GPT, ModelConfig, load_model, load_run
 from tinyllm.config import DataConfig
 from tinyllm.huggingface import load_gpt2
@@ -30,7 +31,7 @@ DEEP = "[" * 100_000
 
 @pytest.fixture(autouse=True)
 def little_memory():
-    """Nothing in these tests may ask for a gigabyte more than the tests before it."""
+    """None of these tests may take a gigabyte more than the tests before it."""
     used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     yield
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - used < 1_000_000
@@ -49,7 +50,7 @@ def refused(call, *arguments) -> str:
 
 
 def lying(header: dict | bytes, length: int | None = None) -> bytes:
-    """A safetensors file of 64 bytes of weights, with this header, which may claim another length."""
+    """A safetensors file with 64 bytes of weights and this header, which may claim another length."""
     text = header if isinstance(header, bytes) else json.dumps(header).encode()
     return struct.pack("<Q", len(text) if length is None else length) + text + bytes(64)
 
@@ -118,7 +119,7 @@ def test_altered_bytes_of_a_model_file_never_crash(tmp_path, tiny_config):
 
 @pytest.fixture
 def bad_state(saved, tmp_path):
-    """Writes other bytes as a training state, with a checksum that fits; returns the error of loading it."""
+    """Writes other bytes as a training state, with a matching checksum; returns the error of loading it."""
 
     def write(content: bytes) -> str:
         rewrite(saved.folder / "step-000003", "training_state.pt", content)
@@ -220,7 +221,7 @@ def test_settings_of_an_absurd_gpt2_are_refused(tmp_path):
 
 @pytest.mark.parametrize("where", ["checksums", "splits"])
 def test_a_prepared_corpus_that_points_outside_is_made_again(monkeypatch, tmp_path, where, capsys):
-    """meta.json's own checksum keeps out accidents, not somebody who writes it anew."""
+    """meta.json's own checksum catches accidents, not somebody who rewrites it."""
     monkeypatch.setenv("TINYLLM_HOME", str(tmp_path / "home"))
     (tmp_path / "text.txt").write_text("a cat and a dog\n" * 100)
     config = DataConfig(data=str(tmp_path / "text.txt"), tokenizer="bpe")
@@ -257,8 +258,8 @@ def test_starts_that_are_a_pickle_are_not_unpickled(monkeypatch, tmp_path):
 
 
 def test_no_call_of_torch_load_or_pickle_can_run_code():
-    """Everything that could: found in the source, so that a new one is noticed."""
-    package = Path(load_model.__code__.co_filename).parent
+    """Every call that could is found in the source, so that a new one is noticed."""
+    package = Path(tinyllm.__file__).parent
     calls = [
         (path.name, line.strip())
         for path in package.rglob("*.py")

@@ -1,4 +1,4 @@
-"""A training that is killed again and again ends as one that nobody touched."""
+"""A training that is killed again and again ends like one that was never interrupted."""
 
 import json
 import os
@@ -10,20 +10,21 @@ import sys
 
 import pytest
 from disk import Disk, assert_all_whole, steps_of
-from test_checkpoint import contents, names
-from test_training import assert_same_end, quietly, small_run
+from saved_checkpoints import contents, names
+from small_runs import assert_same_end, quietly, small_run
 
 from tinyllm import RunConfig
 from tinyllm.training.checkpoint import find_checkpoint
 
-# A kill hits a step, the history's line, the writing of a checkpoint, or the dropping of an old one, as chance has it.
+# A kill may hit a step, the history's line, the writing of a checkpoint, or the removal of an old one.
 RUN = """
 import json, sys, time
-from tinyllm import RunConfig, files, train
+from tinyllm import RunConfig, train
+from tinyllm.system import files
 flush = files.flush
 def slow_flush(path):
     flush(path)
-    time.sleep(0.01)  # as a disk that is not the fastest: more kills meet a half-written checkpoint
+    time.sleep(0.01)  # a slow disk: more kills hit a half-written checkpoint
 files.flush = slow_flush
 train(RunConfig.from_dict(json.loads(sys.argv[1])), on_step=lambda point: print(point, flush=True), progress=False)
 """
@@ -31,7 +32,7 @@ SEEDS = [*range(5), *(pytest.param(seed, marks=pytest.mark.slow) for seed in ran
 
 
 def train_and_kill(config: RunConfig, points: int, seconds: float) -> bool:
-    """Train in a process of its own, killed some time after so many points. Says whether it was killed."""
+    """Train in a process of its own and kill it `seconds` after that many points. Returns whether it was killed."""
     command = [sys.executable, "-c", RUN, json.dumps(config.to_dict())]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=os.environ)
     try:

@@ -7,7 +7,7 @@ import math
 import jaxtyping
 import pytest
 import torch
-from test_training import assert_same_end, equal, losses, small_run, stop_after, write_text
+from small_runs import assert_same_end, equal, losses, small_run, stop_after, write_text
 
 from tinyllm import GPT, train
 from tinyllm.training import loop as training

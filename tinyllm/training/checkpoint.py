@@ -1,12 +1,14 @@
 """Checkpoints: whole or absent, self-describing, and safe to load.
 
-A run folder holds `step-000500/`, `step-001000/` ... Each is complete by itself: `model.safetensors`,
+A run folder contains `step-000500/`, `step-001000/` ... Each is complete: `model.safetensors`,
 `config.json`, `tokenizer.json` (the whole vocabulary), `training_state.pt` (the optimizer), and `checksums.json`.
 """
 
+import logging
 import re
 import shutil
 from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,6 +22,7 @@ from tinyllm.system.device import pick_device
 from tinyllm.system.files import new_folder, read_json, remove_folder, sha256, write_json
 from tinyllm.text.tokenizer import Tokenizer, load_tokenizer
 
+_logger = logging.getLogger(__name__)
 _FORMAT = 1
 _FILES = ("model.safetensors", "config.json", "tokenizer.json", "training_state.pt")
 Which = Literal["best", "latest"]
@@ -27,13 +30,13 @@ Which = Literal["best", "latest"]
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What a checkpoint says of itself."""
+    """What a checkpoint says about itself."""
 
     folder: Path
     iteration: int
     """Optimizer steps done."""
     validation_loss: float | None
-    """Loss on the held-out blocks at this iteration, in nats per token; None if it was not measured."""
+    """Held-out loss at this iteration, in nats per token; None if it was not measured."""
     config: RunConfig
 
 
@@ -45,14 +48,14 @@ def save_checkpoint(
     tokenizer: Tokenizer,
     training_state: dict[str, Any],
 ) -> Path:
-    """Write `step-<iteration>` into the run's folder, then drop all but the newest two and the best.
+    """Write `step-<iteration>` into the run's folder, then remove all but the newest two and the best.
 
-    Raises OSError, leaving what was there, if the disk is too full or cannot be written.
+    Raises OSError, leaving what was there untouched, if the disk is too full or cannot be written.
     """
     run_folder = Path(config.run_folder)
     run_folder.mkdir(parents=True, exist_ok=True)
     for unfinished in run_folder.glob(".step-*"):
-        shutil.rmtree(unfinished, ignore_errors=True)  # a process was killed while it wrote
+        shutil.rmtree(unfinished, ignore_errors=True)  # a process was killed while writing it
     needed = 4 * 3 * sum(parameter.numel() for parameter in model.parameters())  # weights and AdamW's two averages
     free = shutil.disk_usage(run_folder).free
     if free < 1.05 * needed:
@@ -66,21 +69,21 @@ def save_checkpoint(
             content = {"format": _FORMAT, "iteration": iteration, "validation_loss": validation_loss}
             write_json(folder / "config.json", content | {"run": config.to_dict()})
             write_json(folder / "checksums.json", {name: sha256(folder / name) for name in _FILES})
-    except (SafetensorError, RuntimeError) as error:  # what these two libraries make of a disk that is full
+    except (SafetensorError, RuntimeError) as error:  # how these two libraries report a full disk
         raise OSError(f"{target} cannot be written: {error}") from error
     _prune(run_folder)
     return target
 
 
 def read_checkpoint(folder: Path) -> Checkpoint:
-    """Check every file of a checkpoint against its checksum. Raises ValueError that names the file that is wrong."""
+    """Check every file of a checkpoint against its checksum. Raises ValueError naming the file that is wrong."""
     name = "checksums.json"
     try:
         content = read_json(folder / name)
         checksums = [(name, content[name]) for name in _FILES]
         for name, checksum in checksums:
             if sha256(folder / name) != checksum:
-                raise ValueError("not what was written")
+                raise ValueError("its checksum differs")
         name = "config.json"
         content = read_json(folder / name)
         if content["format"] != _FORMAT:
@@ -92,7 +95,7 @@ def read_checkpoint(folder: Path) -> Checkpoint:
 
 
 def checkpoint_folders(run_folder: Path) -> list[Path]:
-    """The checkpoints of a run, oldest first, whether good or not."""
+    """The checkpoints of a run, oldest first, usable or not."""
     if not run_folder.is_dir():
         return []
     folders = [path for path in run_folder.iterdir() if re.fullmatch(r"step-\d{6,}", path.name)]
@@ -100,34 +103,35 @@ def checkpoint_folders(run_folder: Path) -> list[Path]:
 
 
 def find_checkpoint(run_folder: Path, which: Which = "latest") -> Checkpoint | None:
-    """The newest or the best good checkpoint; None if the run has none yet. Says which it had to pass over.
+    """The newest or the best usable checkpoint; None if the run has none yet. Warns of each one it skips.
 
-    Raises ValueError if there are checkpoints, but not one can be used.
+    Raises ValueError if there are checkpoints, but none can be used.
     """
     folders = checkpoint_folders(run_folder)
-    good: list[Checkpoint] = []
+    usable: list[Checkpoint] = []
     for folder in reversed(folders):
         try:
-            good.append(read_checkpoint(folder))
+            usable.append(read_checkpoint(folder))
         except ValueError as error:
-            print(error)
+            _logger.warning("%s", error)
             continue
         if which == "latest":
-            return good[0]
-    if folders and not good:
+            return usable[0]
+    if folders and not usable:
         raise ValueError(f"none of the {len(folders)} checkpoints in {run_folder} can be used; move the folder away")
-    measured = [checkpoint for checkpoint in good if checkpoint.validation_loss is not None]
-    return min(measured, key=lambda checkpoint: checkpoint.validation_loss) if measured else next(iter(good), None)
+    measured = [(found.validation_loss, found) for found in usable if found.validation_loss is not None]
+    return min(measured, key=itemgetter(0))[1] if measured else next(iter(usable), None)
 
 
 def _prune(run_folder: Path) -> None:
+    """Remove all checkpoints but the newest two and the best."""
     folders = checkpoint_folders(run_folder)
     losses = {}
     for folder in folders:
         try:
             losses[folder] = read_json(folder / "config.json")["validation_loss"]
         except (OSError, ValueError, KeyError, TypeError):
-            continue  # a torn one: `find_checkpoint` speaks of it
+            continue  # a torn one: `find_checkpoint` warns of it
     measured = [folder for folder in folders if losses.get(folder) is not None]
     best = min(measured, key=losses.__getitem__) if measured else None
     for folder in folders[:-2]:
@@ -135,27 +139,28 @@ def _prune(run_folder: Path) -> None:
             try:
                 remove_folder(folder)
             except OSError as error:
-                print(f"{folder} is no longer needed, but cannot be removed ({error})")
+                _logger.warning("%s is no longer needed, but cannot be removed (%s)", folder, error)
 
 
 def load_training_state(checkpoint: Checkpoint) -> dict[str, Any]:
-    """The optimizer's state and the gradient scaler's, on the CPU. `weights_only`: nothing in it can run code.
+    """The states of the optimizer and the gradient scaler, on the CPU. `weights_only`: nothing in it can run code.
 
-    Raises ValueError for a file that asks for more than plain values and tensors.
+    Raises ValueError for a file with anything but plain values and tensors in it.
     """
     path = checkpoint.folder / "training_state.pt"
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # bytes that `torch.load` does not expect become errors of any kind
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # `torch.load` answers unexpected bytes with errors of any kind
         raise ValueError(
-            f"{path} is refused: it is not a training state as `train` writes it ({type(error).__name__})"
+            f"{path} is refused: it is not a training state written by `train` ({type(error).__name__})"
         ) from None
+    return state
 
 
 def load_model(path: str | Path, device: str = "auto", which: Which = "best") -> GPT:
     """Load a model for use (dropout off) from a run folder, one checkpoint, or a .safetensors file.
 
-    Raises FileNotFoundError or ValueError, with the file's name, for what is not there or not whole.
+    Raises FileNotFoundError or ValueError, naming the file, for what is missing or damaged.
     """
     path = Path(path)
     if path.is_dir():
@@ -166,12 +171,15 @@ def load_model(path: str | Path, device: str = "auto", which: Which = "best") ->
 
 
 def resolve_checkpoint(path: Path, which: Which) -> Checkpoint:
-    """The checkpoint that a run folder or a checkpoint folder stands for."""
+    """The checkpoint at a path: a checkpoint's own folder, or a run folder, of which `which` is taken.
+
+    Raises FileNotFoundError if there is none, ValueError if none can be used.
+    """
     if any((path / name).exists() for name in ("checksums.json", *_FILES)):
         return read_checkpoint(path)
     checkpoint = find_checkpoint(path, which)
     if checkpoint is None:
-        raise FileNotFoundError(f"{path} holds no checkpoint; `train` writes them there")
+        raise FileNotFoundError(f"there is no checkpoint in {path}; `train` writes them there")
     return checkpoint
 
 

@@ -8,23 +8,23 @@ from types import FrameType
 
 
 @contextlib.contextmanager
-def stop_signals() -> Iterator[threading.Event]:
-    """An event that the first Ctrl-C or SIGTERM sets; a second one interrupts at once.
+def stop_on_signals(stop: threading.Event) -> Iterator[None]:
+    """Set `stop` at the first Ctrl-C or SIGTERM; a second one interrupts at once, as usual.
 
-    An exception in the middle of an optimizer step would leave half of the weights updated.
+    An exception in the middle of an optimizer step would leave half of the weights updated. Outside the main thread,
+    where Python allows no signal handlers, this does nothing.
     """
-    stop = threading.Event()
     signals = (signal.SIGINT, signal.SIGTERM) if threading.current_thread() is threading.main_thread() else ()
-    before = {number: signal.getsignal(number) for number in signals}
+    previous = {received: signal.getsignal(received) for received in signals}
 
-    def on_signal(number: int, _frame: FrameType | None) -> None:
+    def on_signal(received: int, _frame: FrameType | None) -> None:
         stop.set()
-        signal.signal(number, before[signal.Signals(number)])
+        signal.signal(received, previous[signal.Signals(received)])
 
-    for number in signals:
-        signal.signal(number, on_signal)
+    for received in signals:
+        signal.signal(received, on_signal)
     try:
-        yield stop
+        yield
     finally:
-        for number in signals:
-            signal.signal(number, before[number])
+        for received in signals:
+            signal.signal(received, previous[received])

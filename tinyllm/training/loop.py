@@ -1,12 +1,15 @@
 """The training loop.
 
-Everything random is drawn from (seed, iteration, rank): the blocks, and the dropout, whose generator is seeded anew
-at each step. So a run that was cut off and resumed makes the same numbers as one that never was.
+Everything random is drawn from (seed, iteration, rank): the blocks, and the dropout, whose generator is seeded anew at
+each step. So a run that was cut off and resumed computes the same numbers as one that never was.
 """
 
 import math
+import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,8 +27,8 @@ from tinyllm.text.gpt2_vocabulary import GPT2_VOCAB_SIZE
 from tinyllm.text.prepared import PreparedData, prepare
 from tinyllm.training.checkpoint import Checkpoint, save_checkpoint
 from tinyllm.training.gradient_step import train_step
-from tinyllm.training.history import History, OnStep
-from tinyllm.training.interruption import stop_signals
+from tinyllm.training.history import History, step_point
+from tinyllm.training.interruption import stop_on_signals
 from tinyllm.training.micro_batches import micro_batches
 from tinyllm.training.monitoring import make_monitor
 from tinyllm.training.optimizers import make_optimizer
@@ -35,62 +38,67 @@ from tinyllm.training.schedule import learning_rate
 
 CHECKPOINT_SECONDS = 15 * 60
 
+OnStep = Callable[[dict[str, Any]], bool | None]
+"""Called with each point of the history as it is made; returns True to stop the run."""
+
 
 class Trainer:
-    """One run under way: its data, its model and optimizer, and how many steps are done."""
+    """A run in progress. `train` prepares what surrounds it: the run folder, the processes, the checkpoint."""
 
-    def __init__(self, config: RunConfig, checkpoint: Checkpoint | None, processes: Processes, progress: bool):
+    def __init__(
+        self,
+        config: RunConfig,
+        checkpoint: Checkpoint | None,
+        processes: Processes,
+        progress: bool = True,
+        on_step: OnStep | None = None,
+    ):
         _check_vocab_size(config)
         training, device = config.training, processes.device
-        self.config, self.processes = config, processes
-        self.progress = progress and processes.first
-        self.data = prepare(config.dataset, config.model.vocab_size, self.progress)
+        progress = progress and processes.first
+        self.config, self.processes, self.on_step = config, processes, on_step
+        self.data = prepare(config.dataset, config.model.vocab_size, progress)
         self.model = _new_model(config, self.data).to(device)
         self.optimizer = make_optimizer(self.model, training)
         self.precision = pick_precision(device, training.precision)
         self.scaler = torch.amp.GradScaler(device.type, enabled=self.precision == torch.float16)
-        self.iteration = 0
+        self.iteration = 0  # optimizer steps done
         if checkpoint is not None:
             check_same_text(config, checkpoint, self.data.tokenizer)
             restore(checkpoint, self.model, self.optimizer, self.scaler)
             self.iteration = checkpoint.iteration
-        train_split, length = self.data.splits["train"], config.model.context_length
-        self.blocks = Blocks(train_split, length, training.seed, config.dataset.block_begin)
+        self.wrapped = _wrap(self.model, config, processes)
+        context_length, begin = config.model.context_length, config.dataset.block_begin
+        self.blocks = Blocks(self.data.splits["train"], context_length, training.seed, begin)
         self.monitor = make_monitor(config, self.data, self.precision)
-        self.wrapped: nn.Module = self.model
-        if pick_compile(device, training.compile):
-            self.wrapped = torch.compile(self.model)
-        if processes.world_size > 1:
-            self.wrapped = DistributedDataParallel(self.wrapped)
+        self.history = History(Path(config.run_folder), self.iteration, processes.first)
+        self.bar = tqdm(total=training.max_iterations, initial=self.iteration, disable=not progress, unit="it")
+        self.stop = threading.Event()
 
-    def run(self, on_step: OnStep | None) -> History:
-        """Train until the last iteration, Ctrl-C, or `on_step`'s wish; saves on the way and at the end."""
-        total, first = self.config.training.max_iterations, self.processes.first
-        bar = tqdm(total=total, initial=self.iteration, disable=not self.progress, unit="it")
-        folder = Path(self.config.run_folder)
-        with bar, stop_signals() as stop, History(folder, self.iteration, first, on_step, stop) as history:
-            if self.iteration == 0:
-                self.measure(history)
-            saved, stopped = time.monotonic(), False
-            while self.iteration < total and not stopped:
-                self.step(history, bar)
-                validation_loss = self.measure(history) if self.due("evaluation_interval") else None
-                stopped = self.processes.any(stop.is_set())
-                waited = self.processes.any(time.monotonic() - saved > CHECKPOINT_SECONDS)
-                if stopped or waited or self.due("checkpoint_interval"):
-                    self.save(validation_loss, must_succeed=stopped or self.iteration == total)
-                    saved = time.monotonic()
-            if self.iteration < total and first:
-                bar.write(f"stopped after {self.iteration} iterations and saved; the same call goes on from there")
-        return history
-
-    def due(self, interval: str) -> bool:
-        """Whether an interval of the configuration ends with the step just done; the last step ends all of them."""
+    def run(self) -> None:
+        """Train to the last iteration, or until Ctrl-C or `on_step` stops it. Saves along the way and at the end."""
         training = self.config.training
-        return self.iteration == training.max_iterations or self.iteration % getattr(training, interval) == 0
+        with self.bar, stop_on_signals(self.stop), self.history:
+            if self.iteration == 0:
+                self.measure()
+            saved_at, stopped = time.monotonic(), False
+            while self.iteration < training.max_iterations and not stopped:
+                self.step()
+                validation_loss = self.measure() if self.due(training.evaluation_interval) else None
+                stopped = self.processes.any(self.stop.is_set())
+                overdue = self.processes.any(time.monotonic() - saved_at > CHECKPOINT_SECONDS)
+                if stopped or overdue or self.due(training.checkpoint_interval):
+                    self.save(validation_loss, final=stopped or self.iteration == training.max_iterations)
+                    saved_at = time.monotonic()
+            if self.iteration < training.max_iterations and self.processes.first:
+                tqdm.write(f"stopped after {self.iteration} iterations and saved; the same call resumes from there")
 
-    def step(self, history: History, bar: tqdm) -> None:
-        """One optimizer step. Raises RuntimeError if its loss is not finite or the GPU's memory does not suffice."""
+    def due(self, interval: int) -> bool:
+        """Whether an interval of this many steps ends with the step just done; the last step ends all of them."""
+        return self.iteration % interval == 0 or self.iteration == self.config.training.max_iterations
+
+    def step(self) -> None:
+        """One optimizer step. Raises RuntimeError if its loss is not finite or the GPU runs out of memory."""
         began, training = time.perf_counter(), self.config.training
         rate = learning_rate(self.iteration, training)
         for group in self.optimizer.param_groups:
@@ -104,24 +112,31 @@ class Trainer:
             raise not_finite(self.config, self.iteration, error) from None
         except torch.OutOfMemoryError:
             raise out_of_memory(self.config) from None
-        speed = history.add_step(self.iteration, self.config, loss, norm, rate, time.perf_counter() - began)
+        point = step_point(self.iteration, self.config, loss, norm, rate, time.perf_counter() - began)
+        self.record(point)
         self.iteration += 1
-        bar.set_postfix_str(f"loss {loss:.3f}, {speed:,.0f} tokens/s", refresh=False)
-        bar.update()
+        self.bar.set_postfix_str(f"loss {loss:.3f}, {point['tokens_per_second']:,.0f} tokens/s", refresh=False)
+        self.bar.update()
 
-    def measure(self, history: History) -> float | None:
-        """Score the held-out text and write it down, in the first process. Raises RuntimeError if it is not finite."""
+    def measure(self) -> float | None:
+        """Score the held-out text, in the first process. Raises RuntimeError if the loss is not finite."""
         if not self.processes.first:
             return None
         measured = self.monitor(self.model)
-        loss = measured["validation_loss"]
+        loss: float = measured["validation_loss"]
         if not math.isfinite(loss):
             raise not_finite(self.config, self.iteration, loss)
-        history.add({"iteration": self.iteration} | measured)
+        self.record({"iteration": self.iteration} | measured)
         return loss
 
-    def save(self, validation_loss: float | None, must_succeed: bool) -> None:
-        """Write a checkpoint, in the first process. A full disk ends the run only if `must_succeed`."""
+    def record(self, point: dict[str, Any]) -> None:
+        """Add a point to the history and, in the first process, show it to `on_step`."""
+        self.history.add(point)
+        if self.processes.first and self.on_step is not None and self.on_step(point):
+            self.stop.set()
+
+    def save(self, validation_loss: float | None, final: bool) -> None:
+        """Write a checkpoint, in the first process. Only if this is the `final` one does a full disk end the run."""
         if not self.processes.first:
             return
         state = {"optimizer": self.optimizer.state_dict(), "scaler": self.scaler.state_dict()}
@@ -129,8 +144,8 @@ class Trainer:
             save_checkpoint(self.iteration, validation_loss, self.config, self.model, self.data.tokenizer, state)
         except OSError as error:
             failed = f"iteration {self.iteration} could not be saved ({error}); {last_good(self.config)}"
-            if must_succeed:
-                raise OSError(f"{failed}. Mend that, and the same call goes on from there") from error
+            if final:
+                raise OSError(f"{failed}. Fix that, and the same call resumes from there") from error
             tqdm.write(f"{failed}; training goes on")
 
 
@@ -141,9 +156,19 @@ def _check_vocab_size(config: RunConfig) -> None:
 
 
 def _new_model(config: RunConfig, data: PreparedData) -> GPT:
-    """The untrained model, with as many tokens as the tokenizer has: a short text teaches it fewer than asked for."""
+    """The untrained model, sized for the tokenizer: from a short text it learns fewer tokens than asked for."""
     torch.manual_seed(config.training.seed)
     return GPT(config.replace(vocab_size=data.tokenizer.vocab_size).model)
+
+
+def _wrap(model: GPT, config: RunConfig, processes: Processes) -> nn.Module:
+    """The same weights as a training step calls them: compiled, and exchanging gradients with other processes."""
+    wrapped: nn.Module = model
+    if pick_compile(processes.device, config.training.compile):
+        wrapped = torch.compile(model)  # type: ignore[assignment]  # typed as a function; of a module it is a module
+    if processes.world_size > 1:
+        wrapped = DistributedDataParallel(wrapped)
+    return wrapped
 
 
 def _seed_step(seed: int, iteration: int, rank: int) -> None:

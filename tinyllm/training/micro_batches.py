@@ -8,12 +8,15 @@ from torch import Tensor
 from tinyllm.config import RunConfig
 from tinyllm.system.distributed import Processes
 from tinyllm.text.batches import Blocks
+from tinyllm.training.gradient_step import Batch
 
 
-def micro_batches(
-    blocks: Blocks, config: RunConfig, iteration: int, processes: Processes
-) -> list[tuple[Int[Tensor, "B T"], Int[Tensor, "B T"]]]:
-    """This process's share of the ids and targets of one step; all shares together are the same for any number."""
+def micro_batches(blocks: Blocks, config: RunConfig, iteration: int, processes: Processes) -> list[Batch]:
+    """This process's share of the ids and targets of one step.
+
+    The shares of all processes together are the same blocks for any number of processes. Raises ValueError if the
+    micro-batches cannot be shared equally.
+    """
     size, count = config.training.batch_size, config.training.gradient_accumulation_steps
     if count % processes.world_size:
         raise ValueError(
@@ -28,5 +31,5 @@ def micro_batches(
     return batches
 
 
-def _to_device(array: np.ndarray, device: torch.device) -> Tensor:
+def _to_device(array: Int[np.ndarray, "B T"], device: torch.device) -> Int[Tensor, "B T"]:
     return torch.from_numpy(np.ascontiguousarray(array)).to(device, non_blocking=True)

@@ -1,4 +1,4 @@
-"""How a run is monitored: the same held-out text is scored at each measurement."""
+"""Monitoring a run: the same held-out text is scored at each measurement."""
 
 from collections.abc import Sequence
 from typing import Any, Protocol
@@ -16,18 +16,18 @@ from tinyllm.text.articles import Article
 from tinyllm.text.batches import Blocks
 from tinyllm.text.holdout import HELD_OUT
 from tinyllm.text.prepared import PreparedData
-from tinyllm.text.tokenizer import Tokenizer
+from tinyllm.text.subword_tokenizer import SubWordTokenizer
 
 
 class Monitor(Protocol):
-    """Something that scores a model on held-out text."""
+    """Scores a model on held-out text."""
 
     def __call__(self, model: GPT) -> dict[str, Any]:
-        """What goes into the history: "validation_loss", in nats per token, and what else is known."""
+        """The measurement for the history: "validation_loss", in nats per token, and whatever else is known."""
 
 
 class BlockMonitor:
-    """Scores blocks like those of the training, spread evenly over the held-out text."""
+    """Scores blocks like those of training, spread evenly over the held-out text."""
 
     def __init__(self, config: RunConfig, data: PreparedData, precision: torch.dtype):
         split = data.splits[HELD_OUT]
@@ -43,7 +43,7 @@ class BlockMonitor:
 class FloorMonitor:
     """Scores articles of known entropy, each from its own start, beside that entropy and by kind of token."""
 
-    def __init__(self, articles: Sequence[Article], tokenizer: Tokenizer):
+    def __init__(self, articles: Sequence[Article], tokenizer: SubWordTokenizer):
         self.articles, self.tokenizer = articles, tokenizer
 
     def __call__(self, model: GPT) -> dict[str, Any]:
@@ -53,8 +53,9 @@ class FloorMonitor:
 
 
 def make_monitor(config: RunConfig, data: PreparedData, precision: torch.dtype) -> Monitor:
-    """The sharpest one that the corpus allows."""
+    """The most precise monitor that the corpus allows."""
     if articles := data.articles(HELD_OUT):
+        assert isinstance(data.tokenizer, SubWordTokenizer)  # `prepare` makes no other kind
         return FloorMonitor(articles[: config.training.evaluation_blocks], data.tokenizer)
     return BlockMonitor(config, data, precision)
 
@@ -63,12 +64,12 @@ def make_monitor(config: RunConfig, data: PreparedData, precision: torch.dtype) 
 def mean_loss(
     model: GPT, ids: Int[np.ndarray, "N T"], targets: Int[np.ndarray, "N T"], precision: torch.dtype, rows: int = 8
 ) -> float:
-    """Mean cross-entropy over blocks, dropout off, `rows` blocks at a time; in nats per token."""
+    """Mean cross-entropy over blocks, in nats per token, without dropout; `rows` blocks at a time."""
     total = 0.0
     with evaluation_mode(model):
         for first in range(0, len(ids), rows):
-            part = slice(first, first + rows)
+            part = [torch.from_numpy(array[first : first + rows]).to(model.device) for array in (ids, targets)]
             with autocast(model.device, precision):
-                loss = model(*(torch.from_numpy(array[part]).to(model.device) for array in (ids, targets)))
-            total += loss.item() * len(ids[part])
+                loss = model(*part)
+            total += loss.item() * len(part[0])
     return total / len(ids)

@@ -3,7 +3,7 @@
 Source: Loshchilov and Hutter, "Decoupled Weight Decay Regularization" (2019, AdamW).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -13,26 +13,28 @@ from tinyllm.config import TrainingConfig
 from tinyllm.model.attention import CausalSelfAttention
 from tinyllm.training.muon import Muon
 
+Group = dict[str, Any]
+"""Parameters and their settings, as torch's optimizers take them."""
 
-def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict]:
+
+def parameter_groups(model: nn.Module, weight_decay: float) -> list[Group]:
     """Two groups: matrices (embeddings too) with weight decay; biases and norms, which have one dimension, without."""
     return _by_dimension([parameter for parameter in model.parameters() if parameter.requires_grad], weight_decay)
 
 
-def _by_dimension(parameters: list[Tensor], weight_decay: float) -> list[dict]:
+def _by_dimension(parameters: Sequence[Tensor], weight_decay: float) -> list[Group]:
     return [
         {"params": [p for p in parameters if p.dim() >= 2], "weight_decay": weight_decay},
         {"params": [p for p in parameters if p.dim() < 2], "weight_decay": 0.0},
     ]
 
 
-def muon_groups(model: nn.Module, weight_decay: float) -> tuple[list[dict], list[dict]]:
+def muon_groups(model: nn.Module, weight_decay: float) -> tuple[list[Group], list[Group]]:
     """Muon's groups, the weights of linear layers, and AdamW's: embeddings (so the tied head too) and vectors.
 
-    A group of Muon's says in `row_sizes` which rows of its matrices belong together: queries, keys and values are three
-    matrices in one. None: all rows.
+    Queries, keys and values are three matrices stored as one: `row_sizes` gives the rows of each. None: one matrix.
     """
-    fused = {
+    fused: dict[Tensor, tuple[int, ...]] = {
         module.qkv.weight: module.qkv_sizes for module in model.modules() if isinstance(module, CausalSelfAttention)
     }
     weights = [module.weight for module in model.modules() if isinstance(module, nn.Linear)]
@@ -40,26 +42,27 @@ def muon_groups(model: nn.Module, weight_decay: float) -> tuple[list[dict], list
     for weight in weights:
         if weight.requires_grad:
             by_sizes.setdefault(fused.get(weight), []).append(weight)
-    hidden = [{"params": params, "row_sizes": sizes} for sizes, params in by_sizes.items()]
-    ours = set(weights)
-    rest = [p for p in model.parameters() if p.requires_grad and p not in ours]
-    return [group | {"weight_decay": weight_decay} for group in hidden], _by_dimension(rest, weight_decay)
+    hidden = [
+        {"params": matrices, "row_sizes": sizes, "weight_decay": weight_decay} for sizes, matrices in by_sizes.items()
+    ]
+    muons = set(weights)
+    rest = [p for p in model.parameters() if p.requires_grad and p not in muons]
+    return hidden, _by_dimension(rest, weight_decay)
 
 
 class MuonAndAdamW(torch.optim.Optimizer):
-    """Two optimizers that divide a model's parameters between them, used as one."""
+    """Two optimizers that share out a model's parameters, used as one."""
 
     def __init__(self, muon: Muon, adamw: torch.optim.AdamW):
         self.parts = {"muon": muon, "adamw": adamw}
         super().__init__(self._groups(), {})
 
-    def _groups(self) -> list[dict[str, Any]]:
-        """The very groups of both parts: changing one, such as its "lr", changes that optimizer."""
+    def _groups(self) -> list[Group]:
+        """Both parts' own groups, not copies: setting "lr" in one sets it for that optimizer."""
         return [group for part in self.parts.values() for group in part.param_groups]
 
-    @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> float | None:
-        """One step of both."""
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]  # torch has overloads
+        """One step of both; returns what `closure` does."""
         loss = None if closure is None else closure()
         for part in self.parts.values():
             part.step()
@@ -73,7 +76,7 @@ class MuonAndAdamW(torch.optim.Optimizer):
         """The inverse of `state_dict`."""
         for name, part in self.parts.items():
             part.load_state_dict(state_dict[name])
-        self.param_groups = self._groups()  # loading has replaced them
+        self.param_groups = self._groups()  # loading replaced them
 
 
 def make_optimizer(model: nn.Module, config: TrainingConfig) -> torch.optim.AdamW | MuonAndAdamW:

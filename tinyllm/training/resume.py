@@ -1,4 +1,4 @@
-"""Going on where an earlier call stopped: with the same settings, from the same weights and optimizer state."""
+"""Resuming where an earlier call stopped: with the same settings, from the same weights and optimizer state."""
 
 import torch
 
@@ -9,7 +9,7 @@ from tinyllm.training.checkpoint import Checkpoint, load_checkpoint_tokenizer, l
 
 
 def check_same_run(config: RunConfig, found: RunConfig) -> None:
-    """Refuse a folder whose checkpoints belong to a run with other settings. The folder itself may have moved."""
+    """Raise ValueError if the folder's checkpoints come from a run with other settings. The folder may have moved."""
     wanted, there = config.to_dict(), found.to_dict()
     different = [
         f"{name} ({there[part][name]!r} there, {value!r} now)"
@@ -24,7 +24,7 @@ def check_same_run(config: RunConfig, found: RunConfig) -> None:
 
 
 def check_same_text(config: RunConfig, checkpoint: Checkpoint, tokenizer: Tokenizer) -> None:
-    """Refuse to go on with a vocabulary that was learned from another text."""
+    """Raise ValueError if the vocabulary was learned from another text than the checkpoint's."""
     if load_checkpoint_tokenizer(checkpoint).fingerprint != tokenizer.fingerprint:
         raise ValueError(
             f"{config.dataset.data} has changed since the run in {config.run_folder} began, and with it the "
@@ -33,11 +33,14 @@ def check_same_text(config: RunConfig, checkpoint: Checkpoint, tokenizer: Tokeni
 
 
 def restore(checkpoint: Checkpoint, model: GPT, optimizer: torch.optim.Optimizer, scaler: torch.amp.GradScaler) -> None:
-    """Put weights, optimizer and gradient scaler back as they were at a checkpoint."""
+    """Restore weights, optimizer and gradient scaler from a checkpoint.
+
+    Raises ValueError if its training state is from a run with other settings.
+    """
     model.load_state_dict(load_model(checkpoint.folder, "cpu").state_dict())
     state = load_training_state(checkpoint)
     try:
         optimizer.load_state_dict(state["optimizer"])
         scaler.load_state_dict(state["scaler"])
     except (ValueError, KeyError, TypeError, AttributeError, RuntimeError):
-        raise ValueError(f"{checkpoint.folder}/training_state.pt is not of a run with these settings") from None
+        raise ValueError(f"{checkpoint.folder}/training_state.pt is from a run with other settings") from None

@@ -1,4 +1,4 @@
-"""The run folder: held by one training at a time, and what to say of it when something fails."""
+"""The run folder: used by one training at a time, and named in the errors of a run that fails."""
 
 import contextlib
 from collections.abc import Iterator
@@ -13,9 +13,9 @@ from tinyllm.training.checkpoint import find_checkpoint
 
 @contextlib.contextmanager
 def hold(folder: Path, processes: Processes) -> Iterator[None]:
-    """Hold the folder with a lock of the operating system, which a killed process cannot leave behind.
+    """Lock the folder in the first process. It is a lock of the operating system: a killed process leaves none behind.
 
-    Raises RuntimeError if another training holds it, OSError if it cannot be written.
+    Raises RuntimeError if another training has locked it, OSError if it cannot be written.
     """
     if not processes.first:
         yield
@@ -35,9 +35,9 @@ def hold(folder: Path, processes: Processes) -> Iterator[None]:
 
 
 def last_good(config: RunConfig) -> str:
-    """Which checkpoint a failed run can go on from, in words."""
-    good = find_checkpoint(Path(config.run_folder))
-    return f"the last good checkpoint is {good.folder}" if good else "there is no checkpoint yet"
+    """The clause of an error message that names the checkpoint a failed run can resume from."""
+    checkpoint = find_checkpoint(Path(config.run_folder))
+    return f"the last good checkpoint is {checkpoint.folder}" if checkpoint else "there is no checkpoint yet"
 
 
 def not_finite(config: RunConfig, iteration: int, loss: object) -> RuntimeError:
@@ -49,7 +49,7 @@ def not_finite(config: RunConfig, iteration: int, loss: object) -> RuntimeError:
 
 
 def out_of_memory(config: RunConfig) -> RuntimeError:
-    """The error for a GPU whose memory does not suffice: names settings with the same global batch that need less."""
+    """The error for a GPU out of memory: names settings with the same global batch that need less."""
     size, steps = config.training.batch_size, config.training.gradient_accumulation_steps
     if size == 1:
         return RuntimeError("out of GPU memory with batch_size=1: use a smaller context_length or model")

@@ -1,4 +1,4 @@
-"""The learning rate of each step: warm-up, then down a cosine, or constant and then down a line.
+"""The learning rate of each step: linear warm-up, then a cosine down, or constant and then a line down.
 
 Sources: Loshchilov and Hutter, "SGDR" (2017, the cosine); Hu et al., "MiniCPM" (2024, warm-up, stable, decay).
 """
@@ -9,7 +9,7 @@ from tinyllm.config import TrainingConfig
 
 
 def learning_rate(iteration: int, config: TrainingConfig) -> float:
-    """The learning rate of step `iteration` (0 is the first): up a line, then down as `schedule` says.
+    """The learning rate of step `iteration` (0 is the first): linear warm-up, then down by the config's `schedule`.
 
     With w warm-up steps of n: max * (i + 1) / (w + 1) for i < w. Then, "cosine":
     min + (max - min) * (1 + cos(pi * (i - w) / (n - w))) / 2, which is max at i = w and min at i = n.

@@ -1,6 +1,5 @@
 """Checkpoints: whole or absent, refused by name where they are not, and unable to run code."""
 
-import builtins
 import dataclasses
 import json
 import pickle
@@ -14,12 +13,12 @@ import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
-from test_training import equal, small_run
+from saved_checkpoints import FILES, Malice, contents, model_and_optimizer, names, rewrite
+from small_runs import equal, small_run
 
-from tinyllm import GPT, CharacterTokenizer, ModelConfig, SubWordTokenizer, WordTokenizer, load_model
+from tinyllm import GPT, CharacterTokenizer, SubWordTokenizer, WordTokenizer, load_model
 from tinyllm.model.weights import build_model, save_model
 from tinyllm.system import files
-from tinyllm.system.files import sha256
 from tinyllm.training.checkpoint import (
     find_checkpoint,
     load_checkpoint_tokenizer,
@@ -27,44 +26,6 @@ from tinyllm.training.checkpoint import (
     read_checkpoint,
     save_checkpoint,
 )
-
-FILES = ["model.safetensors", "config.json", "tokenizer.json", "training_state.pt"]
-
-
-def model_and_optimizer(config: ModelConfig, seed: int = 0) -> tuple[GPT, torch.optim.AdamW]:
-    """A model after one real step, so that AdamW has something to remember."""
-    torch.manual_seed(seed)
-    model = GPT(config)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
-    ids = torch.randint(config.vocab_size, (2, 8))
-    model(ids, ids).backward()
-    optimizer.step()
-    return model, optimizer
-
-
-@pytest.fixture(scope="session")
-def tokenizer() -> SubWordTokenizer:
-    return SubWordTokenizer.train("a cat and a dog and a cat é😀", 260)
-
-
-@pytest.fixture
-def saved(tmp_path, tiny_config, tokenizer):
-    """A run folder with checkpoints of iterations 1, 2 and 3 of different weights, and a way to write more."""
-    config = dataclasses.replace(small_run(Path("text.txt"), tmp_path / "run"), model=tiny_config)
-
-    def write(iteration: int, loss: float | None = None) -> Path:
-        model, optimizer = model_and_optimizer(tiny_config, seed=iteration)
-        return save_checkpoint(iteration, loss, config, model, tokenizer, {"optimizer": optimizer.state_dict()})
-
-    for iteration in (1, 2, 3):
-        write(iteration, loss={1: 2.0, 2: 3.0, 3: 4.0}[iteration])  # 1 is the best: none of them is dropped
-    write.folder = tmp_path / "run"
-    write.config = config
-    return write
-
-
-def names(run_folder: Path) -> list[str]:
-    return sorted(path.name for path in run_folder.iterdir())
 
 
 def test_round_trip_of_everything(tmp_path, tiny_config, tokenizer):
@@ -136,7 +97,7 @@ def replace_by_another_runs(path: Path, other: Path) -> None:
 
 @pytest.mark.parametrize("damage", [truncate, flip_a_bit, empty, delete, replace_by_another_runs])
 @pytest.mark.parametrize("name", FILES)
-def test_damage_is_named_refused_and_passed_over(saved, name, damage, tmp_path, tokenizer, capsys):
+def test_damage_is_named_refused_and_passed_over(saved, name, damage, tmp_path, tokenizer, caplog):
     other_config = dataclasses.replace(saved.config, run_folder=str(tmp_path / "other"))
     other_tokenizer = SubWordTokenizer.train("something else", 257)
     other = save_checkpoint(3, 1.0, other_config, GPT(saved.config.model), other_tokenizer, {"optimizer": {}})
@@ -149,9 +110,8 @@ def test_damage_is_named_refused_and_passed_over(saved, name, damage, tmp_path, 
     assert str(folder) in message
     assert f"{name} is {'missing' if damage is delete else 'torn or altered'}" in message
     assert find_checkpoint(saved.folder).iteration == 2
-    printed = capsys.readouterr().out.strip().splitlines()
-    assert len(printed) == 1
-    assert name in printed[0]
+    assert len(caplog.messages) == 1
+    assert name in caplog.messages[0]
     with pytest.raises(ValueError, match=name.replace(".", r"\.")):
         load_model(folder)
     assert equal(  # the run folder still gives a model
@@ -167,13 +127,6 @@ def test_a_damaged_list_of_checksums_is_named(saved, content):
     with pytest.raises(ValueError, match=r"step-000003 cannot be used: checksums\.json is (missing|torn or altered)"):
         load_model(path.parent)
     assert find_checkpoint(saved.folder).iteration == 2
-
-
-def rewrite(folder: Path, name: str, content: bytes) -> None:
-    """Change a file and its checksum with it, as somebody would who means harm."""
-    (folder / name).write_bytes(content)
-    checksums = json.loads((folder / "checksums.json").read_text())
-    (folder / "checksums.json").write_text(json.dumps(checksums | {name: sha256(folder / name)}))
 
 
 def test_a_checkpoint_of_another_version_is_refused(saved):
@@ -233,7 +186,7 @@ def test_without_any_measured_loss_the_latest_is_the_best(saved):
     assert find_checkpoint(saved.folder, "best").iteration == 2
 
 
-def test_iterations_past_six_digits_are_ordered_by_number(saved):
+def test_iterations_past_six_digits_are_ordered_as_numbers(saved):
     shutil.rmtree(saved.folder)
     saved(999_999, 1.0)
     saved(1_000_000, 2.0)
@@ -244,10 +197,6 @@ def test_iterations_past_six_digits_are_ordered_by_number(saved):
 
 
 # --- A disk that is full (more of it in reliability/test_disk.py) ---
-
-
-def contents(run_folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(run_folder)): path.read_bytes() for path in run_folder.rglob("*") if path.is_file()}
 
 
 @pytest.mark.parametrize(
@@ -286,10 +235,10 @@ def test_everything_is_on_the_disk_before_the_name_is_given(saved, monkeypatch):
     monkeypatch.setattr(files, "flush", lambda path: (events.append(path.name), flush(path)))
     monkeypatch.setattr(Path, "rename", lambda self, target: (events.append("rename"), rename(self, target))[1])
     saved(4, 9.0)
-    place = events.index("rename")
-    assert {*FILES, "checksums.json"} < set(events[:place])
-    assert events[place - 1].startswith(".step-000004-")  # the folder's own entries
-    assert events[place + 1] == "run"  # the new name, before an old checkpoint goes
+    renamed = events.index("rename")
+    assert {*FILES, "checksums.json"} < set(events[:renamed])
+    assert events[renamed - 1].startswith(".step-000004-")  # the folder's own entries
+    assert events[renamed + 1] == "run"  # the new name, before an old checkpoint goes
 
 
 # --- load_model ---
@@ -385,16 +334,6 @@ def test_save_model_and_load_model(tmp_path, tiny_config):
 # --- Safety, and other devices ---
 
 
-class Malice:
-    """Unpickled in the ordinary way, it would write a file."""
-
-    def __init__(self, path: Path):
-        self.path = path
-
-    def __reduce__(self):
-        return builtins.exec, (f"open({str(self.path)!r}, 'w').close()",)
-
-
 @pytest.mark.filterwarnings("ignore:Detected pickle protocol")
 @pytest.mark.parametrize("write", ["torch.save", "pickle"])
 def test_a_training_state_that_would_run_code_is_refused(saved, tmp_path, write):
@@ -441,7 +380,7 @@ def test_a_state_saved_on_a_gpu_loads_on_the_cpu(saved, tmp_path, monkeypatch):
 
 
 def test_a_model_loads_without_any_pickle(saved):
-    """Sampling from somebody else's checkpoint must not even look at its pickle."""
+    """Sampling from somebody else's checkpoint must not even open its pickle."""
     script = (
         "import sys, torch, pickle, tinyllm\n"
         "torch.load = pickle.loads = pickle.load = lambda *a, **k: sys.exit('a pickle was opened')\n"
