@@ -100,7 +100,7 @@ EQUIVALENT: dict[tuple[str, str], str] = {
     ("sampling.top_p", "line 6: before < p -> before <= p"): "a sum never is exactly p",
     ("sampling.cached_step", "line 18: 0 -> -1"): "the only dimension",
     ("modern.rotate", "line 7: -1 -> 1"): "the last of two dimensions",
-    ("inside.lens", "line 3: -1 -> 1"): "the last of two dimensions",
+    ("inside.lens", "line 5: -1 -> 1"): "the last of two dimensions",
     ("modern.stable_decay", "line 7: iteration < warmup -> iteration <= warmup"): "the line ends where the rest begins",
 }
 

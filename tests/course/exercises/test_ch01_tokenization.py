@@ -29,7 +29,7 @@ def test_encode_is_that_of_the_library_tokenizers():
     for _ in range(50):
         merges = [(left.decode(), right.decode()) for left, right in tokenization._merges(12)]
         vocabulary = ["a", "b", "c", *(left + right for left, right in merges)]
-        model = tokenizers.models.BPE({token: place for place, token in enumerate(vocabulary)}, merges)
+        model = tokenizers.models.BPE({token: index for index, token in enumerate(vocabulary)}, merges)
         word = "".join(random.choices("abc", k=12))
         expected = [token.value.encode() for token in model.tokenize(word)]
         assert tokenization.encode(word.encode(), [(a.encode(), b.encode()) for a, b in merges]) == expected

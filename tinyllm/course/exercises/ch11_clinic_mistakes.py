@@ -4,6 +4,7 @@ A mistake has the parameters of its reference, so their types are not repeated.
 """
 
 # mypy: allow-untyped-defs, allow-untyped-calls
+# torch gives `backward` no types.
 
 import torch.nn.functional as F
 
