@@ -43,7 +43,7 @@ def test_the_induction_score_is_a_diagonals_mean_and_the_packages():
     weights = torch.rand(10, 10).tril().softmax(-1)
     score = inside.induction_score(weights, 4)
     torch.testing.assert_close(score, weights.diagonal(-3)[1:].mean())
-    ids = torch.arange(10) % 4  # each token once in a period: so only one position to attend to, in the first two periods
+    ids = torch.arange(10) % 4  # each token once in a period, so one position to attend to in the first two
     twice = weights[:8, :8]
     torch.testing.assert_close(
         inside.induction_score(twice, 4),
