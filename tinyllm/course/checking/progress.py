@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from tinyllm.course.checking.checking import CHAPTERS, EXERCISES, load_chapters
 from tinyllm.course.checking.records import recorded
+from tinyllm.course.checking.registry import CHAPTERS, EXERCISES, load_chapters
 from tinyllm.plots import BLUE, GREY, Picture
 
 ORANGE_TINT = "#F3D3BF"
@@ -21,7 +21,7 @@ def progress() -> Picture:
     axes = figure.add_subplot()
     title = f"{solved} of {len(state)} exercises solved"
     axes.set_title(title, loc="left", fontsize=12, fontweight="bold")
-    told = []
+    counts = []
     for row, chapter in enumerate(CHAPTERS):
         names = [name for name in EXERCISES if name.startswith(f"{chapter}.")]
         for column, name in enumerate(names):
@@ -29,12 +29,12 @@ def progress() -> Picture:
             axes.barh(row, 0.94, left=column, height=0.8, color=colour, edgecolor=GREY, linewidth=0.8)
             label = f"{name.partition('.')[2]} {mark}".strip()
             axes.text(column + 0.47, row, label, ha="center", va="center", fontsize=8, color=ink)
-        told.append(f"{chapter} {sum(state[name] == 'solved' for name in names)} of {len(names)}")
+        counts.append(f"{chapter} {sum(state[name] == 'solved' for name in names)} of {len(names)}")
     axes.set_yticks(range(len(CHAPTERS)), [f"{number:02d} {name}" for name, number in CHAPTERS.items()])
     axes.set(xlim=(-0.05, 6.1), ylim=(len(CHAPTERS) - 0.5, -0.5), xticks=[])
     axes.tick_params(left=False)
     axes.spines[:].set_visible(False)
-    figure.alt = f"{title}: {', '.join(told)}."
+    figure.alt = f"{title}: {', '.join(counts)}."
     return figure
 
 
