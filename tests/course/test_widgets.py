@@ -1,4 +1,4 @@
-"""The widgets without a browser: controls are set as a learner would, and the picture and its words must follow."""
+"""The widgets without a browser: controls are set as a learner would, and the picture and its alt text must follow."""
 
 import base64
 import dataclasses
