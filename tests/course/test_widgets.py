@@ -215,3 +215,11 @@ def test_an_error_is_shown_where_the_learner_looks(tmp_path):
     missing.wait()
     assert "missing.txt" in missing.status.value
     assert not missing.start.disabled and missing.stop.disabled
+
+
+def test_drawing_leaves_the_model_in_its_mode(run):
+    for training in (True, False):
+        run.model.train(training)
+        SamplingPlayground(run, " = Agatha")
+        AttentionViewer(run, " = Agatha")
+        assert all(module.training == training for module in run.model.modules())

@@ -26,7 +26,7 @@ def test_a_notebook_gets_a_png_and_words(name):
 
 def test_drawing_a_picture_opens_no_pyplot():
     code = "import sys; from sample_pictures import PICTURES as p; p['bars']().base64_png(); print(*sys.modules)"
-    path = os.pathsep.join(map(str, Path(__file__).parents[1:3]))
+    path = os.pathsep.join([*map(str, Path(__file__).parents[1:3]), os.environ["PYTHONPATH"]])
     printed = subprocess.run([sys.executable, "-c", code], env=os.environ | {"PYTHONPATH": path},
                              capture_output=True, text=True, check=True).stdout  # fmt: skip
     assert "tinyllm.plots.charts" in printed.split()
