@@ -12,6 +12,7 @@ import torch
 from tinyllm.course import predict
 from tinyllm.course.checking import predictions
 from tinyllm.text import tinywiki
+from tinyllm.text.entropy import article_entropy
 
 
 @pytest.fixture(scope="module")

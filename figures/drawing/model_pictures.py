@@ -23,8 +23,8 @@ def residual_stream() -> Figure:
         "One block: two sub-layers read the residual stream and add to it",
         "each lane is one token's vector on its way through the block; a + adds to it",
     )
-    lanes = [318 - LANE * place for place in range(len(TOKENS))]
-    for place, (token, y) in enumerate(zip(TOKENS, lanes, strict=True)):
+    lanes = [318 - LANE * position for position in range(len(TOKENS))]
+    for position, (token, y) in enumerate(zip(TOKENS, lanes, strict=True)):
         axes.text(28, y - 4, token, weight="bold")
         axes.plot([78, 752], [y, y], color=BLUE, linewidth=4, solid_capstyle="butt")
         arrow(axes, (748, y), (772, y), BLUE, 4)
@@ -33,7 +33,7 @@ def residual_stream() -> Figure:
         box(axes, 286, y + 11, 94, 38, "attention", colour=ATTENTION)
         box(axes, 592, y + 11, 112, 38, "feed-forward", colour=FEEDFORWARD)
         axes.plot(212, y + 30, "o", markersize=6, color=ORANGE, zorder=4)
-        for steps, later in enumerate(lanes[place:]):
+        for steps, later in enumerate(lanes[position:]):
             arrow(axes, (212, y + 30), (285, later + 30 + 5 * steps), ORANGE)
     for x, name in ((94, "read"), (404, "add"), (440, "read"), (730, "add")):
         axes.text(x, lanes[-1] - 24, name, fontsize=11, color=BLUE, ha="center")
@@ -45,7 +45,7 @@ def residual_stream() -> Figure:
 
 
 def sublayer(axes: Axes, read: float, add: float, y: float) -> None:
-    """The way of one token off its lane, through a LayerNorm, and back onto the lane."""
+    """One token's path off its lane, through a LayerNorm, and back onto the lane."""
     axes.plot([read, read, add, add], [y, y + 30, y + 30, y], color=BLUE, linewidth=1.6, zorder=1)
     axes.plot(read, y, "o", markersize=8, color=BLUE)
     box(axes, read + 16, y + 18, 86, 24, "LayerNorm")
@@ -65,7 +65,7 @@ def tied_example() -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def tied_head() -> Figure:
-    """The embedding looks a row up; the head multiplies the last hidden vector with every row of the same matrix."""
+    """The embedding looks up a row; the head multiplies the last hidden vector by every row of the same matrix."""
     matrix, hidden = tied_example()
     logits = matrix @ hidden
     probabilities = logits.softmax(0).tolist()
@@ -101,7 +101,7 @@ def tied_head() -> Figure:
     arrow(axes, (224, 76), (266, 76))
     box(axes, 270, 56, 70, 40, "blocks")
 
-    # Out: what comes back is multiplied with every row.
+    # Out: the hidden vector is multiplied by every row.
     arrow(axes, (340, 76), (382, 76))
     row_of(axes, 386, 62, hidden, ATTENTION)
     axes.text(482, 40, "hidden vector", color=GREY, ha="center")
@@ -112,8 +112,8 @@ def tied_head() -> Figure:
 
 def row_of(axes: Axes, left: float, bottom: float, values: torch.Tensor, colour: str) -> None:
     """A vector as a row."""
-    for place, value in enumerate(values):
-        cell(axes, left + 48 * place, bottom, 48, 28, minus(value, 1), colour)
+    for index, value in enumerate(values):
+        cell(axes, left + 48 * index, bottom, 48, 28, minus(value, 1), colour)
 
 
 def minus(value: torch.Tensor, decimals: int) -> str:

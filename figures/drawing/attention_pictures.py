@@ -1,4 +1,4 @@
-"""How a token looks back: 03 Attention."""
+"""How a token attends to earlier ones: 03 Attention."""
 
 import math
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ TOKENS = ("Ada", "was", "born", "in", "Tarn", ".")
 ROW = 3  # the token that looks back, counted from 0
 
 
-# One row's way from scores to weights to mix
+# One row, from scores to weights to mix
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, row: int) -> dict[str, Tensor]:
@@ -35,7 +35,7 @@ def example() -> tuple[Tensor, Tensor, Tensor]:
 
 
 def attention_row() -> Figure:
-    """One token's query against all keys, down to the mix of values it takes home."""
+    """One token's query against all keys, down to the mix of values that it receives."""
     q, k, v = example()
     steps = attend(q, k, v, ROW)
     figure, axes = card(530)
@@ -56,23 +56,23 @@ def attention_row() -> Figure:
         axes.text(28, y - 1, line, fontsize=11, color=GREY)
 
     weights = steps["weights"].tolist()
-    for place, token in enumerate(TOKENS):
-        left, middle = 172 + 74 * place, 172 + 74 * place + 32
-        colour = BLUE if place == ROW else GREY if place > ROW else INK
-        later = PLAIN if place > ROW else "white"
+    for position, token in enumerate(TOKENS):
+        left, middle = 172 + 74 * position, 172 + 74 * position + 32
+        colour = BLUE if position == ROW else GREY if position > ROW else INK
+        later = PLAIN if position > ROW else "white"
         axes.text(middle, 440, token, color=colour, weight="bold", ha="center")
-        column(axes, left, 366, k[place], "white")
-        cell(axes, left, 320, 64, 24, number(steps["scores"][place]))
-        cell(axes, left, 268, 64, 24, number(steps["masked"][place]), later)
-        axes.add_patch(Rectangle((left, 170), 64, 64 * weights[place], facecolor=tint(BLUE, 0.5)))
+        column(axes, left, 366, k[position], "white")
+        cell(axes, left, 320, 64, 24, number(steps["scores"][position]))
+        cell(axes, left, 268, 64, 24, number(steps["masked"][position]), later)
+        axes.add_patch(Rectangle((left, 170), 64, 64 * weights[position], facecolor=tint(BLUE, 0.5)))
         axes.plot([left, left + 64], [170, 170], color=LINE, linewidth=1)
-        axes.text(middle, 175 + 64 * weights[place], f"{weights[place]:.2f}", fontsize=11, ha="center")
-        column(axes, left, 38, v[place], tint(BLUE, 0.7 * weights[place]))
+        axes.text(middle, 175 + 64 * weights[position], f"{weights[position]:.2f}", fontsize=11, ha="center")
+        column(axes, left, 38, v[position], tint(BLUE, 0.7 * weights[position]))
         for start, end in ((365, 345), (319, 293), (267, 249)):
             arrow(axes, (middle, start), (middle, end), LINE)
         axes.text(middle, 125, "×", fontsize=16, color=GREY, ha="center")
 
-    # To the right, what the row begins with and what it ends with.
+    # On the right, what the row begins and ends with.
     axes.text(704, 440, f"query of “{TOKENS[ROW]}”", color=BLUE, ha="center")
     column(axes, 672, 366, steps["query"], ATTENTION)
     axes.plot([704, 704], [364, 332], color=BLUE, linewidth=1.8)
@@ -94,7 +94,7 @@ def column(axes: Axes, left: float, bottom: float, values: Tensor, colour: str, 
         cell(axes, left, bottom + 22 * row, 64, 22, f"{value:.{decimals}f}".replace("-", "−"), colour)
 
 
-# How the width becomes heads and comes back
+# How the width is split into heads and joined again
 
 T, H, D = 4, 3, 2
 HEAD_COLOURS = ((BLUE, ATTENTION), (ORANGE, EMBEDDING), (GREEN, FEEDFORWARD))
@@ -102,7 +102,7 @@ SIDE = 20  # of a cell
 
 
 def heads() -> Figure:
-    """(T, C) cut into (H, T, D), attended head by head, put side by side again and projected."""
+    """(T, C) split into (H, T, D), attended head by head, joined side by side again and projected."""
     figure, axes = card(462)
     heading(
         axes,
@@ -147,16 +147,16 @@ def heads() -> Figure:
 
 
 def matrix(axes: Axes, left: float, middle: float, rows: Sequence[Sequence[str]], colour: str) -> None:
-    """A matrix around a height, its first row on top; empty texts show only its shape."""
+    """A matrix centred on a height, its first row on top; empty texts show only its shape."""
     for row, texts in enumerate(rows):
-        for place, text in enumerate(texts):
-            cell(axes, left + SIDE * place, middle + SIDE * (len(rows) / 2 - row - 1), SIDE, SIDE, text, colour)
+        for index, text in enumerate(texts):
+            cell(axes, left + SIDE * index, middle + SIDE * (len(rows) / 2 - row - 1), SIDE, SIDE, text, colour)
 
 
 def triangle(axes: Axes, left: float, middle: float, weights: Tensor, colour: str) -> None:
-    """Attention weights, the darker the larger; what the mask hides is left out."""
+    """Attention weights, the larger the darker; masked ones are left out."""
     for row, values in enumerate(weights.tolist()):
-        for place, value in enumerate(values[: row + 1]):
+        for index, value in enumerate(values[: row + 1]):
             shade = (1 + round(2 * value)) / 3  # three shades, for a picture of few colours
             bottom = middle + SIDE * (len(weights) / 2 - row - 1)
-            cell(axes, left + SIDE * place, bottom, SIDE, SIDE, colour=tint(colour, 0.9 * shade))
+            cell(axes, left + SIDE * index, bottom, SIDE, SIDE, colour=tint(colour, 0.9 * shade))

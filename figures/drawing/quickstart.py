@@ -27,7 +27,7 @@ def read_run(folder: Path) -> dict[str, Any]:
     config = run.config
     articles = tinywiki.articles("train")
     held_out = held_out_documents(len(articles), config.dataset.validation_fraction, config.dataset.split_seed)
-    watched = [articles[place] for place in sorted(held_out)[: config.training.evaluation_blocks]]
+    watched = [articles[index] for index in sorted(held_out)[: config.training.evaluation_blocks]]
     end = evaluate_articles(run.model, run.tokenizer, watched)
     steps = [point["training_loss"] for point in run.history if "training_loss" in point]
     measured = [point for point in run.history if "validation_loss" in point]
@@ -44,7 +44,7 @@ def read_run(folder: Path) -> dict[str, Any]:
 
 
 def loss_curve(numbers: Mapping[str, Any]) -> Figure:
-    """The quickstart's loss on its way from the uniform guess to the floor."""
+    """The quickstart's loss, from the uniform guess to the floor."""
     figure, axes = card(430)
     title = f"{len(numbers['training'])} iterations, from a uniform guess to the floor"
     heading(axes, title, "nats per token, on a logarithmic scale; no model can do better than the floor")
@@ -86,7 +86,7 @@ def kinds(numbers: Mapping[str, Any]) -> Figure:
     for label, x, y in (("recall", 118, 2.0), ("world", 58, 0.85), ("grammar", 62, 0.22)):
         plot.text(x, y, label, color=KIND_COLOURS[label])
     ends = {"recall": "needs attention", "world": "stored in weights", "grammar": "fixed words"}
-    for place, (label, words) in enumerate(ends.items()):
-        note(plot, end + 24, 0, f"{label}: {words}", KIND_COLOURS[label], lift=40 - 20 * place)
+    for row, (label, words) in enumerate(ends.items()):
+        note(plot, end + 24, 0, f"{label}: {words}", KIND_COLOURS[label], lift=40 - 20 * row)
     plot.set(ylim=(0, 2.6), xlim=(-10, end + 10), xlabel="iteration")
     return figure

@@ -37,27 +37,27 @@ class Piece:
 
 
 def build(word: bytes, merges: Sequence[tuple[bytes, bytes]]) -> list[Piece]:
-    """Join neighbours, always the pair that was learned first, as long as there is one."""
+    """Join neighbours until no learned pair is left, always the pair that was learned first."""
     ranks = {pair: rank for rank, pair in enumerate(merges, start=1)}
     pieces = [Piece(bytes([byte])) for byte in word]
     while True:
         found = [ranks.get((left.token, right.token), len(ranks) + 1) for left, right in pairwise(pieces)]
         if not found or min(found) > len(ranks):
             return pieces
-        place = found.index(min(found))
-        left, right = pieces[place : place + 2]
-        pieces[place : place + 2] = [Piece(left.token + right.token, found[place], (left, right))]
+        first = found.index(min(found))
+        left, right = pieces[first : first + 2]
+        pieces[first : first + 2] = [Piece(left.token + right.token, found[first], (left, right))]
 
 
-def merge_tree(words: Sequence[str] = WORDS, number: int = MERGES) -> Figure:
+def merge_tree(words: Sequence[str] = WORDS, num_merges: int = MERGES) -> Figure:
     """Learn merges from a few words, then build one word that was in the text and one that was not."""
     counts = count_words("\n".join(words))  # a line each, so that no word begins with a space
-    merges = learn_merges(counts, number)
+    merges = learn_merges(counts, num_merges)
     figure, axes = card(406)
     text = ", ".join(f"{word} × {words.count(word)}" for word in dict.fromkeys(words))
     heading(axes, "Byte-pair encoding: join the most frequent pair, again and again", f"learned from:  {text}")
 
-    axes.text(28, 316, f"{number} merges, in this order", weight="bold")
+    axes.text(28, 316, f"{num_merges} merges, in this order", weight="bold")
     for rank, pair in enumerate(merges, start=1):
         y = 316 - 30 * rank
         circle(axes, 38, y + 4, rank)
@@ -71,9 +71,9 @@ def merge_tree(words: Sequence[str] = WORDS, number: int = MERGES) -> Figure:
 
 
 def times(pair: tuple[bytes, bytes], counts: Mapping[bytes, int], merges: Sequence[tuple[bytes, bytes]]) -> int:
-    """How often a pair stands side by side in the text after these merges."""
+    """How often a pair occurs side by side in the text after these merges."""
     pairs = {word: [(left.token, right.token) for left, right in pairwise(build(word, merges))] for word in counts}
-    return sum(number * pairs[word].count(pair) for word, number in counts.items())
+    return sum(count * pairs[word].count(pair) for word, count in counts.items())
 
 
 def tree(axes: Axes, pieces: Sequence[Piece], left: float, word: str, note: str) -> None:
@@ -106,52 +106,52 @@ def circle(axes: Axes, x: float, y: float, rank: int) -> None:
     axes.text(x, y - 4, str(rank), fontsize=11, color=ORANGE, ha="center", zorder=5)
 
 
-# How a stream becomes blocks, and what each place predicts
+# How a stream becomes blocks, and what each position predicts
 
 LENGTH = 6  # tokens in a block
 
 
-def shifted_blocks(number: int = 3) -> Figure:
+def shifted_blocks(num_articles: int = 3) -> Figure:
     """Documents in one stream, the stream cut into blocks, and one block with its targets."""
-    articles = [article.text for article in tinywiki.generate(number)]
+    articles = [article.text for article in tinywiki.generate(num_articles)]
     tokenizer = WordTokenizer.train("".join(articles))
     split = tokenize(articles, tokenizer)
-    places = Blocks(split, LENGTH).starts
+    starts = Blocks(split, LENGTH).starts
     figure, axes = card(420)
     heading(
         axes,
         "The targets are the same tokens, one place on",
-        f"{number} TinyWiki articles, {len(split.tokens)} tokens, {len(places)} blocks of {LENGTH} "
+        f"{num_articles} TinyWiki articles, {len(split.tokens)} tokens, {len(starts)} blocks of {LENGTH} "
         "(real ones are longer); in grey each token's id",
     )
 
     # The stream: each document as wide as it is long, and a separator before each.
     scale = 744 / len(split.tokens)
     ends = [*split.starts[1:], len(split.tokens)]
-    for place, (start, end) in enumerate(zip(split.starts, ends, strict=True), start=1):
+    for number, (start, end) in enumerate(zip(split.starts, ends, strict=True), start=1):
         left, width = 28 + start * scale, (end - start) * scale
         axes.add_patch(Rectangle((left, 292), width, 28, facecolor=PLAIN, edgecolor="none"))
         axes.plot([left + 1.5] * 2, [292, 320], color=ORANGE, linewidth=3, solid_capstyle="butt")
-        axes.text(left + width / 2, 302, f"article {place}", ha="center")
+        axes.text(left + width / 2, 302, f"article {number}", ha="center")
     separator = tokenizer.decode([tokenizer.end_of_text_id])
     axes.text(28, 327, f"{separator} begins each article", fontsize=11, color=ORANGE)
 
-    # The block that runs from one document into the next, and the token behind it.
+    # The block that runs from one document into the next, and the token after it.
     chosen = int(split.starts[1]) // LENGTH * LENGTH
-    for place in places:
-        colour = BLUE if place == chosen else "white"
-        cell(axes, 28 + place * scale, 262, LENGTH * scale, 22, colour=colour)
+    for start in starts:
+        colour = BLUE if start == chosen else "white"
+        cell(axes, 28 + start * scale, 262, LENGTH * scale, 22, colour=colour)
     for near, far in ((chosen, 156), (chosen + LENGTH, 156 + 88 * LENGTH)):
         axes.plot([28 + near * scale, far], [262, 206], "--", color=BLUE, linewidth=1)
     tokens = [(tokenizer.decode([token]).replace("\n", "\\n"), token) for token in split.tokens[chosen:][: LENGTH + 1]]
     for row, name, what in ((160, "sees", "inputs"), (72, "predicts", "targets")):
         axes.text(28, row + 24, name, weight="bold", color=BLUE if what == "inputs" else GREEN)
         axes.text(28, row + 8, what, color=GREY)
-    for place in range(LENGTH):
-        left = 156 + 88 * place
-        word(axes, left, 160, *tokens[place], ATTENTION)
+    for position in range(LENGTH):
+        left = 156 + 88 * position
+        word(axes, left, 160, *tokens[position], ATTENTION)
         arrow(axes, (left + 52, 160), (left + 124, 118))
-        word(axes, left + 88, 72, *tokens[place + 1], FEEDFORWARD)
+        word(axes, left + 88, 72, *tokens[position + 1], FEEDFORWARD)
     example = " ".join(text for text, _ in tokens[:-2])
     axes.text(28, 32, f"A token also sees those to its left:  after  {example}  comes  {tokens[-2][0]}")
     return figure

@@ -1,4 +1,4 @@
-"""Scaling laws: exact ones are found again, and a band holds as many new runs as it says."""
+"""Scaling laws: exact ones are found again, and a band contains as many new runs as it says."""
 
 import math
 
@@ -121,8 +121,8 @@ def test_runs_that_make_no_law_get_one_line(x, loss, floor, message):
 
 
 def test_a_band_needs_a_run_more_than_the_law_has_unknowns():
-    for number, floor in ((2, 0.0), (3, None)):
+    for runs, floor in ((2, 0.0), (3, None)):
         with pytest.raises(ValueError, match="more runs than the law has unknowns"):
-            prediction_band([1.0, 2.0, 4.0][:number], [3.0, 2.0, 1.5][:number], 8.0, floor)
+            prediction_band([1.0, 2.0, 4.0][:runs], [3.0, 2.0, 1.5][:runs], 8.0, floor)
     lower, upper = prediction_band([1.0, 2.0, 4.0], [3.0, 2.0, 1.5], 8.0, 0.0)
     assert lower < upper

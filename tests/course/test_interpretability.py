@@ -1,4 +1,4 @@
-"""What the model looks at, beside the model's own computation."""
+"""What the model attends to, beside the model's own computation."""
 
 import contextlib
 import dataclasses
@@ -78,7 +78,7 @@ def test_too_long_a_text_is_the_models_own_error(model, tiny_config):
 
 @torch.no_grad()
 def streams_by_hand(model: GPT, ids: torch.Tensor) -> list[torch.Tensor]:
-    """The model's blocks called one after the other: the stream before each, and behind the last, all (T, C)."""
+    """The model's blocks called one after the other: the stream before each, and after the last, all (T, C)."""
     x = model.token_embedding(ids)
     if model.config.positions == "learned":
         x = x + model.position_embedding(torch.arange(len(ids)))
@@ -165,7 +165,10 @@ def test_what_the_model_does_not_have_is_named(model):
         ):
             pass
     for layer in (-1, 3):
-        with pytest.raises(ValueError, match=rf"^no layer {layer}: give 0 to 2"), patched(model, layer, 0, None):
+        with (
+            pytest.raises(ValueError, match=rf"^no layer {layer}: give 0 to 2"),
+            patched(model, layer, 0, torch.zeros(32)),
+        ):
             pass
 
 
@@ -192,11 +195,11 @@ def test_a_head_that_only_looks_at_what_followed_scores_one():
         weights[0, 0, t, t - 2] = 1  # the token after the same one, three back
     assert induction_scores(weights, ids).item() == 1
     assert induction_scores(weights.roll(1, -1), ids).item() == 0
-    with pytest.raises(ValueError, match="comes twice"):
+    with pytest.raises(ValueError, match="occurs twice"):
         induction_scores(weights, torch.arange(6))
 
 
-def test_what_a_layer_gave_is_not_changed_by_a_patch_behind_it(model, ids):
+def test_what_a_layer_gave_is_not_changed_by_a_patch_after_it(model, ids):
     before = residual_stream(model, ids)
     with patched(model, 1, 3, torch.ones(32)):
         torch.testing.assert_close(residual_stream(model, ids)[:2], before[:2])

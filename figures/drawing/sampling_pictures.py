@@ -57,7 +57,7 @@ WRITTEN = ("in", "Tarn", ".")  # what the model answers, one token a step
 
 
 def rows_computed(prompt: int, steps: int, cached: bool) -> list[int]:
-    """For how many tokens a real model computes keys and values at each step."""
+    """The number of tokens for which a real model computes keys and values, at each step."""
     config = ModelConfig(
         vocab_size=7, context_length=prompt + steps, embedding_dim=4, num_layers=1, num_heads=1, feedforward_dim=4
     )
@@ -86,9 +86,9 @@ def kv_cache() -> Figure:
         axes.text(left, 302, "with a cache" if cached else "without a cache", weight="bold")
         for step, computed in enumerate(rows):
             length = len(PROMPT) + step
-            for place, token in enumerate(tokens[:length]):
-                new = place >= length - computed
-                cell(axes, left + 54 * place, 250 - 48 * step, 54, 32, token, EMBEDDING if new else ATTENTION)
+            for position, token in enumerate(tokens[:length]):
+                new = position >= length - computed
+                cell(axes, left + 54 * position, 250 - 48 * step, 54, 32, token, EMBEDDING if new else ATTENTION)
         axes.text(left, 72, f"{' + '.join(map(str, rows))} = {sum(rows)} computed", color=ORANGE)
     for step in range(steps):
         axes.text(28, 262 - 48 * step, f"step {step}")

@@ -1,4 +1,4 @@
-"""How the model learns, and with which numbers: 06 Training and 08 WikiText-103."""
+"""How the model learns, and in which number formats: 06 Training and 08 WikiText-103."""
 
 import math
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ from tinyllm.training.schedule import learning_rate
 
 @dataclass(frozen=True)
 class Step:
-    """What one step of a model with two weights holds; all tensors (2), but `gradients` (micro-batches, 2)."""
+    """The tensors of one step of a model with two weights: shape (2), but `gradients` (micro-batches, 2)."""
 
     gradients: Tensor
     mean: Tensor
@@ -54,17 +54,17 @@ RATE = 0.1  # much more than in training, so that two decimals show the change
 def optimizer_step(config: TrainingConfig) -> Figure:
     """From the gradients of some micro-batches to new weights, on a model with two weights."""
     step = take_step(config, RATE)
-    number = len(step.gradients)
+    count = len(step.gradients)
     figure, axes = card(430)
     heading(
         axes,
-        f"One training step: {number} micro-batches, one change of the weights",
+        f"One training step: {count} micro-batches, one change of the weights",
         f"a model of 2 weights, at a learning rate of {RATE} to make the change visible",
     )
     middle = 200
-    for place, gradient in enumerate(step.gradients):
-        y = middle + 54 * ((number - 1) / 2 - place)
-        box(axes, 28, y - 18, 92, 36, f"micro-batch {place}")
+    for index, gradient in enumerate(step.gradients):
+        y = middle + 54 * ((count - 1) / 2 - index)
+        box(axes, 28, y - 18, 92, 36, f"micro-batch {index}")
         arrow(axes, (122, y), (138, y), LINE)
         pair(axes, 140, y, gradient, "white")
         arrow(axes, (194, y), (236, middle + (y - middle) / 6), LINE)
@@ -89,7 +89,7 @@ def optimizer_step(config: TrainingConfig) -> Figure:
 
     for x, name, line in (
         (166, "gradients", "of each"),
-        (266, f"sum / {number}", f"norm {step.mean.norm():.2f}"),
+        (266, f"sum / {count}", f"norm {step.mean.norm():.2f}"),
         (370, "clip", f"norm {step.clipped.norm():.2f}"),
         (521, "AdamW", "two running means"),
         (708, "weights", "before → after"),
@@ -105,15 +105,15 @@ def optimizer_step(config: TrainingConfig) -> Figure:
 
 def pair(axes: Axes, left: float, middle: float, values: Tensor, colour: str) -> None:
     """One number for each of the two weights."""
-    for place, value in enumerate(values.tolist()):
-        cell(axes, left, middle - 22 * place, 52, 22, f"{value:.2f}".replace("-", "−"), colour)
+    for index, value in enumerate(values.tolist()):
+        cell(axes, left, middle - 22 * index, 52, 22, f"{value:.2f}".replace("-", "−"), colour)
 
 
 # The learning rate
 
 
 def schedule(config: TrainingConfig) -> Figure:
-    """The learning rate of every step: up a line, then down half a cosine."""
+    """The learning rate of every step: up a straight line, then down half a cosine."""
     figure, axes = card(400)
     heading(
         axes,
@@ -139,7 +139,7 @@ def schedule(config: TrainingConfig) -> Figure:
 
 
 def decimal(value: float) -> str:
-    """Two digits, and no power of ten: how small a number is can then be seen."""
+    """Two digits and no power of ten, so that a reader sees how small the number is."""
     return np.format_float_positional(value, precision=2, fractional=False, trim="-")
 
 
@@ -149,7 +149,7 @@ FORMATS = (torch.float32, torch.bfloat16, torch.float16)
 
 
 def parts(dtype: torch.dtype) -> tuple[int, int]:
-    """How many bits of a format are exponent and fraction; one more is the sign."""
+    """The exponent bits and the fraction bits of a format; one more bit is the sign."""
     info = torch.finfo(dtype)
     fraction = -int(torch.tensor(info.eps).log2().item())
     return info.bits - 1 - fraction, fraction
@@ -183,8 +183,8 @@ def precision(value: float = 0.1, large: float = 70_000.0) -> Figure:
             ("fraction", fraction, ATTENTION),
         ):
             start = (left - 112) // 15
-            for place, bit in enumerate(bits(value, dtype)[start : start + length]):
-                cell(axes, left + 15 * place, y, 15, 26, bit, colour)
+            for index, bit in enumerate(bits(value, dtype)[start : start + length]):
+                cell(axes, left + 15 * index, y, 15, 26, bit, colour)
             title = name if length == 1 else f"{length} {name}"
             axes.text(
                 left + 7.5 * length, y + 34, title, fontsize=11, color=GREY, ha="right" if length == 1 else "center"

@@ -12,7 +12,7 @@ from tinyllm import GPT, ModelConfig
 from tinyllm.estimation import count_parameters
 from tinyllm.plots import BLUE, GREY, ORANGE
 
-STREAM = 218  # its height on the card
+STREAM = 218  # height of the residual stream on the card
 
 
 def part_sizes(config: ModelConfig) -> dict[str, int]:
@@ -34,8 +34,8 @@ def part_sizes(config: ModelConfig) -> dict[str, int]:
     return sizes
 
 
-def millions(number: int) -> str:
-    return f"{number / 1e6:.2f}M" if number < 10e6 else f"{number / 1e6:.1f}M"
+def millions(count: int) -> str:
+    return f"{count / 1e6:.2f}M" if count < 10e6 else f"{count / 1e6:.1f}M"
 
 
 def architecture(config: ModelConfig) -> Figure:
@@ -49,7 +49,7 @@ def architecture(config: ModelConfig) -> Figure:
         f"B texts,  T = {config.context_length} tokens at most,  C = {C} numbers a token,  V = {V:,} different tokens",
     )
 
-    # The blocks, a pile of cards, and the stream that runs straight through them.
+    # The blocks, a stack of cards, and the stream that runs straight through them.
     left, right, low, high = 286, 568, STREAM - 58, STREAM + 234
     for shift in (8, 4, 0):
         box(axes, left + shift, low + shift, right - left, high - low, colour="white")
@@ -72,7 +72,7 @@ def architecture(config: ModelConfig) -> Figure:
     plus(axes, 203)
     box(axes, 219, STREAM - 12, 56, 24, "dropout")
 
-    # Out: vectors become a guess at each next token.
+    # Out: vectors become a prediction of each next token.
     box(axes, 586, STREAM - 25, 74, 50, "final\nLayerNorm")
     arrow(axes, (660, STREAM), (676, STREAM))
     box(axes, 676, STREAM - 34, 96, 68, "head", "C → V", EMBEDDING)
@@ -97,7 +97,7 @@ def plus(axes: Axes, x: float) -> None:
 
 
 def branch(axes: Axes, left: float, text: str, note: str, colour: str) -> None:
-    """One sub-layer: it reads the stream, works on a normalised copy, and adds what it found."""
+    """One sub-layer: it reads the stream, works on a normalised copy, and adds its output."""
     middle, back, top = left + 48, left + 112, STREAM + 195
     axes.plot(middle, STREAM, "o", markersize=8, color=BLUE)
     for start, end in ((0, 26), (50, 66), (142, 158)):
@@ -118,12 +118,12 @@ def parameter_strip(axes: Axes, num_layers: int, sizes: Mapping[str, int]) -> No
     scale = width / sizes["total"]
     axes.text(left, bottom + height + 11, "Where the parameters are", weight="bold")
 
-    def part(start: float, number: int, colour: str) -> float:
-        axes.add_patch(Rectangle((start, bottom), number * scale, height, facecolor=colour, edgecolor="none"))
-        return start + number * scale
+    def part(start: float, count: int, colour: str) -> float:
+        axes.add_patch(Rectangle((start, bottom), count * scale, height, facecolor=colour, edgecolor="none"))
+        return start + count * scale
 
-    def share(name: str, number: int) -> str:
-        return f"{name}  {millions(number)}  ({number / sizes['total']:.1%})"
+    def share(name: str, count: int) -> str:
+        return f"{name}  {millions(count)}  ({count / sizes['total']:.1%})"
 
     edge = part(left, sizes["embedding"], EMBEDDING)
     start = part(edge, sizes["positions"], ORANGE)

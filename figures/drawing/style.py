@@ -1,4 +1,4 @@
-"""The pictures' one look: a white card with round corners, a heading, boxes, cells and arrows."""
+"""The look that all pictures share: a white card with round corners, a heading, boxes, cells and arrows."""
 
 import io
 from pathlib import Path
@@ -42,7 +42,7 @@ def card(height: float) -> tuple[Figure, Axes]:
 
 
 def panel(card: Axes, left: float, bottom: float, width: float, height: float) -> Axes:
-    """A plot on the card, its place in points."""
+    """A plot on the card, its position and size in points."""
     high = card.get_ylim()[1]
     axes = card.figure.add_axes((left / WIDTH, bottom / high, width / WIDTH, height / high), facecolor="none")
     axes.spines[["top", "right"]].set_visible(False)
@@ -69,7 +69,7 @@ def box(
     note: str = "",
     colour: str = PLAIN,
 ) -> None:
-    """A part: its name, and below it in grey its size or shape. Each line is set by itself, at even distances."""
+    """A part: its name, and below it in grey its size or shape. Each line is a text of its own, evenly spaced."""
     corners = "round,pad=0,rounding_size=5"
     axes.add_patch(FancyBboxPatch((left, bottom), width, height, corners, facecolor=colour, edgecolor=LINE, zorder=2))
     lines = [(line, INK) for line in text.splitlines()] + [(line, GREY) for line in note.splitlines()]
@@ -86,7 +86,7 @@ def arrow(
 
 
 def note(axes: Axes, x: float, y: float, text: str, colour: str, lift: float = 0) -> None:
-    """Words beside a line, to the right of the plot."""
+    """A label for a line, to the right of the plot."""
     axes.annotate(text, (x, y), (0, lift), textcoords="offset points", color=colour, va="center", annotation_clip=False)
 
 
@@ -104,7 +104,7 @@ def tint(colour: str, share: float) -> str:
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Sixty-four colours are enough for flat drawings, and make the files a third as large."""
+    """Write a PNG of 64 colours: enough for flat drawings, at a third of the size."""
     buffer = io.BytesIO()
     figure.savefig(buffer, dpi=DPI, transparent=False, facecolor="white")
     picture = Image.open(buffer).convert("RGB").quantize(64, dither=Image.Dither.NONE)

@@ -10,7 +10,7 @@ ROAD = 338  # height of the path on the card
 
 
 def course_map() -> Figure:
-    """Each chapter is a box that names what it builds; the arrows carry what one hands to the next."""
+    """Each chapter is a box that names what it builds; the arrows carry what one passes to the next."""
     figure, axes = card(600)
     heading(
         axes, "The course: from a text to a model that writes", "each box is a notebook, and names what you build in it"
@@ -44,14 +44,14 @@ def course_map() -> Figure:
         ("11  The bug clinic", "twelve broken trainings\nto name and heal"),
         ("12  Scaling", "cost and loss, predicted\nbefore the run"),
     ]
-    for place, (title, text) in enumerate(beyond):
-        chapter(axes, 28 + 190 * place, 28, 174, 76, title, text, "white")
+    for index, (title, text) in enumerate(beyond):
+        chapter(axes, 28 + 190 * index, 28, 174, 76, title, text, "white")
     axes.text(28, 116, "and beyond it:", color=GREY)
     return figure
 
 
 def banner(axes: Axes, bottom: float, title: str, text: str) -> None:
-    """A chapter that runs the whole path."""
+    """A chapter that spans the whole path."""
     box(axes, 28, bottom, 744, 44)
     axes.text(42, bottom + 18, title, weight="bold")
     axes.text(758, bottom + 18, text, color=INK, ha="right")
@@ -66,9 +66,7 @@ def chapter(
         axes.text(left + 10, bottom + height - 40 - 16 * row, line, fontsize=11, color=GREY)
 
 
-def carry(
-    axes: Axes, start: tuple[float, float], end: tuple[float, float], what: str, place: tuple[float, float]
-) -> None:
-    """What is handed on."""
+def carry(axes: Axes, start: tuple[float, float], end: tuple[float, float], what: str, at: tuple[float, float]) -> None:
+    """An arrow with the name of what it carries."""
     arrow(axes, start, end, BLUE, 1.8)
-    axes.text(*place, what, color=BLUE, ha="center")
+    axes.text(*at, what, color=BLUE, ha="center")

@@ -1,4 +1,4 @@
-"""The widgets without a browser: controls are set as a learner would, and the picture and its words must follow."""
+"""The widgets without a browser: controls are set as a learner would, and the picture and its alt text must follow."""
 
 import base64
 import dataclasses
@@ -215,3 +215,11 @@ def test_an_error_is_shown_where_the_learner_looks(tmp_path):
     missing.wait()
     assert "missing.txt" in missing.status.value
     assert not missing.start.disabled and missing.stop.disabled
+
+
+def test_drawing_leaves_the_model_in_its_mode(run):
+    for training in (True, False):
+        run.model.train(training)
+        SamplingPlayground(run, " = Agatha")
+        AttentionViewer(run, " = Agatha")
+        assert all(module.training == training for module in run.model.modules())

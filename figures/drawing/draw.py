@@ -1,10 +1,10 @@
 """Draws every picture of the course.
 
-    python figures/draw.py                                  draw all of them again
-    python figures/draw.py quickstart models/quickstart     first read the figures of a finished quickstart run
+    python figures/drawing/draw.py                                  draw all of them again
+    python figures/drawing/draw.py quickstart models/quickstart     first read the numbers of a finished quickstart run
 
-What the second command reads is kept in quickstart.json, so the first needs neither a run nor a network. The same
-numbers give the same bytes. What each picture says, for a reader who cannot see it, stands in alt.json.
+What the second command reads is saved in quickstart.json, so the first needs neither a run nor a network. The same
+numbers give the same bytes. The alt texts are in alt.json.
 """
 
 import argparse
@@ -25,12 +25,12 @@ from training_pictures import optimizer_step, precision, schedule
 
 from tinyllm.presets import get_preset
 
-FOLDER = Path(__file__).parent
+FOLDER = Path(__file__).parent.parent
 NUMBERS = FOLDER / "quickstart.json"
 
 
 def pictures() -> dict[str, Figure]:
-    """Every picture by its file's name, in the order in which the course shows them."""
+    """Every picture by its file name, in the order in which the course shows them."""
     numbers = json.loads(NUMBERS.read_text())
     full = get_preset("wikitext103")
     return {
