@@ -14,6 +14,7 @@ from torch import Tensor
 
 from tinyllm.model.gpt import GPT
 from tinyllm.model.kv_cache import KVCache, OneTokenCache
+from tinyllm.system.precision import matrix_products
 
 Step = Callable[[Int[Tensor, "B 1"]], Float[Tensor, "B V"]]
 
@@ -36,8 +37,13 @@ class Decoder:
 
     @torch.no_grad()
     def read(self, new: Int[Tensor, "B T"]) -> Float[Tensor, "B V"]:
-        """The logits after the new tokens."""
-        return self.model(new, cache=self.cache)[:, -1]
+        """The logits after the new tokens. They may be overwritten by the next call."""
+        with matrix_products(self.model.device):
+            return self._read(new)
+
+    def _read(self, new: Int[Tensor, "B T"]) -> Float[Tensor, "B V"]:
+        logits: Tensor = self.model(new, cache=self.cache)
+        return logits[:, -1]
 
 
 class FixedShapeDecoder(Decoder):
@@ -49,11 +55,9 @@ class FixedShapeDecoder(Decoder):
         self.record = record
         self.step: Step | None = None
 
-    @torch.no_grad()
-    def read(self, new: Int[Tensor, "B T"]) -> Float[Tensor, "B V"]:
-        """The logits after the new tokens. They may be overwritten by the next call."""
+    def _read(self, new: Int[Tensor, "B T"]) -> Float[Tensor, "B V"]:
         if new.shape[1] > 1 or self.cache.length == 0:
-            return super().read(new)
+            return super()._read(new)
         self.one_token.position.fill_(self.cache.length)
         if self.step is None:
             self.step = self.record(self._step, new)
@@ -62,13 +66,14 @@ class FixedShapeDecoder(Decoder):
         return logits
 
     def _step(self, new: Int[Tensor, "B 1"]) -> Float[Tensor, "B V"]:
-        return self.model(new, cache=self.one_token)[:, -1]
+        logits: Tensor = self.model(new, cache=self.one_token)
+        return logits[:, -1]
 
 
 def record_cuda_graph(step: Step, example: Int[Tensor, "B 1"]) -> Step:
     """Record what a step launches; the result replays it on other ids of the same shape."""
     ids = example.clone()
-    side = torch.cuda.Stream()
+    side = torch.cuda.Stream()  # type: ignore[no-untyped-call]  # torch leaves it untyped
     side.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(side):  # kernels that are loaded or chosen at their first launch cannot be recorded
         for _ in range(3):
