@@ -4,7 +4,6 @@ import importlib.metadata
 import os
 import platform
 import shutil
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,15 +19,7 @@ from tinyllm.text.wikitext import HUB_CORPORA, HUB_NAME, WAYS_OUT
 
 
 @dataclass(frozen=True)
-class Options:
-    """Options of `doctor`."""
-
-    json: bool = False
-    """Print one JSON object on standard output."""
-
-
-@dataclass(frozen=True)
-class Finding:
+class Check:
     """One line of the examination; `remedy` is empty where all is well."""
 
     subject: str
@@ -40,68 +31,81 @@ class Finding:
         return not self.remedy
 
 
-def examine() -> list[Finding]:
-    """Look at everything a run may need. Takes some seconds where the network does not answer."""
-    return list(_examine())
-
-
-def _examine() -> Iterator[Finding]:
-    yield Finding("Python", f"{platform.python_version()} on {platform.system()} {platform.machine()}")
+def examine() -> list[Check]:
+    """Check everything that a run may need. Takes a few seconds where the network does not answer."""
     device = pick_device()
+    return [
+        Check("Python", f"{platform.python_version()} on {platform.system()} {platform.machine()}"),
+        _torch(device),
+        _precision(device),
+        _memory(device),
+        _writable("run folders", Path.cwd(), "change to a folder you can write to"),
+        _cache(),
+        _gpt2_vocabulary(),
+        _wikitext(),
+        _package("widgets", "ipywidgets"),
+        _package("JupyterLab", "jupyterlab"),
+    ]
+
+
+def _torch(device: torch.device) -> Check:
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
-    yield Finding("torch", f"{torch.__version__} on {name}, {torch.get_num_threads()} CPU threads")
+    return Check("torch", f"{torch.__version__} on {name}, {torch.get_num_threads()} CPU threads")
+
+
+def _precision(device: torch.device) -> Check:
     precision = str(pick_precision(device)).removeprefix("torch.")
-    yield Finding("precision", f"{precision}, torch.compile {'on' if pick_compile(device) else 'off'} by default")
-    yield _memory(device)
-    yield _writable("run folders", Path.cwd(), "change to a folder you can write to")
-    try:
-        yield _writable("cache", home(), "set TINYLLM_HOME to a folder you can write to")
-    except OSError as error:
-        yield Finding("cache", "not here", str(error))
-    try:
-        fetch_gpt2_vocabulary()
-        yield Finding("GPT-2 vocabulary", "here")
-    except (OSError, ValueError) as error:
-        yield Finding("GPT-2 vocabulary", "not here", str(error))
-    yield _wikitext()
-    yield _package("widgets", "ipywidgets", "pip install ipywidgets")
-    yield _package("JupyterLab", "jupyterlab", "pip install jupyterlab")
+    return Check("precision", f"{precision}, torch.compile {'on' if pick_compile(device) else 'off'} by default")
 
 
-def _memory(device: torch.device) -> Finding:
+def _memory(device: torch.device) -> Check:
     if device.type == "cuda":
         free, total = torch.cuda.mem_get_info(device)
-        return Finding("GPU memory", f"{free / 1e9:.1f} of {total / 1e9:.1f} GB free")
+        return Check("GPU memory", f"{free / 1e9:.1f} of {total / 1e9:.1f} GB free")
     if not hasattr(os, "sysconf") or "SC_AVPHYS_PAGES" not in os.sysconf_names:
-        return Finding("memory", "this system does not say how much is free")
-    page, free, total = (os.sysconf(key) / 1 for key in ("SC_PAGE_SIZE", "SC_AVPHYS_PAGES", "SC_PHYS_PAGES"))
-    remedy = "" if page * free > 2e9 else "close other programs: training wants about 2 GB"
-    return Finding("memory", f"{page * free / 1e9:.1f} of {page * total / 1e9:.1f} GB free", remedy)
+        return Check("memory", "this system does not say how much is free")
+    page, free, total = (os.sysconf(key) for key in ("SC_PAGE_SIZE", "SC_AVPHYS_PAGES", "SC_PHYS_PAGES"))
+    remedy = "" if page * free > 2e9 else "close other programs: training needs about 2 GB"
+    return Check("memory", f"{page * free / 1e9:.1f} of {page * total / 1e9:.1f} GB free", remedy)
 
 
-def _writable(subject: str, folder: Path, remedy: str) -> Finding:
+def _writable(subject: str, folder: Path, remedy: str) -> Check:
     existing = next(parent for parent in (folder, *folder.parents) if parent.exists())
     if not os.access(existing, os.W_OK):
-        return Finding(subject, f"{existing} cannot be written", remedy)
+        return Check(subject, f"{existing} cannot be written", remedy)
     free = shutil.disk_usage(existing).free
-    small = "" if free > 3e9 else "make room: the full run's checkpoints take about 2 GB"
-    return Finding(subject, f"{folder}, {free / 1e9:.0f} GB free", small)
+    remedy = "" if free > 3e9 else "free some disk space: the full run's checkpoints take about 2 GB"
+    return Check(subject, f"{folder}, {free / 1e9:.0f} GB free", remedy)
 
 
-def _wikitext() -> Finding:
+def _cache() -> Check:
+    try:
+        return _writable("cache", home(), "set TINYLLM_HOME to a folder you can write to")
+    except OSError as error:
+        return Check("cache", "no folder", str(error))
+
+
+def _gpt2_vocabulary() -> Check:
+    try:
+        fetch_gpt2_vocabulary()
+    except (OSError, ValueError) as error:
+        return Check("GPT-2 vocabulary", "not available", str(error))
+    return Check("GPT-2 vocabulary", "available")
+
+
+def _wikitext() -> Check:
     source = os.environ.get("TINYLLM_DATA")
     try:
         if source:
-            splits = load_corpus(source).splits
-            return Finding("WikiText", f"from TINYLLM_DATA, {source}: {', '.join(splits)}")
+            return Check("WikiText", f"from TINYLLM_DATA, {source}: {', '.join(load_corpus(source).splits)}")
         check_reachable(hub_endpoint(), f"{HUB_NAME} {HUB_CORPORA[0]}", WAYS_OUT)
     except (OSError, ValueError) as error:
-        return Finding("WikiText", "not here", str(error))
-    return Finding("WikiText", f"can be downloaded from {hub_endpoint()}")
+        return Check("WikiText", "not available", str(error))
+    return Check("WikiText", f"can be downloaded from {hub_endpoint()}")
 
 
-def _package(subject: str, package: str, remedy: str) -> Finding:
+def _package(subject: str, package: str) -> Check:
     try:
-        return Finding(subject, f"{package} {importlib.metadata.version(package)}")
+        return Check(subject, f"{package} {importlib.metadata.version(package)}")
     except importlib.metadata.PackageNotFoundError:
-        return Finding(subject, f"{package} is not installed", remedy)
+        return Check(subject, f"{package} is not installed", f"pip install {package}")
