@@ -165,7 +165,7 @@ def test_a_stop_signal_ends_both_at_the_same_iteration_and_saves(text, tmp_path)
         time.sleep(0.05)
     process.send_signal(signal.SIGTERM)
     out, errors = finish(process)
-    assert "the same call goes on" in out, errors
+    assert "the same call resumes" in out, errors
     stopped = notes(tmp_path, 0)
     assert 3 <= stopped["iteration"] < 2000
     assert stopped["weights"] == notes(tmp_path, 1)["weights"]
