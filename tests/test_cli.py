@@ -12,7 +12,7 @@ import pytest
 
 import tinyllm
 from tinyllm import cli
-from tinyllm.cli import COMMANDS, main
+from tinyllm.__main__ import ALL_COMMANDS, main
 from tinyllm.evaluation import Evaluation
 
 
@@ -35,7 +35,7 @@ def failure(capsys, *arguments: str) -> str:
 def test_help_names_every_command(capsys):
     assert main(["--help"]) == 0
     text = capsys.readouterr().out
-    assert all(command in text for command in COMMANDS)
+    assert all(command in text for command in ALL_COMMANDS)
     assert main([]) == 2
 
 

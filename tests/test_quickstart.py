@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from tinyllm import load_run
-from tinyllm.cli import main
+from tinyllm.__main__ import main
 from tinyllm.evaluation import evaluate_articles
 from tinyllm.presets import get_preset
 from tinyllm.quickstart import judge, quickstart, report_samples

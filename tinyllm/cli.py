@@ -1,4 +1,4 @@
-"""The command line, `python -m tinyllm COMMAND`: see COMMANDS."""
+"""The commands of `python -m tinyllm` but for the course's own, which __main__ adds."""
 
 import contextlib
 import dataclasses
@@ -12,7 +12,6 @@ from tinyllm import __version__, doctor
 from tinyllm.cli_options import (
     DoctorOptions,
     EvaluateOptions,
-    GradeOptions,
     RunOptions,
     SampleOptions,
     parse,
@@ -47,7 +46,7 @@ def _train(arguments: list[str]) -> Result:
 
 
 def _evaluate(arguments: list[str]) -> Result:
-    folder, rest = _path(arguments, "the run's folder", "evaluate models/quickstart")
+    folder, rest = path_argument(arguments, "the run's folder", "evaluate models/quickstart")
     options = parse(EvaluateOptions(), rest, "evaluate RUN_FOLDER")
     result = load_run(folder).evaluate(options.split, options.data)
     for line in describe(result):
@@ -74,7 +73,7 @@ def describe(result: Evaluation) -> list[str]:
 
 
 def _sample(arguments: list[str]) -> Result:
-    folder, rest = _path(arguments, "the run's folder", "sample models/quickstart")
+    folder, rest = path_argument(arguments, "the run's folder", "sample models/quickstart")
     options = parse(SampleOptions(), rest, "sample RUN_FOLDER")
     run = load_run(folder)
     print(options.prompt, end="", flush=True)
@@ -112,20 +111,6 @@ def _estimate(arguments: list[str]) -> Result:
     return dataclasses.asdict(result)
 
 
-def _grade(arguments: list[str]) -> Result:
-    from tinyllm.course.checking.grading import grade
-
-    path, rest = _path(arguments, "the notebook", "grade notebooks/my/03_attention.ipynb")
-    parse(GradeOptions(), rest, "grade NOTEBOOK")
-    result = grade(path)
-    for name, verdict in result["exercises"].items():
-        print(f"{verdict['verdict']:14s} {name}")
-        if verdict["diagnosis"]:
-            print(f"{'':14s} {verdict['diagnosis']}")
-    print(f"{result['solved']} of {len(result['exercises'])} solved")
-    return result
-
-
 def _doctor(arguments: list[str]) -> Result:
     parse(DoctorOptions(), arguments, "doctor")
     checks = doctor.examine()
@@ -136,20 +121,18 @@ def _doctor(arguments: list[str]) -> Result:
     return {"findings": [dataclasses.asdict(check) for check in checks]}
 
 
-COMMANDS: dict[str, tuple[Callable[[list[str]], Result], str]] = {
+Commands = dict[str, tuple[Callable[[list[str]], Result], str]]
+"""What each command does with its arguments, and the line about it in the help."""
+
+COMMANDS: Commands = {
     "quickstart": (_quickstart, "train, evaluate and sample a tiny model in about two minutes; needs no network"),
     "train": (_train, "PRESET: train a model, or go on with a run that was stopped"),
     "evaluate": (_evaluate, "RUN_FOLDER: loss and perplexity of a trained model"),
     "sample": (_sample, "RUN_FOLDER: let a trained model write"),
     "prepare": (_prepare, "PRESET: tokenise a run's text ahead of it"),
     "estimate": (_estimate, "PRESET: parameters, memory and time of a run, before it starts"),
-    "grade": (_grade, "NOTEBOOK: run a learner's notebook, and say which exercises are solved"),
     "doctor": (_doctor, "what works on this machine, and how to mend what does not"),
 }
-HELP = "usage: python -m tinyllm COMMAND [OPTIONS]; COMMAND --help lists its options\n\n" + "\n".join(
-    [f"  {name:11s} {text}" for name, (_, text) in COMMANDS.items()]
-    + ["", f"presets: {', '.join(PRESETS)}; every command takes --json"]
-)
 
 
 def _preset_options(arguments: list[str], command: str) -> RunOptions:
@@ -160,7 +143,7 @@ def _preset_options(arguments: list[str], command: str) -> RunOptions:
     return parse(RunOptions(config=get_preset(arguments[0])), arguments[1:], f"{command} {arguments[0]}")
 
 
-def _path(arguments: list[str], what: str, example: str) -> tuple[Path, list[str]]:
+def path_argument(arguments: list[str], what: str, example: str) -> tuple[Path, list[str]]:
     """The path that a command begins with, and its options."""
     if arguments and not arguments[0].startswith("-"):
         return Path(arguments[0]), arguments[1:]
@@ -176,22 +159,29 @@ def _duration(seconds: float) -> str:
     return f"{seconds:.0f} seconds"
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def help_text(commands: Commands) -> str:
+    """What `--help` prints."""
+    lines = ["usage: python -m tinyllm COMMAND [OPTIONS]; COMMAND --help lists its options", ""]
+    lines += [f"  {name:11s} {text}" for name, (_, text) in commands.items()]
+    return "\n".join([*lines, "", f"presets: {', '.join(PRESETS)}; every command takes --json"])
+
+
+def run_command(arguments: Sequence[str] | None, commands: Commands) -> int:
     """Run one command. Returns the exit status: 0, 1 for an error of the user's, 2 for a wrong call, 130 for Ctrl-C."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     if arguments == ["--version"]:
         print(f"tinyllm {__version__}")
         return 0
     if not arguments or arguments[0] in ("-h", "--help"):
-        print(HELP)
+        print(help_text(commands))
         return 0 if arguments else 2
     command, rest = arguments[0], arguments[1:]
     as_json = "--json" in rest
     try:
-        if command not in COMMANDS:
-            raise ValueError(f"unknown command {command!r}{near_names(command, COMMANDS)}")
+        if command not in commands:
+            raise ValueError(f"unknown command {command!r}{near_names(command, commands)}")
         with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
-            result = COMMANDS[command][0](rest)
+            result = commands[command][0](rest)
     except (ValueError, OSError, RuntimeError, MemoryError) as error:
         # These are raised with a line that says what to do; more of it would hide that line.
         print(f"tinyllm: {str(error) or 'out of memory: use a smaller model or batch_size'}", file=sys.stderr)
