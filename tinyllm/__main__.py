@@ -3,8 +3,8 @@
 import sys
 from collections.abc import Sequence
 
-from tinyllm.cli import COMMANDS, Commands, Result, path_argument, run_command
-from tinyllm.cli_options import GradeOptions, parse
+from tinyllm.commands.cli import COMMANDS, Commands, Result, path_argument, run_command
+from tinyllm.commands.cli_options import GradeOptions, parse
 
 
 def _grade(arguments: list[str]) -> Result:

@@ -8,18 +8,19 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from tinyllm import __version__, doctor
-from tinyllm.cli_options import (
+from tinyllm import __version__
+from tinyllm.commands import doctor
+from tinyllm.commands.cli_options import (
     DoctorOptions,
     EvaluateOptions,
     RunOptions,
     SampleOptions,
     parse,
 )
+from tinyllm.commands.quickstart import quickstart
 from tinyllm.estimation import STEP_SHARE, UTILISATION, estimate
 from tinyllm.evaluation import Evaluation, FloorEvaluation
 from tinyllm.presets import PRESETS, get_preset
-from tinyllm.quickstart import quickstart
 from tinyllm.run import load_run, train
 from tinyllm.system.distributed import is_first_process
 from tinyllm.system.validation import near_names

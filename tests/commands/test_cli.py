@@ -11,8 +11,8 @@ from types import SimpleNamespace
 import pytest
 
 import tinyllm
-from tinyllm import cli
 from tinyllm.__main__ import ALL_COMMANDS, main
+from tinyllm.commands import cli
 from tinyllm.evaluation import Evaluation
 
 
@@ -119,8 +119,8 @@ def test_doctor_command_names_a_remedy_for_what_does_not_work(capsys):
 @pytest.mark.parametrize("command", [["train", "laptop"], ["quickstart"]])
 def test_a_run_that_was_stopped_ends_with_130_and_one_line(command, monkeypatch, capsys):
     stopped = SimpleNamespace(finished=False)
-    monkeypatch.setattr("tinyllm.cli.train", lambda config: stopped)
-    monkeypatch.setattr("tinyllm.quickstart.train", lambda config: stopped)
+    monkeypatch.setattr("tinyllm.commands.cli.train", lambda config: stopped)
+    monkeypatch.setattr("tinyllm.commands.quickstart.train", lambda config: stopped)
     assert main([*command, "--json"]) == 130
     printed = capsys.readouterr()
     assert printed.out == ""
@@ -131,7 +131,7 @@ def test_an_interrupt_outside_training_ends_the_same_way(monkeypatch, capsys):
     def interrupted(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("tinyllm.cli.prepare", interrupted)
+    monkeypatch.setattr("tinyllm.commands.cli.prepare", interrupted)
     assert main(["prepare", "quickstart"]) == 130
     assert capsys.readouterr().err == "stopped; the same command goes on from the last checkpoint\n"
 
@@ -140,7 +140,7 @@ def test_out_of_memory_is_one_line(monkeypatch, capsys):
     def full(*_):
         raise MemoryError
 
-    monkeypatch.setattr("tinyllm.cli.prepare", full)
+    monkeypatch.setattr("tinyllm.commands.cli.prepare", full)
     assert "batch_size" in failure(capsys, "prepare", "quickstart")
 
 

@@ -12,9 +12,9 @@ import torch
 
 from tinyllm import load_run
 from tinyllm.__main__ import main
+from tinyllm.commands.quickstart import judge, quickstart, report_samples
 from tinyllm.evaluation import evaluate_articles
 from tinyllm.presets import get_preset
-from tinyllm.quickstart import judge, quickstart, report_samples
 from tinyllm.text import tinywiki
 from tinyllm.text.articles import LABELS
 

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from tinyllm import doctor
+from tinyllm.commands import doctor
 
 
 @pytest.fixture(autouse=True)

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from tinyllm.cli_options import DoctorOptions, EvaluateOptions, RunOptions, SampleOptions, _settings, parse
+from tinyllm.commands.cli_options import DoctorOptions, EvaluateOptions, RunOptions, SampleOptions, _settings, parse
 from tinyllm.presets import PRESETS, get_preset
 
 LAPTOP = RunOptions(config=get_preset("laptop"))
