@@ -9,8 +9,9 @@ from isolation import isolate
 SCRATCH = isolate()
 
 from jaxtyping import install_import_hook
+from shape_checking import modules_with_shapes
 
-install_import_hook("tinyllm", "shape_checking.check_shapes")
+install_import_hook(modules_with_shapes(), "shape_checking.check_shapes")
 
 import pytest
 import torch

@@ -1,160 +1,17 @@
-"""The command line, `python -m tinyllm COMMAND`: see COMMANDS."""
+"""`python -m tinyllm`, or `tinyllm`: the whole command line, the course's commands included."""
 
-import contextlib
-import dataclasses
-import io
-import itertools
-import json
-import re
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, TypeVar
+from collections.abc import Sequence
 
-import tyro
-
-from tinyllm import doctor
-from tinyllm.config import GenerationConfig, RunConfig
-from tinyllm.estimation import STEP_SHARE, UTILISATION, estimate
-from tinyllm.evaluation import Evaluation, FloorEvaluation
-from tinyllm.presets import PRESETS, get_preset
-from tinyllm.quickstart import quickstart
-from tinyllm.run import load_run, train
-from tinyllm.system.distributed import is_first_process
-from tinyllm.system.validation import near_names
-from tinyllm.text.prepared import prepare
-
-Options = TypeVar("Options")
+from tinyllm.commands.cli import COMMANDS, Commands, Result, path_argument, run_command
+from tinyllm.commands.cli_options import GradeOptions, parse
 
 
-@dataclass(frozen=True)
-class RunOptions:
-    """Options of the commands that take a preset."""
+def _grade(arguments: list[str]) -> Result:
+    from tinyllm.course.checking.grading import grade  # only here: it takes a second to import
 
-    config: RunConfig = field(default_factory=RunConfig)
-    json: bool = False
-    """Print one JSON object on standard output, and everything else on standard error."""
-
-
-@dataclass(frozen=True)
-class EvaluateOptions:
-    """Options of `evaluate`."""
-
-    split: str = "validation"
-    """"validation" or "test", where the corpus has them; else the held-out articles are scored."""
-    data: str | None = None
-    """Score another text: a corpus's name, a file or a folder."""
-    json: bool = False
-    """Print one JSON object on standard output, and everything else on standard error."""
-
-
-@dataclass(frozen=True)
-class SampleOptions:
-    """Options of `sample`."""
-
-    generation: GenerationConfig = field(default_factory=GenerationConfig)
-    prompt: str = ""
-    """The text to continue; by default a new document is begun."""
-    json: bool = False
-    """Print one JSON object on standard output, and everything else on standard error."""
-
-
-@dataclass(frozen=True)
-class GradeOptions:
-    """Options of `grade`, which runs the notebook's code: grade only what you would run yourself."""
-
-    json: bool = False
-    """Print one JSON object on standard output, and everything else on standard error."""
-
-
-def _quickstart(arguments: list[str]) -> dict[str, Any]:
-    return quickstart(_parse(RunOptions(get_preset("quickstart")), arguments, "quickstart").config)
-
-
-def _train(arguments: list[str]) -> dict[str, Any]:
-    run = train(_preset_options(arguments, "train").config)
-    if not run.finished:
-        raise KeyboardInterrupt
-    if not is_first_process():
-        return {}  # under torchrun one process speaks for all
-    measured = [point["validation_loss"] for point in run.history if "validation_loss" in point]
-    print(f"done: {run.iteration} iterations, held-out loss {measured[-1]:.4f} nats per token; saved in {run.folder}")
-    print(f"next: python -m tinyllm evaluate {run.folder}   or   python -m tinyllm sample {run.folder}")
-    return {"validation_loss": measured[-1], "iteration": run.iteration, "run": str(run.folder)}
-
-
-def _evaluate(arguments: list[str]) -> dict[str, Any]:
-    folder, rest = _path(arguments, "the run's folder", "evaluate models/quickstart")
-    options = _parse(EvaluateOptions(), rest, "evaluate RUN_FOLDER")
-    result = load_run(folder).evaluate(options.split, options.data)
-    for line in describe(result):
-        print(line)
-    measures = {
-        name: getattr(result, name)
-        for name in ("nats_per_token", "perplexity_per_token", "perplexity_per_word", "bits_per_byte")
-    }
-    return dataclasses.asdict(result) | measures
-
-
-def describe(result: Evaluation) -> list[str]:
-    """An evaluation in words, a line each."""
-    lines = [
-        f"{result.tokens:,} tokens, {result.words:,} words, {result.bytes:,} bytes",
-        f"nats per token        {result.nats_per_token:10.4f}",
-        f"perplexity per token  {result.perplexity_per_token:10.2f}",
-        f"perplexity per word   {result.perplexity_per_word:10.2f}",
-        f"bits per byte         {result.bits_per_byte:10.4f}",
-    ]
-    if isinstance(result, FloorEvaluation):
-        lines.append(f"entropy floor         {result.floor:10.4f} nats per token: {result.above_floor:+.1%} above it")
-    return lines
-
-
-def _sample(arguments: list[str]) -> dict[str, Any]:
-    folder, rest = _path(arguments, "the run's folder", "sample models/quickstart")
-    options = _parse(SampleOptions(), rest, "sample RUN_FOLDER")
-    run = load_run(folder)
-    print(options.prompt, end="", flush=True)
-    text = options.prompt
-    for piece in run.stream(options.prompt, **dataclasses.asdict(options.generation)):
-        print(piece, end="", flush=True)
-        text += piece
-    print()
-    return {"text": text}
-
-
-def _prepare(arguments: list[str]) -> dict[str, Any]:
-    config = _preset_options(arguments, "prepare").config
-    data = prepare(config.dataset, config.model.vocab_size)
-    print(f"{config.dataset.data}: {data.tokenizer.vocab_size:,} different tokens; prepared in {data.folder}")
-    result = {}
-    for name, split in data.splits.items():
-        result[name] = {"tokens": len(split.tokens), "documents": len(split.starts), "words": split.words}
-        print(f"{name:11s} {len(split.tokens):12,} tokens {len(split.starts):9,} documents {split.words:12,} words")
-    return {"folder": str(data.folder), "splits": result}
-
-
-def _estimate(arguments: list[str]) -> dict[str, Any]:
-    config = _preset_options(arguments, "estimate").config
-    result = estimate(config)
-    print(f"parameters         {result.parameters:,}")
-    print(f"tokens in the run  {result.tokens:,}")
-    print(f"FLOPs per token    {result.flops_per_token:.3g}")
-    print(f"memory, about      {result.memory_bytes / 1e9:.2f} GB")
-    speed = f"{result.flops_per_second / 1e9:,.0f} GFLOP/s in matrix products, measured now"
-    print(f"device             {result.device}: {speed}")
-    print(f"time, about        {_duration(result.seconds)} at {STEP_SHARE:.0%} of that speed")
-    elsewhere = ", ".join(f"{gpu} {_duration(seconds)}" for gpu, seconds in result.seconds_elsewhere.items())
-    print(f"on a GPU, about    {elsewhere}, assuming {UTILISATION:.0%} of its peak")
-    return dataclasses.asdict(result)
-
-
-def _grade(arguments: list[str]) -> dict[str, Any]:
-    from tinyllm.course.checking.grading import grade
-
-    path, rest = _path(arguments, "the notebook", "grade notebooks/my/03_attention.ipynb")
-    _parse(GradeOptions(), rest, "grade NOTEBOOK")
+    path, rest = path_argument(arguments, "the notebook", "grade notebooks/my/03_attention.ipynb")
+    parse(GradeOptions(), rest, "grade NOTEBOOK")
     result = grade(path)
     for name, verdict in result["exercises"].items():
         print(f"{verdict['verdict']:14s} {name}")
@@ -164,115 +21,14 @@ def _grade(arguments: list[str]) -> dict[str, Any]:
     return result
 
 
-def _doctor(arguments: list[str]) -> dict[str, Any]:
-    _parse(doctor.Options(), arguments, "doctor")
-    findings = doctor.examine()
-    for finding in findings:
-        print(f"{'ok ' if finding.ok else '!! '} {finding.subject:16s} {finding.found}")
-        if not finding.ok:
-            print(f"    {'':16s} {finding.remedy}")
-    return {"findings": [dataclasses.asdict(finding) for finding in findings]}
-
-
-COMMANDS: dict[str, tuple[Callable[[list[str]], dict[str, Any]], str]] = {
-    "quickstart": (_quickstart, "train, evaluate and sample a tiny model in about two minutes; needs no network"),
-    "train": (_train, "PRESET: train a model, or go on with a run that was stopped"),
-    "evaluate": (_evaluate, "RUN_FOLDER: loss and perplexity of a trained model"),
-    "sample": (_sample, "RUN_FOLDER: let a trained model write"),
-    "prepare": (_prepare, "PRESET: tokenise a run's text ahead of it"),
-    "estimate": (_estimate, "PRESET: parameters, memory and time of a run, before it starts"),
+ALL_COMMANDS: Commands = COMMANDS | {
     "grade": (_grade, "NOTEBOOK: run a learner's notebook, and say which exercises are solved"),
-    "doctor": (_doctor, "what works on this machine, and how to mend what does not"),
 }
-HELP = "usage: python -m tinyllm COMMAND [OPTIONS]; COMMAND --help lists its options\n\n" + "\n".join(
-    [f"  {name:11s} {text}" for name, (_, text) in COMMANDS.items()]
-    + ["", f"presets: {', '.join(PRESETS)}; every command takes --json"]
-)
-
-
-def _preset_options(arguments: list[str], command: str) -> RunOptions:
-    if not arguments or arguments[0] in ("-h", "--help"):
-        print(f"usage: python -m tinyllm {command} PRESET [OPTIONS], with PRESET one of {', '.join(PRESETS)}")
-        print(f"python -m tinyllm {command} PRESET --help lists the options with that preset's values")
-        raise SystemExit(0 if arguments else 2)
-    return _parse(RunOptions(get_preset(arguments[0])), arguments[1:], f"{command} {arguments[0]}")
-
-
-def _path(arguments: list[str], what: str, example: str) -> tuple[Path, list[str]]:
-    """The path that a command begins with, and its options."""
-    if arguments and not arguments[0].startswith("-"):
-        return Path(arguments[0]), arguments[1:]
-    if arguments and arguments[0] in ("-h", "--help"):
-        return Path(), arguments
-    raise ValueError(f"name {what}: python -m tinyllm {example}")
-
-
-def _parse(defaults: Options, arguments: Sequence[str], prog: str) -> Options:
-    """Let tyro read the options. What it objects to becomes one line in a ValueError."""
-    box = io.StringIO()
-    try:
-        with contextlib.redirect_stderr(box):
-            options, unknown = tyro.cli(
-                type(defaults),
-                default=defaults,
-                args=list(arguments),
-                prog=f"python -m tinyllm {prog}",
-                config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff),
-                return_unknown_args=True,
-            )
-    except SystemExit as end:
-        if end.code in (0, None):
-            raise
-        raise ValueError(_message_in(box.getvalue())) from None
-    if unknown:
-        known = ["--" + name.replace("_", "-") for name in _field_names(defaults)]
-        raise ValueError(f"unknown option {unknown[0]!r}{near_names(unknown[0], known)}")
-    return options
-
-
-def _message_in(box: str) -> str:
-    """The message in the box that tyro draws: what stands between the title and the next rule, on one line."""
-    lines = [line.strip("│╭╮╰╯─- ") for line in box.strip().splitlines()][1:]
-    message = " ".join(itertools.takewhile(bool, itertools.dropwhile(lambda line: not line, lines)))
-    return re.sub(r"^Error parsing [\w.]+: ", "", message)
-
-
-def _field_names(options: object) -> Iterator[str]:
-    for part in dataclasses.fields(options):
-        value = getattr(options, part.name)
-        yield from _field_names(value) if dataclasses.is_dataclass(value) else [part.name]
-
-
-def _duration(seconds: float) -> str:
-    for unit, length in (("days", 86400), ("hours", 3600), ("minutes", 60)):
-        if seconds >= 2 * length:
-            return f"{seconds / length:.1f} {unit}"
-    return f"{seconds:.0f} seconds"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command. Returns the exit status: 0, 1 for an error of the user's, 2 for a wrong call, 130 for Ctrl-C."""
-    arguments = list(sys.argv[1:] if arguments is None else arguments)
-    if not arguments or arguments[0] in ("-h", "--help"):
-        print(HELP)
-        return 0 if arguments else 2
-    command, rest = arguments[0], arguments[1:]
-    as_json = "--json" in rest
-    try:
-        if command not in COMMANDS:
-            raise ValueError(f"unknown command {command!r}{near_names(command, COMMANDS)}")
-        with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
-            result = COMMANDS[command][0](rest)
-    except (ValueError, OSError, RuntimeError, MemoryError) as error:
-        # These are raised with a line that says what to do; more of it would hide that line.
-        print(f"tinyllm: {error or 'out of memory: use a smaller model or batch_size'}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("stopped; the same command goes on from the last checkpoint", file=sys.stderr)
-        return 130
-    if as_json and is_first_process():
-        print(json.dumps(result, ensure_ascii=False))
-    return 0
+    """Run one command; see `run_command`."""
+    return run_command(arguments, ALL_COMMANDS)
 
 
 if __name__ == "__main__":

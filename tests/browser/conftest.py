@@ -22,7 +22,7 @@ SETTINGS = {
 
 
 def chromium() -> str:
-    """Debian's or Google's browser; where there is none the tests skip, or fail where it was promised."""
+    """Debian's or Google's browser. Without one the tests skip, or fail if TINYLLM_BROWSER says it is required."""
     for name in ("chromium", "chromium-browser", "google-chrome"):
         if path := shutil.which(name):
             return path

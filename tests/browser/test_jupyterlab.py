@@ -1,4 +1,4 @@
-"""The course as a learner has it before them: JupyterLab, a browser, sliders, a wrong answer and a right one."""
+"""The course as a learner sees it: JupyterLab, a browser, sliders, a wrong answer and a right one."""
 
 import io
 import os

@@ -110,11 +110,12 @@ def test_both_optimizers_are_used_as_one(modern_config):
     for (name, one), two in zip(model.named_parameters(), other.parameters(), strict=True):
         assert torch.equal(one, two), name
         assert not torch.equal(one, before[name]), name
-    for group in optimizer.param_groups:
-        group["lr"] = 0.0
     before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
-    step(model, optimizer)
-    assert all(torch.equal(parameter, before[name]) for name, parameter in model.named_parameters())
+    for one, its in ((model, optimizer), (other, restored)):
+        for group in its.param_groups:
+            group["lr"] = 0.0
+        step(one, its)
+        assert all(torch.equal(parameter, before[name]) for name, parameter in one.named_parameters())
 
 
 def test_both_optimizers_step_with_a_closure(tiny_config):

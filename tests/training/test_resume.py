@@ -168,6 +168,7 @@ def test_a_run_stopped_by_the_code_before_the_rooms_loads_and_ends_as_that_code_
     shutil.copytree(BEFORE_ROOMS / name, tmp_path / name)
     shutil.copy(BEFORE_ROOMS.parent / "sample.raw", tmp_path)
     monkeypatch.chdir(tmp_path)  # the run's config names its text and its folder relative to here
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)  # its device is "auto": the CPU then too
     before = written(Path(name))
     stopped = load_run(name, "latest", device="cpu")
     assert (stopped.iteration, stopped.finished, stopped.history) == (10, False, before)

@@ -1,18 +1,18 @@
-"""Is my loss right? Probes for any training: each looks for one kind of bug and says in words what it found.
-
-A bug in a training rarely stops it: the loss still falls. So each probe compares something that must be so (nothing
-before token t may depend on token t) with what is so. The probes need no more than a model of ids (B, T) -> logits
-(B, T, V) and a function that makes one optimizer step, so they work on other people's loops too.
-"""
+"""What a probe found, and the report of all probes."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Int
 from torch import Tensor, nn
 
-Batch = tuple[Tensor, Tensor]  # ids and targets, each (B, T)
+Batch = tuple[Int[Tensor, "_ _"], Int[Tensor, "_ _"]]
+"""The ids and the targets of one micro-batch, each (B, T). The micro-batches of a step may differ in size."""
+Build = Callable[[], tuple[nn.Module, torch.optim.Optimizer]]
+"""Makes the model as it is before its first step, the same at each call, and its optimizer."""
 Step = Callable[[nn.Module, torch.optim.Optimizer, Sequence[Batch]], float]
+"""Makes one optimizer step on some micro-batches and returns the loss it reports."""
 
 IGNORED = -100  # a target that does not count, as in `F.cross_entropy`
 
@@ -34,7 +34,7 @@ class Finding:
 
 @dataclass(frozen=True, repr=False)
 class Report:
-    """The findings of all probes; printing it, or leaving it last in a cell, shows a line for each."""
+    """The findings of all probes. Printed, or last in a cell, it shows one line for each."""
 
     findings: tuple[Finding, ...]
 
@@ -44,20 +44,8 @@ class Report:
         return [finding.probe for finding in self.findings if finding.ok is False]
 
     def __str__(self) -> str:
-        number = len(self.problems)
-        verdict = "No probe found a problem." if not number else f"{number} of {len(self.findings)} probes found one."
+        count = len(self.problems)
+        verdict = f"{count} of {len(self.findings)} probes found one." if count else "No probe found a problem."
         return "\n".join([*map(str, self.findings), verdict])
 
     __repr__ = __str__
-
-
-# Probes of a model
-
-
-# Probes of a step
-
-
-# Probes of a text
-
-
-# What the probes are made of

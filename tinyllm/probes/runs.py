@@ -1,4 +1,4 @@
-"""A run of this package as the probes want it."""
+"""A run of this package, taken apart for the probes."""
 
 import copy
 from collections.abc import Sequence
@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from tinyllm.config import RunConfig
@@ -20,7 +21,7 @@ from tinyllm.text.prepared import PreparedData
 from tinyllm.training.gradient_step import train_step
 from tinyllm.training.optimizers import make_optimizer
 
-_PROBE_TOKENS = 128  # in each block that is looked at
+_PROBE_TOKENS = 128  # of each block
 
 
 def subject_of_run(
@@ -30,7 +31,7 @@ def subject_of_run(
     history: Sequence[dict[str, Any]],
     floor: FloorEvaluation | None,
 ) -> Subject:
-    """Everything that the probes examine, built from a run's parts; the run's own model is copied to the CPU."""
+    """Everything that the probes examine. The run's own model is copied to the CPU."""
     training, splits = config.training, data.splits
     length = min(model.config.context_length, _PROBE_TOKENS)
     blocks = Blocks(splits["train"], length, training.seed, config.dataset.block_begin)
@@ -46,8 +47,8 @@ def subject_of_run(
     def step(model: nn.Module, optimizer: torch.optim.Optimizer, batches: Sequence[Batch]) -> float:
         return train_step(model, batches, optimizer, scaler, training.max_gradient_norm)[0].item()
 
-    def batch(number: int) -> list[Batch]:
-        arrays = (blocks.batch(first, 2) for first in range(2 * pieces * number, 2 * pieces * (number + 1), 2))
+    def batch(index: int) -> list[Batch]:
+        arrays = (blocks.batch(first, 2) for first in range(2 * pieces * index, 2 * pieces * (index + 1), 2))
         return [(_tensor(ids), _tensor(targets)) for ids, targets in arrays]
 
     losses = [point["training_loss"] for point in history if "training_loss" in point]
@@ -64,14 +65,14 @@ def subject_of_run(
     )
 
 
-def _tensor(array: np.ndarray) -> Tensor:
+def _tensor(array: Int[np.ndarray, "B T"]) -> Int[Tensor, "B T"]:
     return torch.from_numpy(np.ascontiguousarray(array))
 
 
-def _stepwise(model: nn.Module, ids: Tensor) -> Tensor:
-    """The logits of (B, T) ids as sampling computes them: half of them in one pass, then token by token."""
+def _stepwise(model: nn.Module, ids: Int[Tensor, "B T"]) -> Float[Tensor, "B T V"]:
+    """The logits as sampling computes them: for half of the ids in one pass, then token by token."""
     assert isinstance(model, GPT)
     cache = KVCache(model.config, len(ids), ids.device, model.token_embedding.weight.dtype)
     half = ids.shape[1] // 2
-    pieces = [ids[:, :half], *ids[:, half:].split(1, dim=1)]
+    pieces = [ids[:, :half], *torch.split(ids[:, half:], 1, dim=1)]
     return torch.cat([model(piece, cache=cache) for piece in pieces if piece.shape[1]], dim=1)

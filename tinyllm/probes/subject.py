@@ -3,16 +3,14 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-import torch
 from torch import Tensor, nn
 
 from tinyllm.probes.model_probes import attention, cache, causality, dropout, first_loss, head, shift
-from tinyllm.probes.report import Batch, Finding, Report, Step
+from tinyllm.probes.report import Batch, Build, Finding, Report, Step
 from tinyllm.probes.step_probes import gradients, one_batch
-from tinyllm.probes.text_probes import floor, leak
+from tinyllm.probes.text_probes import Texts, floor, leak
 
-WINDOW = 200  # characters in a row that two texts hardly share by chance
+WINDOW = 200  # consecutive characters that two texts hardly share by chance
 
 
 @dataclass(frozen=True)
@@ -21,17 +19,17 @@ class Subject:
 
     model: nn.Module
     """As trained so far: ids (B, T) -> logits (B, T, V)."""
-    build: Callable[[], tuple[nn.Module, torch.optim.Optimizer]]
+    build: Build
     """The same model before its first step, the same at each call, and its optimizer."""
     step: Step
     """One optimizer step on the micro-batches of a batch; returns the loss it reports."""
     batch: Callable[[int], Sequence[Batch]]
-    """The micro-batches of step number 0, 1, 2 ..."""
+    """The micro-batches of step 0, 1, 2 ..."""
     stepwise: Callable[[nn.Module, Tensor], Tensor] | None = None
     """The logits as sampling computes them: token by token, with a cache."""
     first_loss: float | None = None
-    """The first loss that the run wrote down."""
-    texts: tuple[np.ndarray, np.ndarray] | None = None
+    """The first loss that the run recorded."""
+    texts: Texts | None = None
     """The ids of the training text and of the held-out text."""
     characters_per_token: float = 4.5
     """Of those texts."""

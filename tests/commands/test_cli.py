@@ -6,11 +6,14 @@ import signal
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import pytest
 
-from tinyllm import doctor
-from tinyllm.__main__ import COMMANDS, main
+import tinyllm
+from tinyllm.__main__ import ALL_COMMANDS, main
+from tinyllm.commands import cli
+from tinyllm.evaluation import Evaluation
 
 
 @pytest.fixture(autouse=True)
@@ -32,7 +35,7 @@ def failure(capsys, *arguments: str) -> str:
 def test_help_names_every_command(capsys):
     assert main(["--help"]) == 0
     text = capsys.readouterr().out
-    assert all(command in text for command in COMMANDS)
+    assert all(command in text for command in ALL_COMMANDS)
     assert main([]) == 2
 
 
@@ -59,7 +62,9 @@ def test_help_of_a_preset_shows_its_values_and_what_they_mean(capsys):
         ("train lapto", "laptop"),
         ("train laptop --max-iteration 5", "--max-iterations"),
         ("train laptop --max-iterations -5", "max_iterations"),
-        ("train laptop --max-iterations many", "--max-iterations"),
+        ("train laptop --max-iterations many", "max_iterations"),
+        ("train laptop --max-iterations", "--max-iterations"),
+        ("train laptop --betas 0.9", "betas"),
         ("train laptop --num-heads 7", "divisor"),
         ("train laptop --activation relu", "gelu_tanh"),
         ("train laptop --data nowhere.txt", "nowhere.txt"),
@@ -97,19 +102,66 @@ def test_prepare_command_counts(sample_text, capsys):
     assert sum(split["words"] for split in splits.values()) == words
 
 
-def test_doctor_names_a_remedy_for_what_does_not_work(capsys):
+def test_doctor_command_names_a_remedy_for_what_does_not_work(capsys):
     assert main(["doctor", "--json"]) == 0
-    findings = {f["subject"]: f for f in json.loads(capsys.readouterr().out)["findings"]}
+    printed = capsys.readouterr()
+    findings = {f["subject"]: f for f in json.loads(printed.out)["findings"]}
     assert findings["torch"]["remedy"] == ""
     assert findings["GPT-2 vocabulary"]["remedy"] == ""  # the tests bring it
     assert "TINYLLM_DATA" in findings["WikiText"]["remedy"]  # the tests have no network
     assert 8 <= len(findings) <= 12
+    lines = printed.err.splitlines()
+    wikitext = next(index for index, line in enumerate(lines) if line.startswith("!!  WikiText"))
+    assert lines[wikitext + 1].strip() == findings["WikiText"]["remedy"]
+    assert any(line.startswith("ok  torch") for line in lines)
 
 
-def test_doctor_sees_a_folder_that_cannot_be_written(monkeypatch):
-    monkeypatch.setattr("os.access", lambda *_: False)
-    finding = next(f for f in doctor.examine() if f.subject == "cache")
-    assert "TINYLLM_HOME" in finding.remedy
+@pytest.mark.parametrize("command", [["train", "laptop"], ["quickstart"]])
+def test_a_run_that_was_stopped_ends_with_130_and_one_line(command, monkeypatch, capsys):
+    stopped = SimpleNamespace(finished=False)
+    monkeypatch.setattr("tinyllm.commands.cli.train", lambda config: stopped)
+    monkeypatch.setattr("tinyllm.commands.quickstart.train", lambda config: stopped)
+    assert main([*command, "--json"]) == 130
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.splitlines()[-1] == "stopped; the same command goes on from the last checkpoint"
+
+
+def test_an_interrupt_outside_training_ends_the_same_way(monkeypatch, capsys):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("tinyllm.commands.cli.prepare", interrupted)
+    assert main(["prepare", "quickstart"]) == 130
+    assert capsys.readouterr().err == "stopped; the same command goes on from the last checkpoint\n"
+
+
+def test_out_of_memory_is_one_line(monkeypatch, capsys):
+    def full(*_):
+        raise MemoryError
+
+    monkeypatch.setattr("tinyllm.commands.cli.prepare", full)
+    assert "batch_size" in failure(capsys, "prepare", "quickstart")
+
+
+def test_version_with_main_and_with_python_m(capsys):
+    assert main(["--version"]) == 0
+    printed = capsys.readouterr().out
+    assert printed == f"tinyllm {tinyllm.__version__}\n"
+    command = [sys.executable, "-m", "tinyllm", "--version"]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == printed
+
+
+def test_an_evaluation_is_described_with_its_floor_where_there_is_one():
+    plain = Evaluation(nats=300.0, tokens=100, words=40, bytes=200)
+    assert [line.split()[-1] for line in cli.describe(plain)[1:]] == ["3.0000", "20.09", "1808.04", "2.1640"]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(119, "119 seconds"), (120, "2.0 minutes"), (9000, "2.5 hours"), (2 * 86400, "2.0 days")]
+)
+def test_a_duration_is_told_in_the_largest_unit_that_makes_two(seconds, text):
+    assert cli._duration(seconds) == text
 
 
 def test_ctrl_c_saves_and_says_how_to_go_on(tmp_path):

@@ -12,7 +12,9 @@ import torch
 
 from tinyllm import load_run
 from tinyllm.__main__ import main
+from tinyllm.commands.quickstart import judge, quickstart, report_samples
 from tinyllm.evaluation import evaluate_articles
+from tinyllm.presets import get_preset
 from tinyllm.text import tinywiki
 from tinyllm.text.articles import LABELS
 
@@ -108,3 +110,25 @@ def test_sample_command(run_folder, capsys):
     text = capsys.readouterr().out
     assert text.startswith(" = Agatha ")
     assert " = = Life = = " in text
+
+
+@pytest.mark.parametrize("exists", [True, False])
+def test_a_text_of_unknown_entropy_is_for_train(exists, tmp_path):
+    if exists:
+        (tmp_path / "my.txt").write_text("a cat sings .\n" * 100)
+    with pytest.raises(ValueError, match="train laptop --data PATH"):
+        quickstart(get_preset("quickstart").replace(data=str(tmp_path / "my.txt")))
+
+
+def test_samples_are_judged_by_form_and_by_the_facts_they_recall():
+    texts = [article.text for article in tinywiki.articles("test")[:3]]
+    parsed, unchanged, recalled = judge([*texts, "no article"])
+    assert parsed == 3
+    assert unchanged == recalled > 0
+
+
+def test_shares_of_samples_are_zero_where_there_is_nothing_to_count(capsys):
+    text = tinywiki.articles("test")[0].text
+    assert report_samples([text, "no article"]) == {"samples_that_parse": 0.5, "facts_unchanged": 1.0, "sample": text}
+    assert "1 of 2 samples parse" in capsys.readouterr().out
+    assert report_samples(["no article"]) == {"samples_that_parse": 0.0, "facts_unchanged": 0.0, "sample": "no article"}

@@ -1,13 +1,15 @@
 """The main job, from nothing to a trained model in about two minutes: `python -m tinyllm quickstart`."""
 
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from tinyllm.config import GenerationConfig, RunConfig
 from tinyllm.evaluation import FloorEvaluation
 from tinyllm.generation import generate_texts
-from tinyllm.run import train
+from tinyllm.run import Run, train
 from tinyllm.text import tinywiki
+from tinyllm.text.articles import Article
 from tinyllm.text.sources import load_corpus
 
 SAMPLES = 32
@@ -20,54 +22,52 @@ _MEANING = {
 }
 
 
-def quickstart(config: RunConfig) -> dict[str, Any]:
-    """Train on TinyWiki, compare with its exact entropy, draw the loss curve, sample; returns the figures for --json.
+def quickstart(config: RunConfig) -> dict[str, Any] | None:
+    """Train on TinyWiki, compare with its exact entropy, draw the loss curve, sample.
 
-    Raises ValueError for another corpus, which has no known floor: that is what `train` is for.
+    Returns the figures for --json, or None if the run was stopped before its end. Raises ValueError for a corpus of
+    unknown entropy, which is what `train` is for.
     """
-    articles = load_corpus(config.dataset.data).articles("train")
-    if not articles:
-        raise ValueError(
-            "quickstart is made for TinyWiki; for your own text: python -m tinyllm train laptop --data PATH"
-        )
+    articles = _articles(config.dataset.data)
     began = time.perf_counter()
     print("TinyWiki: an encyclopedia of people who never lived. One of its articles:\n")
     print(articles[0].text)
     run = train(config)
     if not run.finished:
-        raise KeyboardInterrupt
+        return None
     result = run.evaluate("test")
     assert isinstance(result, FloorEvaluation)
     report(result)
     curve = run.folder / "loss.png"
     run.plot(curve)
-    samples = generate_texts(run.model, run.tokenizer, "", SAMPLING, SAMPLES)
-    parsed, unchanged, recalled = judge(samples)
-    print(f"\nThree of {SAMPLES} samples at temperature {SAMPLING.temperature}:\n")
-    print("\n".join(samples[:3]))
-    print(f"{parsed} of {SAMPLES} samples parse as TinyWiki articles ({parsed / SAMPLES:.0%}).")
-    share = unchanged / recalled if recalled else 0.0
-    print(
-        f"In these, {unchanged} of {recalled} later mentions of the first sentence's facts are unchanged ({share:.1%})."
-    )
-    steps = [point for point in run.history if "training_loss" in point]
-    tokens_per_second = sum(p["tokens_per_second"] * p["seconds"] for p in steps) / sum(p["seconds"] for p in steps)
-    seconds = time.perf_counter() - began
-    print(f"\n{tokens_per_second:,.0f} tokens/s in training; {seconds:.0f} seconds in all. Loss curve: {curve}")
+    samples = report_samples(generate_texts(run.model, run.tokenizer, "", SAMPLING, SAMPLES))
+    speed, seconds = _tokens_per_second(run), time.perf_counter() - began
+    print(f"\n{speed:,.0f} tokens/s in training; {seconds:.0f} seconds in all. Loss curve: {curve}")
     print(f"Try: python -m tinyllm sample {run.folder} --prompt ' = Agatha'")
     return {
         "validation_loss": result.nats_per_token,
         "entropy_floor": result.floor,
         "standard_error": result.standard_error,
         "by_label": result.by_label,
-        "samples_that_parse": parsed / SAMPLES,
-        "facts_unchanged": share,
-        "tokens_per_second": tokens_per_second,
+        "tokens_per_second": speed,
         "seconds": seconds,
         "parameters": sum(parameter.numel() for parameter in run.model.parameters()),
-        "sample": samples[0],
+        **samples,
         "run": str(run.folder),
     }
+
+
+def _articles(data: str) -> Sequence[Article]:
+    """The training articles of a corpus of known entropy. Raises ValueError for any other text, existing or not."""
+    try:
+        articles = load_corpus(data).articles("train")
+    except FileNotFoundError:
+        articles = ()
+    if not articles:
+        raise ValueError(
+            "quickstart is made for TinyWiki; for your own text: python -m tinyllm train laptop --data PATH"
+        )
+    return articles
 
 
 def report(result: FloorEvaluation) -> None:
@@ -82,6 +82,19 @@ def report(result: FloorEvaluation) -> None:
         print(f"  {label:8s} {part['tokens']:7,} {loss:6.3f} {floor:6.3f}   {_MEANING[label]}")
 
 
+def report_samples(samples: list[str]) -> dict[str, Any]:
+    """Print three samples and the verdict on all; returns the first of them, and the verdict as two shares."""
+    parsed, unchanged, recalled = judge(samples)
+    parse, same = parsed / len(samples), unchanged / recalled if recalled else 0.0
+    print(f"\nThree of {len(samples)} samples at temperature {SAMPLING.temperature}:\n")
+    print("\n".join(samples[:3]))
+    print(f"{parsed} of {len(samples)} samples parse as TinyWiki articles ({parse:.0%}).")
+    print(
+        f"In these, {unchanged} of {recalled} later mentions of the first sentence's facts are unchanged ({same:.1%})."
+    )
+    return {"samples_that_parse": parse, "facts_unchanged": same, "sample": samples[0]}
+
+
 def judge(samples: list[str]) -> tuple[int, int, int]:
     """How many samples have an article's form; in these, how many recalled facts are unchanged, of how many."""
     parsed = unchanged = recalled = 0
@@ -92,3 +105,11 @@ def judge(samples: list[str]) -> tuple[int, int, int]:
             continue
         parsed, unchanged, recalled = parsed + 1, unchanged + same, recalled + again
     return parsed, unchanged, recalled
+
+
+def _tokens_per_second(run: Run) -> float:
+    """The mean speed of the run's steps, measurements and checkpoints aside."""
+    steps = [point for point in run.history if "training_loss" in point]
+    tokens: float = sum(point["tokens_per_second"] * point["seconds"] for point in steps)
+    seconds: float = sum(point["seconds"] for point in steps)
+    return tokens / seconds

@@ -1,0 +1,197 @@
+"""The commands of `python -m tinyllm` but for the course's own, which __main__ adds."""
+
+import contextlib
+import dataclasses
+import json
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from tinyllm import __version__
+from tinyllm.commands import doctor
+from tinyllm.commands.cli_options import (
+    DoctorOptions,
+    EvaluateOptions,
+    RunOptions,
+    SampleOptions,
+    parse,
+)
+from tinyllm.commands.quickstart import quickstart
+from tinyllm.estimation import STEP_SHARE, UTILISATION, estimate
+from tinyllm.evaluation import Evaluation, FloorEvaluation
+from tinyllm.presets import PRESETS, get_preset
+from tinyllm.run import load_run, train
+from tinyllm.system.distributed import is_first_process
+from tinyllm.system.validation import near_names
+from tinyllm.text.prepared import prepare
+
+Result = dict[str, Any] | None
+"""What a command prints with --json; None if it was stopped before its end."""
+
+
+def _quickstart(arguments: list[str]) -> Result:
+    return quickstart(parse(RunOptions(config=get_preset("quickstart")), arguments, "quickstart").config)
+
+
+def _train(arguments: list[str]) -> Result:
+    run = train(_preset_options(arguments, "train").config)
+    if not run.finished:
+        return None
+    if not is_first_process():
+        return {}  # under torchrun one process speaks for all
+    measured = [point["validation_loss"] for point in run.history if "validation_loss" in point]
+    print(f"done: {run.iteration} iterations, held-out loss {measured[-1]:.4f} nats per token; saved in {run.folder}")
+    print(f"next: python -m tinyllm evaluate {run.folder}   or   python -m tinyllm sample {run.folder}")
+    return {"validation_loss": measured[-1], "iteration": run.iteration, "run": str(run.folder)}
+
+
+def _evaluate(arguments: list[str]) -> Result:
+    folder, rest = path_argument(arguments, "the run's folder", "evaluate models/quickstart")
+    options = parse(EvaluateOptions(), rest, "evaluate RUN_FOLDER")
+    result = load_run(folder).evaluate(options.split, options.data)
+    for line in describe(result):
+        print(line)
+    measures = {
+        name: getattr(result, name)
+        for name in ("nats_per_token", "perplexity_per_token", "perplexity_per_word", "bits_per_byte")
+    }
+    return dataclasses.asdict(result) | measures
+
+
+def describe(result: Evaluation) -> list[str]:
+    """An evaluation as text, one line for each measure."""
+    lines = [
+        f"{result.tokens:,} tokens, {result.words:,} words, {result.bytes:,} bytes",
+        f"nats per token        {result.nats_per_token:10.4f}",
+        f"perplexity per token  {result.perplexity_per_token:10.2f}",
+        f"perplexity per word   {result.perplexity_per_word:10.2f}",
+        f"bits per byte         {result.bits_per_byte:10.4f}",
+    ]
+    if isinstance(result, FloorEvaluation):
+        lines.append(f"entropy floor         {result.floor:10.4f} nats per token: {result.above_floor:+.1%} above it")
+    return lines
+
+
+def _sample(arguments: list[str]) -> Result:
+    folder, rest = path_argument(arguments, "the run's folder", "sample models/quickstart")
+    options = parse(SampleOptions(), rest, "sample RUN_FOLDER")
+    run = load_run(folder)
+    print(options.prompt, end="", flush=True)
+    text = options.prompt
+    for piece in run.stream(options.prompt, **dataclasses.asdict(options.generation)):
+        print(piece, end="", flush=True)
+        text += piece
+    print()
+    return {"text": text}
+
+
+def _prepare(arguments: list[str]) -> Result:
+    config = _preset_options(arguments, "prepare").config
+    data = prepare(config.dataset, config.model.vocab_size)
+    print(f"{config.dataset.data}: {data.tokenizer.vocab_size:,} different tokens; prepared in {data.folder}")
+    result = {}
+    for name, split in data.splits.items():
+        result[name] = {"tokens": len(split.tokens), "documents": len(split.starts), "words": split.words}
+        print(f"{name:11s} {len(split.tokens):12,} tokens {len(split.starts):9,} documents {split.words:12,} words")
+    return {"folder": str(data.folder), "splits": result}
+
+
+def _estimate(arguments: list[str]) -> Result:
+    config = _preset_options(arguments, "estimate").config
+    result = estimate(config)
+    print(f"parameters         {result.parameters:,}")
+    print(f"tokens in the run  {result.tokens:,}")
+    print(f"FLOPs per token    {result.flops_per_token:.3g}")
+    print(f"memory, about      {result.memory_bytes / 1e9:.2f} GB")
+    speed = f"{result.flops_per_second / 1e9:,.0f} GFLOP/s in matrix products, measured now"
+    print(f"device             {result.device}: {speed}")
+    print(f"time, about        {_duration(result.seconds)} at {STEP_SHARE:.0%} of that speed")
+    elsewhere = ", ".join(f"{gpu} {_duration(seconds)}" for gpu, seconds in result.seconds_elsewhere.items())
+    print(f"on a GPU, about    {elsewhere}, assuming {UTILISATION:.0%} of its peak")
+    return dataclasses.asdict(result)
+
+
+def _doctor(arguments: list[str]) -> Result:
+    parse(DoctorOptions(), arguments, "doctor")
+    checks = doctor.examine()
+    for check in checks:
+        print(f"{'ok ' if check.ok else '!! '} {check.subject:16s} {check.found}")
+        if not check.ok:
+            print(f"    {'':16s} {check.remedy}")
+    return {"findings": [dataclasses.asdict(check) for check in checks]}
+
+
+Commands = dict[str, tuple[Callable[[list[str]], Result], str]]
+"""What each command does with its arguments, and the line about it in the help."""
+
+COMMANDS: Commands = {
+    "quickstart": (_quickstart, "train, evaluate and sample a tiny model in about two minutes; needs no network"),
+    "train": (_train, "PRESET: train a model, or go on with a run that was stopped"),
+    "evaluate": (_evaluate, "RUN_FOLDER: loss and perplexity of a trained model"),
+    "sample": (_sample, "RUN_FOLDER: let a trained model write"),
+    "prepare": (_prepare, "PRESET: tokenise a run's text ahead of it"),
+    "estimate": (_estimate, "PRESET: parameters, memory and time of a run, before it starts"),
+    "doctor": (_doctor, "what works on this machine, and how to mend what does not"),
+}
+
+
+def _preset_options(arguments: list[str], command: str) -> RunOptions:
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(f"usage: python -m tinyllm {command} PRESET [OPTIONS], with PRESET one of {', '.join(PRESETS)}")
+        print(f"python -m tinyllm {command} PRESET --help lists the options with that preset's values")
+        raise SystemExit(0 if arguments else 2)
+    return parse(RunOptions(config=get_preset(arguments[0])), arguments[1:], f"{command} {arguments[0]}")
+
+
+def path_argument(arguments: list[str], what: str, example: str) -> tuple[Path, list[str]]:
+    """The path that a command begins with, and its options."""
+    if arguments and not arguments[0].startswith("-"):
+        return Path(arguments[0]), arguments[1:]
+    if arguments and arguments[0] in ("-h", "--help"):
+        return Path(), arguments
+    raise ValueError(f"name {what}: python -m tinyllm {example}")
+
+
+def _duration(seconds: float) -> str:
+    for unit, length in (("days", 86400), ("hours", 3600), ("minutes", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.1f} {unit}"
+    return f"{seconds:.0f} seconds"
+
+
+def help_text(commands: Commands) -> str:
+    """What `--help` prints."""
+    lines = ["usage: python -m tinyllm COMMAND [OPTIONS]; COMMAND --help lists its options", ""]
+    lines += [f"  {name:11s} {text}" for name, (_, text) in commands.items()]
+    return "\n".join([*lines, "", f"presets: {', '.join(PRESETS)}; every command takes --json"])
+
+
+def run_command(arguments: Sequence[str] | None, commands: Commands) -> int:
+    """Run one command. Returns the exit status: 0, 1 for an error of the user's, 2 for a wrong call, 130 for Ctrl-C."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    if arguments == ["--version"]:
+        print(f"tinyllm {__version__}")
+        return 0
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(help_text(commands))
+        return 0 if arguments else 2
+    command, rest = arguments[0], arguments[1:]
+    as_json = "--json" in rest
+    try:
+        if command not in commands:
+            raise ValueError(f"unknown command {command!r}{near_names(command, commands)}")
+        with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
+            result = commands[command][0](rest)
+    except (ValueError, OSError, RuntimeError, MemoryError) as error:
+        # These are raised with a line that says what to do; more of it would hide that line.
+        print(f"tinyllm: {str(error) or 'out of memory: use a smaller model or batch_size'}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:  # outside training, which ends a step first and gives back the run so far
+        result = None
+    if result is None:
+        print("stopped; the same command goes on from the last checkpoint", file=sys.stderr)
+        return 130
+    if as_json and is_first_process():
+        print(json.dumps(result, ensure_ascii=False))
+    return 0

@@ -1,0 +1,166 @@
+"""The options of the command line: which there are, and how they are read.
+
+Each setting of a command's options, however deep, is an option of the same name. Three tools share the work: argparse
+splits the line, the configurations themselves judge the values, as they do for `train(...)`, and tyro writes the help.
+tyro could do all of it, but reports an error only as a drawing on the terminal, and an error here is one line.
+"""
+
+import argparse
+import dataclasses
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_origin, get_type_hints
+
+from tinyllm.config import GenerationConfig, RunConfig
+from tinyllm.system.validation import near_names
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+Options = TypeVar("Options", bound="DataclassInstance")
+
+_CONSTANTS = {"True": True, "False": False, "None": None}
+_OPTION = re.compile(r"--[\w-]+(?==|$)")  # the name in --name or --name=value
+
+
+@dataclass(frozen=True)
+class JsonOptions:
+    """The option that every command takes."""
+
+    json: bool = False
+    """Print one JSON object on standard output, and everything else on standard error."""
+
+
+@dataclass(frozen=True)
+class RunOptions(JsonOptions):
+    """Options of the commands that take a preset."""
+
+    config: RunConfig = field(default_factory=RunConfig)
+
+
+@dataclass(frozen=True)
+class EvaluateOptions(JsonOptions):
+    """Options of `evaluate`."""
+
+    split: str = "validation"
+    """"validation" or "test", where the corpus has them; else the held-out articles are scored."""
+    data: str | None = None
+    """Score another text: a corpus's name, a file or a folder."""
+
+
+@dataclass(frozen=True)
+class SampleOptions(JsonOptions):
+    """Options of `sample`."""
+
+    generation: GenerationConfig = field(default_factory=GenerationConfig)
+    prompt: str = ""
+    """The text to continue; by default a new document is begun."""
+
+
+@dataclass(frozen=True)
+class GradeOptions(JsonOptions):
+    """Options of `grade`, which runs the notebook's code: grade only what you would run yourself."""
+
+
+@dataclass(frozen=True)
+class DoctorOptions(JsonOptions):
+    """Options of `doctor`."""
+
+
+@dataclass(frozen=True)
+class _Setting:
+    """One field of the options, and the option that sets it."""
+
+    name: str
+    type: Any
+    default: Any
+
+    @property
+    def option(self) -> str:
+        """--name; for a flag that is on, --no-name."""
+        off = "no-" if self.is_flag and self.default else ""
+        return f"--{off}{self.name.replace('_', '-')}"
+
+    @property
+    def is_flag(self) -> bool:
+        return self.type is bool
+
+    @property
+    def how_read(self) -> dict[str, Any]:
+        """What argparse has to know."""
+        if self.is_flag:
+            return {"action": "store_const", "const": not self.default}
+        types = get_args(self.type) or (self.type,)
+        several = any(get_origin(one) is tuple for one in (self.type, *types))
+        return {"type": str if str in types else _value, "nargs": "*" if several else None}
+
+
+def parse(defaults: Options, arguments: Sequence[str], prog: str) -> Options:
+    """`defaults` with the values that the arguments give. Raises ValueError, in one line, for what cannot be used.
+
+    With --help prints the help of `python -m tinyllm PROG`, and raises SystemExit.
+    """
+    if not {"-h", "--help"}.isdisjoint(arguments):
+        _print_help(defaults, prog)
+    settings = list(_settings(defaults))
+    reader = argparse.ArgumentParser(
+        add_help=False, allow_abbrev=False, exit_on_error=False, argument_default=argparse.SUPPRESS
+    )
+    for setting in settings:
+        reader.add_argument(setting.option, dest=setting.name, **setting.how_read)
+    dashed = [_OPTION.sub(lambda option: option[0].replace("_", "-"), argument) for argument in arguments]
+    try:
+        given, unknown = reader.parse_known_args(dashed)
+    except argparse.ArgumentError as error:
+        raise ValueError(str(error)) from None
+    if unknown:
+        known = [setting.option for setting in settings]
+        raise ValueError(f"unknown option {unknown[0]!r}{near_names(unknown[0], known)}")
+    return _replace(defaults, vars(given))
+
+
+def _print_help(defaults: "DataclassInstance", prog: str) -> None:
+    import tyro  # within a function, as most calls do not need it
+
+    tyro.cli(
+        type(defaults),
+        default=defaults,
+        args=["--help"],
+        prog=f"python -m tinyllm {prog}",
+        config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff),
+    )
+
+
+def _settings(options: "DataclassInstance") -> Iterator[_Setting]:
+    types = get_type_hints(type(options))
+    for part in dataclasses.fields(options):
+        value = getattr(options, part.name)
+        if dataclasses.is_dataclass(value) and not isinstance(value, type):
+            yield from _settings(value)
+        else:
+            yield _Setting(part.name, types[part.name], value)
+
+
+def _value(word: str) -> object:
+    """The number, True, False or None that a word is, or else the word, for the configuration to judge."""
+    if word in _CONSTANTS:
+        return _CONSTANTS[word]
+    for kind in (int, float):
+        try:
+            return kind(word)
+        except ValueError:
+            pass
+    return word
+
+
+def _replace(options: Options, given: dict[str, Any]) -> Options:
+    """A copy with the given settings. Raises ValueError where a configuration refuses one."""
+    changes = {}
+    for part in dataclasses.fields(options):
+        value = getattr(options, part.name)
+        if dataclasses.is_dataclass(value) and not isinstance(value, type):
+            changes[part.name] = _replace(value, given)
+        elif part.name in given:
+            changes[part.name] = given[part.name]
+    return dataclasses.replace(options, **changes)
