@@ -5,7 +5,7 @@ from importlib.metadata import PackageNotFoundError, version
 from tinyllm.config import DataConfig, GenerationConfig, ModelConfig, RunConfig, TrainingConfig
 from tinyllm.estimation import estimate
 from tinyllm.evaluation import evaluate, evaluate_articles
-from tinyllm.generation import generate, generate_text, generate_texts, stream_text
+from tinyllm.generation.writing import generate, generate_text, generate_texts, stream_text
 from tinyllm.model.attention import CausalSelfAttention
 from tinyllm.model.feedforward import FeedForward
 from tinyllm.model.gpt import GPT, TransformerBlock

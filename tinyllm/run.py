@@ -11,7 +11,7 @@ import torch
 
 from tinyllm.config import GenerationConfig, RunConfig
 from tinyllm.evaluation import Evaluation, FloorEvaluation, evaluate, evaluate_split
-from tinyllm.generation import generate_text, stream_text
+from tinyllm.generation.writing import generate_text, stream_text
 from tinyllm.model.gpt import GPT
 from tinyllm.presets import get_preset
 from tinyllm.probes.report import Report

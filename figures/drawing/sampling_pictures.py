@@ -7,7 +7,7 @@ from style import ATTENTION, EMBEDDING, LINE, card, cell, heading, tint
 from torch import Tensor
 
 from tinyllm import GPT, GenerationConfig, ModelConfig, generate
-from tinyllm.generation import filter_logits
+from tinyllm.generation.sampling import filter_logits
 from tinyllm.plots import BLUE, GREEN, GREY, ORANGE
 from tinyllm.text.tinywiki_grammar import FIELDS
 

@@ -18,7 +18,7 @@ from unchecked import run_unchecked
 
 from tinyllm import GPT, KVCache, ModelConfig, load_model, save_model
 from tinyllm.config import Norm
-from tinyllm.generation import filter_logits
+from tinyllm.generation.sampling import filter_logits
 from tinyllm.model import loss as loss_module
 from tinyllm.model.dropout_attention import dropout_attention
 from tinyllm.model.linear import linear

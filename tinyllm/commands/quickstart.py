@@ -6,7 +6,7 @@ from typing import Any
 
 from tinyllm.config import GenerationConfig, RunConfig
 from tinyllm.evaluation import FloorEvaluation
-from tinyllm.generation import generate_texts
+from tinyllm.generation.writing import generate_texts
 from tinyllm.run import Run, train
 from tinyllm.text import tinywiki
 from tinyllm.text.articles import Article

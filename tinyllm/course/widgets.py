@@ -18,7 +18,7 @@ import torch
 
 from tinyllm.config import GenerationConfig, RunConfig
 from tinyllm.course.interpretability import attention_weights
-from tinyllm.generation import filter_logits
+from tinyllm.generation.sampling import filter_logits
 from tinyllm.model.evaluation_mode import evaluation_mode
 from tinyllm.plots import Picture, heatmap, loss_curve, next_token_bars, token_rows, visible
 from tinyllm.plots.picture import MimeBundle

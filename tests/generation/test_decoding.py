@@ -7,7 +7,7 @@ import torch
 from unchecked import run_unchecked
 
 from tinyllm import GPT
-from tinyllm.model.decoding import Decoder, FixedShapeDecoder, make_decoder
+from tinyllm.generation.decoding import Decoder, FixedShapeDecoder, make_decoder
 
 
 def unrecorded(step, _example):
@@ -31,7 +31,7 @@ def test_steps_of_one_shape_give_the_logits_of_the_plain_way(config_name, reques
 TRACED = """
 import torch
 from tinyllm import GPT, ModelConfig
-from tinyllm.model.decoding import Decoder, FixedShapeDecoder
+from tinyllm.generation.decoding import Decoder, FixedShapeDecoder
 
 config = ModelConfig(vocab_size=97, context_length=16, embedding_dim=32, num_layers=2, num_heads=4, feedforward_dim=48,
                      positions="rotary", qk_norm=True, num_kv_heads=2, dropout=0.0)
