@@ -18,6 +18,7 @@ from tinyllm.system.validation import (
     require_choice,
     require_flag,
     require_number,
+    require_positive,
     require_seed,
     require_whole,
 )
@@ -28,14 +29,6 @@ Positions = Literal["learned", "rotary"]
 Optimizer = Literal["adamw", "muon"]
 Schedule = Literal["cosine", "warmup_stable_decay"]
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
-
-
-def _require_positive(config: object, *names: str, most: float = LARGEST) -> None:
-    """Each named field must be a number above 0 and at most `most`."""
-    require_number(config, 0, most, *names)
-    for name in names:
-        value = getattr(config, name)
-        require(value > 0, name, value, "above 0")
 
 
 @dataclass(frozen=True)
@@ -95,7 +88,7 @@ class ModelConfig:
             require(divides, "num_kv_heads", self.num_kv_heads, f"a divisor of num_heads ({self.num_heads})")
         require_flag(self, "qk_norm", "bias", "zero_init")
         if self.logit_softcap is not None:
-            _require_positive(self, "logit_softcap")
+            require_positive(self, "logit_softcap")
 
     @property
     def head_dim(self) -> int:
@@ -186,7 +179,7 @@ class TrainingConfig:
         require_choice(self, "optimizer", get_args(Optimizer))
         require_choice(self, "schedule", get_args(Schedule))
         require_number(self, 0, 1, "decay_fraction")
-        _require_positive(self, "max_learning_rate", "max_gradient_norm")
+        require_positive(self, "max_learning_rate", "max_gradient_norm")
         require_number(self, 0, LARGEST, "min_learning_rate", "weight_decay")
         bound = f"at most max_learning_rate ({self.max_learning_rate})"
         require(self.min_learning_rate <= self.max_learning_rate, "min_learning_rate", self.min_learning_rate, bound)
@@ -240,7 +233,7 @@ class GenerationConfig:
         if self.top_k is not None:
             require_whole(self, 1, 10**9, "top_k")
         if self.top_p is not None:
-            _require_positive(self, "top_p", most=1)
+            require_positive(self, "top_p", most=1)
         if self.stop_tokens is not None:
             if isinstance(self.stop_tokens, Iterable):
                 object.__setattr__(self, "stop_tokens", tuple(self.stop_tokens))

@@ -13,6 +13,7 @@ from tinyllm.system.validation import (
     require_choice,
     require_flag,
     require_number,
+    require_positive,
     require_seed,
     require_whole,
 )
@@ -105,3 +106,11 @@ def test_near_names_are_suggested_and_otherwise_all_are_listed():
         ": did you mean size_b or size_c?",
         ": did you mean size_c or size_b?",
     )
+
+
+def test_a_positive_number_is_above_zero_and_within_its_bound():
+    require_positive(settings(0.1), "size", "other")
+    require_positive(settings(2), "size", most=2)
+    for value, most in ((0, LARGEST), (-1, LARGEST), (math.inf, LARGEST), (3, 2)):
+        with pytest.raises(ValueError, match="size must be"):
+            require_positive(settings(value), "size", most=most)

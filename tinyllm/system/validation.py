@@ -40,6 +40,14 @@ def require_number(config: object, least: float, most: float, *names: str) -> No
         require(is_number and least <= value <= most, name, value, f"a number {bounds}")
 
 
+def require_positive(config: object, *names: str, most: float = LARGEST) -> None:
+    """Each named field must be a number above 0 and at most `most`."""
+    require_number(config, 0, most, *names)
+    for name in names:
+        value = getattr(config, name)
+        require(value > 0, name, value, "above 0")
+
+
 def require_choice(config: object, name: str, choices: Iterable[object]) -> None:
     """The field must be one of the choices."""
     value = getattr(config, name)
