@@ -33,6 +33,8 @@ class CausalSelfAttention(nn.Module):
     With fewer heads of keys and values (K), each is shared by H / K heads of queries.
     """
 
+    rotary_table: Float[Tensor, "2 T half"]
+
     def __init__(self, config: ModelConfig, layer: int = 0):
         super().__init__()
         self.num_heads = config.num_heads

@@ -37,7 +37,8 @@ class Decoder:
     @torch.no_grad()
     def read(self, new: Int[Tensor, "B T"]) -> Float[Tensor, "B V"]:
         """The logits after the new tokens."""
-        return self.model(new, cache=self.cache)[:, -1]
+        logits: Tensor = self.model(new, cache=self.cache)
+        return logits[:, -1]
 
 
 class FixedShapeDecoder(Decoder):
@@ -62,13 +63,14 @@ class FixedShapeDecoder(Decoder):
         return logits
 
     def _step(self, new: Int[Tensor, "B 1"]) -> Float[Tensor, "B V"]:
-        return self.model(new, cache=self.one_token)[:, -1]
+        logits: Tensor = self.model(new, cache=self.one_token)
+        return logits[:, -1]
 
 
 def record_cuda_graph(step: Step, example: Int[Tensor, "B 1"]) -> Step:
     """Record what a step launches; the result replays it on other ids of the same shape."""
     ids = example.clone()
-    side = torch.cuda.Stream()
+    side = torch.cuda.Stream()  # type: ignore[no-untyped-call]  # torch leaves it untyped
     side.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(side):  # kernels that are loaded or chosen at their first launch cannot be recorded
         for _ in range(3):

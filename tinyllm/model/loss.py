@@ -78,7 +78,7 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
         loss = torch.zeros((), device=hidden.device)
         grads_hidden, grad_weight = [], torch.zeros_like(weight_cast, dtype=weight.dtype)
         with torch.autocast(device, enabled=False):
-            for h, t in zip(hidden_cast.split(rows), targets.split(rows), strict=True):
+            for h, t in zip(torch.split(hidden_cast, rows), torch.split(targets, rows), strict=True):
                 logits = h @ weight_cast.T
                 chunk_loss, grad = _loss_and_gradient(logits, t, len(weight), logit_softcap, fused=logits.is_cuda)
                 loss += chunk_loss

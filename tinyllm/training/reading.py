@@ -13,8 +13,8 @@ from tinyllm.training.history import step_point
 class Reading:
     """The loss and the gradient's norm of one step, on their way from the device.
 
-    Asked for their values at once, Python would wait until the GPU has done all it was given; then the GPU would wait for
-    Python. One step later the values are there.
+    Asked for their values at once, Python would wait until the GPU has done all it was given; then the GPU would wait
+    for Python. One step later the values are there.
     """
 
     def __init__(self, iteration: int, rate: float, loss: Tensor, norm: Tensor):
@@ -23,7 +23,7 @@ class Reading:
         self.ready: torch.cuda.Event | None = None
         if loss.is_cuda:
             self.values = torch.empty(2, pin_memory=True).copy_(self.values, non_blocking=True)
-            self.ready = torch.cuda.Event()
+            self.ready = torch.cuda.Event()  # type: ignore[no-untyped-call]  # torch leaves it untyped
             self.ready.record()
 
     def loss_and_norm(self) -> tuple[float, float]:
