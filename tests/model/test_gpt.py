@@ -182,8 +182,8 @@ def test_the_first_loss_is_ln_of_the_vocabulary_size():
 def test_forward_cache_and_loss_stay_on_the_models_device(monkeypatch, config):
     """Fake CUDA tensors: an operation that mixes in a tensor made on the CPU raises."""
     monkeypatch.setattr(loss_module, "chunk_rows", lambda *_: 5)
-    shapes = {name: tensor.shape for name, tensor in GPT(config).state_dict().items()}
     model = GPT(config).eval()
+    shapes = {name: tensor.shape for name, tensor in (*model.named_parameters(), *model.named_buffers())}
     V = config.vocab_size
     with PlainIndexing(), FakeTensorMode():
         state = {name: torch.empty(shape, device="cuda") for name, shape in shapes.items()}
