@@ -1,13 +1,13 @@
-"""Runs the notebooks and keeps them in one committed form.
+"""Runs the notebooks and keeps them in the form in which they are committed.
 
     python notebooks/build.py                     run all notebooks and write them back
-    python notebooks/build.py 03_attention        run these only
-    python notebooks/build.py --normalise         no running: bring what JupyterLab saved into the committed form
-    python notebooks/build.py --check             no writing: name the notebooks that are not in that form
+    python notebooks/build.py 03_attention        run only this one
+    python notebooks/build.py --normalise         run nothing: bring what JupyterLab saved into the committed form
+    python notebooks/build.py --check             write nothing: name the notebooks that are not in that form
     python notebooks/build.py --repository URL    set the repository's address, and write the badges that need it
 
-The form: fixed kernel metadata, tags as the only cell metadata, ids that follow from the content, code cells counted
-1 to N, neighbouring streams joined, no widget state. Running happens offline, on one thread, in a scratch folder.
+The committed form: fixed kernel metadata, no cell metadata but tags, ids derived from the content, code cells counted
+from 1 to N, adjacent streams joined, no widget state. Notebooks run offline, on one thread, in a scratch folder.
 """
 
 import argparse
@@ -27,7 +27,7 @@ KERNEL = {
     "kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"},
     "language_info": {"name": "python"},
 }
-COLAB = ("accelerator", "colab")  # what Colab reads of a notebook's metadata: 08 asks for a GPU
+COLAB = ("accelerator", "colab")  # the notebook metadata that Colab reads: 08 asks for a GPU
 BADGE = "https://colab.research.google.com/assets/colab-badge.svg"
 
 
@@ -40,7 +40,7 @@ def read(path: Path) -> NotebookNode:
 
 
 def text_of(notebook: NotebookNode) -> str:
-    """What the file holds."""
+    """The file's content."""
     return nbformat.writes(notebook).rstrip("\n") + "\n"
 
 
@@ -48,7 +48,7 @@ def text_of(notebook: NotebookNode) -> str:
 
 
 def normalise(notebook: NotebookNode, name: str, repository: str) -> NotebookNode:
-    """The same notebook in the committed form; `name` is its file's name."""
+    """The same notebook in the committed form; `name` is its file name."""
     metadata = KERNEL | {key: notebook.metadata[key] for key in COLAB if key in notebook.metadata}
     result = nbformat.v4.new_notebook(metadata=metadata)
     seen: dict[str, int] = {}
@@ -74,7 +74,7 @@ def normalise(notebook: NotebookNode, name: str, repository: str) -> NotebookNod
 
 
 def _outputs(outputs: list[NotebookNode], count: int) -> list[NotebookNode]:
-    """One stream where several of the same name follow each other; no widget views; counts as the cell's."""
+    """Outputs with adjacent streams of the same name joined, no widget views, and the cell's execution count."""
     result: list[NotebookNode] = []
     for output in outputs:
         if output.output_type == "stream":
@@ -92,11 +92,11 @@ def _outputs(outputs: list[NotebookNode], count: int) -> list[NotebookNode]:
     return result
 
 
-# The repository's address, which stands in pyproject.toml
+# The repository's address, which is kept in pyproject.toml
 
 
 def repository_address() -> str:
-    """The address in pyproject.toml, or "" as long as there is none."""
+    """The address in pyproject.toml, or "" while there is none."""
     found = re.search(r'^Repository = "(.*)"$', (ROOT / "pyproject.toml").read_text(encoding="utf-8"), re.MULTILINE)
     return found[1] if found else ""
 
@@ -113,29 +113,30 @@ def set_repository(address: str) -> None:
 
 
 def _with_badge(source: str, name: str, repository: str) -> str:
-    """A title with the Open-in-Colab badge of its own file below it; without an address, or elsewhere, no badge."""
+    """A title cell gets its notebook's Open-in-Colab badge; no badge without an address, or in other cells."""
     source = re.sub(rf"\n\n\[!\[[^\]]*\]\({re.escape(BADGE)}\)\]\(\S+\)", "", source)
     if not source.startswith("# ") or not repository:
         return source
-    place = repository.removeprefix("https://").split("/", 1)[1].removesuffix(".git")
-    link = f"https://colab.research.google.com/github/{place}/blob/main/notebooks/{name}"
+    owner_and_name = repository.removeprefix("https://").split("/", 1)[1].removesuffix(".git")
+    link = f"https://colab.research.google.com/github/{owner_and_name}/blob/main/notebooks/{name}"
     title, _, rest = source.partition("\n")
     return f"{title}\n\n[![Open in Colab]({BADGE})]({link})\n{rest}"
 
 
 def _with_repository(source: str, repository: str) -> str:
-    """The bootstrap cell with the address it installs from."""
-    return re.sub(r'^(\s*REPOSITORY = ").*(")', rf"\g<1>{repository}\g<2>", source, flags=re.MULTILINE)
+    """The bootstrap cell with the address that pip installs the course from."""
+    address = repository and f"git+{repository}"
+    return re.sub(r'^(\s*REPOSITORY = ").*(")', rf"\g<1>{address}\g<2>", source, flags=re.MULTILINE)
 
 
 # Running
 
 
 def run(notebook: NotebookNode) -> NotebookNode:
-    """The notebook with new outputs; cells tagged nbval-skip are not run, and an error in another one raises.
+    """The notebook with new outputs. Cells tagged nbval-skip are not run; an error in any other cell raises.
 
-    An output that no test compares (nbval-ignore-output), because it differs from run to run, stays as it was
-    committed: clear it to have it made anew.
+    An output that differs from run to run is not compared by any test (nbval-ignore-output). It stays as committed:
+    clear it to have it made again.
     """
     from nbclient import NotebookClient
 
@@ -151,7 +152,7 @@ def run(notebook: NotebookNode) -> NotebookNode:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="*", help="notebooks, with or without .ipynb; all if none is named")
+    parser.add_argument("names", nargs="*", help="notebooks, with or without .ipynb (default: all)")
     action = parser.add_mutually_exclusive_group()
     action.add_argument("--check", action="store_true")
     action.add_argument("--normalise", action="store_true")
@@ -167,7 +168,7 @@ def main() -> None:
         from isolation import isolate
 
         scratch = isolate()
-    unlike = []
+    changed = []
     try:
         for path in paths:
             before = path.read_text(encoding="utf-8")
@@ -177,14 +178,14 @@ def main() -> None:
                 notebook = run(notebook)
             notebook = normalise(notebook, path.name, repository_address())
             if text_of(notebook) != before:
-                unlike.append(path.name)
+                changed.append(path.name)
                 if not arguments.check:
                     path.write_text(text_of(notebook), encoding="utf-8")
     finally:
         if runs:
             shutil.rmtree(scratch, ignore_errors=True)
-    if arguments.check and unlike:
-        raise SystemExit(f"not in the committed form: {', '.join(unlike)}; run python notebooks/build.py")
+    if arguments.check and changed:
+        raise SystemExit(f"not in the committed form: {', '.join(changed)}; run python notebooks/build.py")
 
 
 if __name__ == "__main__":

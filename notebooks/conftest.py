@@ -1,4 +1,4 @@
-"""`pytest --nbval` runs the notebooks offline, with a scratch folder for what they remember, on one thread."""
+"""`pytest --nbval` runs the notebooks offline, on one thread, and keeps what they remember in a scratch folder."""
 
 import shutil
 import sys

@@ -6,7 +6,7 @@ from torch.overrides import TorchFunctionMode
 
 
 class PlainIndexing(TorchFunctionMode):
-    """x[...] as select, index_select, slice, unsqueeze: indexing CUDA tensors, even fake, needs what a CPU build lacks."""
+    """x[...] as select, slice and the like: indexing CUDA tensors, even fake ones, needs what a CPU build lacks."""
 
     def __torch_function__(self, function, types, arguments=(), options=None):
         if function not in (Tensor.__getitem__, Tensor.__setitem__):

@@ -6,7 +6,7 @@ import inspect
 import sys
 from collections.abc import Callable, Iterator
 
-from tinyllm.course.checking.checking import source_of
+from tinyllm.course.checking.registry import source_of
 
 _SWAPPED = {
     ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult, ast.FloorDiv: ast.Mult,
@@ -22,10 +22,10 @@ def mutants(reference: Callable) -> Iterator[tuple[str, Callable]]:
     function = tree.body[0]
     if ast.get_docstring(function) is not None:
         del function.body[0]
-    for number, node in enumerate(ast.walk(function)):
+    for index, node in enumerate(ast.walk(function)):
         for change in _changes(node):
             mutant = copy.deepcopy(tree)
-            target = list(ast.walk(mutant.body[0]))[number]
+            target = list(ast.walk(mutant.body[0]))[index]
             before = ast.unparse(target)
             replaced = change(target)
             if replaced is not target:
@@ -40,7 +40,7 @@ def mutants(reference: Callable) -> Iterator[tuple[str, Callable]]:
 
 
 def _changes(node: ast.AST) -> Iterator[Callable[[ast.AST], ast.AST]]:
-    """What can be changed about one node: functions that take the node in a copy and return what stands there."""
+    """What can be changed about one node: functions that take the node in a copy and return its replacement."""
     match node:
         case ast.BinOp() | ast.AugAssign() | ast.BoolOp() if type(node.op) in _SWAPPED:
             yield _swap_operator

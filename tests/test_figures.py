@@ -1,4 +1,4 @@
-"""The pictures that README and the notebooks show are the ones figures/draw.py draws today, and say what is true."""
+"""The pictures that README and the notebooks show are the ones figures/drawing draws today, and say what is true."""
 # ruff: noqa: E402 (the folder of the pictures is put on the path before they are imported)
 
 import json
@@ -20,7 +20,7 @@ from PIL import Image
 
 FOLDER = Path(__file__).parent.parent
 FIGURES = FOLDER / "figures"
-sys.path.insert(0, str(FIGURES))
+sys.path.insert(0, str(FIGURES / "drawing"))
 
 import attention_pictures
 import draw
@@ -79,7 +79,9 @@ def test_committed_pictures_are_the_ones_drawn_now(drawn):
         # a floor drawn at 0.34 for 0.32, losses 3% higher, a block less or another blue move one by 15 or more.
         fresh, committed = (np.asarray(Image.open(p).convert("RGB").reduce(32), float) for p in (path, FIGURES / name))
         assert fresh.shape == committed.shape, name
-        assert np.abs(fresh - committed).max() < 12, f"{name} is not what draw.py draws: run python figures/draw.py"
+        assert np.abs(fresh - committed).max() < 12, (
+            f"{name} is not what draw.py draws: run python figures/drawing/draw.py"
+        )
 
 
 def test_drawing_twice_gives_the_same_bytes(drawn, tmp_path):
@@ -104,7 +106,7 @@ def test_no_text_is_small_cut_off_or_on_another_text(figures):
             assert min(width, height) < 3 * scale, f"{name}: {one!r} lies on {other!r}"
 
 
-def test_every_picture_has_words_for_who_cannot_see_it(drawn):
+def test_every_picture_has_alt_text(drawn):
     alt = json.loads((FIGURES / "alt.json").read_text(encoding="utf-8"))
     assert list(alt) == list(drawn)
     for name, text in alt.items():
@@ -143,8 +145,8 @@ def test_the_merge_tree_joins_the_most_frequent_pair_and_splits_as_tiktoken():
         ]  # fmt: skip
         for pieces in split:
             while (left, right) in (pairs := list(pairwise(pieces))):
-                place = pairs.index((left, right))
-                pieces[place : place + 2] = [left + right]
+                index = pairs.index((left, right))
+                pieces[index : index + 2] = [left + right]
     for word in ("lower", "newest"):
         tokens = len(SubWordTokenizer.train("\n".join(text), 256 + 1 + 7).encode(word))
         assert any(text.startswith(f"{word}: {tokens} token") for text in found)
@@ -158,13 +160,13 @@ def test_a_piece_of_the_merge_tree_is_made_of_its_parts():
     assert [part.token for part in text_pictures.build(b"slow", merges)] == [b"s", b"low"]
 
 
-def test_the_block_is_cut_from_the_stream_and_its_targets_are_one_place_on(figures):
+def test_the_block_is_cut_from_the_stream_and_its_targets_are_one_position_on(figures):
     stream = []
     for article in tinywiki.generate(3):
         stream += ["<|endoftext|>", *re.findall(r"\n|\S+", article.text)]
     shown = [word.replace("\n", "\\n") for word in stream]
     figure = figures["shifted_blocks.png"]
-    second = [place for place, word in enumerate(stream) if word == "<|endoftext|>"][1]
+    second = [index for index, word in enumerate(stream) if word == "<|endoftext|>"][1]
     first = second - second % 6
     assert row(figure, 187) == shown[first : first + 6]
     assert row(figure, 99) == shown[first + 1 : first + 7]
@@ -191,9 +193,9 @@ def test_the_attention_row_is_pytorchs_attention(figures):
 def test_heads_take_neighbouring_numbers_of_each_token(figures):
     texts = figures["heads.png"].axes[0].texts
     for head in range(3):
-        places = [text for text in texts if 186 < text.get_position()[0] < 226]
-        places = [text for text in places if abs(text.get_position()[1] - 222 - 104 * (1 - head)) < 42]
-        assert [text.get_text() for text in places] == [str(6 * t + 2 * head + d) for t in range(4) for d in range(2)]
+        cut = [text for text in texts if 186 < text.get_position()[0] < 226]
+        cut = [text for text in cut if abs(text.get_position()[1] - 222 - 104 * (1 - head)) < 42]
+        assert [text.get_text() for text in cut] == [str(6 * t + 2 * head + d) for t in range(4) for d in range(2)]
     assert "(3, 4, 2)" in words(figures["heads.png"])
 
 
@@ -255,7 +257,7 @@ def test_the_optimizer_step_is_adamws_formula():
     assert not Counter(text for value in expected for text in shown(np.ravel(value), 2)) - Counter(found)
     for text in ("sum / 3", "norm 0.50", "0.8 × old", "+ 0.2 × new", "0.99 × old", "+ 0.01 × new"):
         assert text in found, text
-    assert [text for text in found if text.startswith("micro-batch")] == [f"micro-batch {place}" for place in range(3)]
+    assert [text for text in found if text.startswith("micro-batch")] == [f"micro-batch {index}" for index in range(3)]
 
 
 def test_the_schedule_picture_draws_the_rates_of_its_run():

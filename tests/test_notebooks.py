@@ -1,19 +1,22 @@
-"""The notebooks as files: their form, their structure, what they promise. That they run is for `pytest --nbval`."""
+"""The notebooks as files: their form, structure and promises. `pytest --nbval` tests that they run."""
 
-import importlib
 import importlib.util
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 from statistics import median
+from types import SimpleNamespace
 
 import nbformat
 import pytest
+from IPython.core.inputtransformer2 import TransformerManager
 
-from tinyllm.course.checking import checking, predictions
+from tinyllm.course.checking import predictions
+from tinyllm.course.checking import registry as checking
 
 ROOT = Path(__file__).parent.parent
 FOLDER = ROOT / "notebooks"
@@ -24,7 +27,7 @@ COURSE = [
     "07_sampling", "08_wikitext103", "09_modern_recipe", "10_inside_the_model", "11_bug_clinic",
     "12_scaling", "A1_pytorch_primer",
 ]  # fmt: skip
-BUILDING = [*COURSE[1:8], *COURSE[9:11], "12_scaling"]  # those that build a piece, and prove it
+BUILDING = [*COURSE[1:8], *COURSE[9:11], "12_scaling"]  # those that build a part and prove it
 ADDRESS = re.compile(r"https?://[^\s)\"'>]+")
 
 spec = importlib.util.spec_from_file_location("build", FOLDER / "build.py")
@@ -75,12 +78,12 @@ def test_normalising_undoes_what_an_editor_adds(name):
     saved.metadata["widgets"] = {"state": {}}
     saved.metadata["language_info"] = {"name": "python", "version": "3.11.2", "mimetype": "text/x-python"}
     saved.metadata["kernelspec"]["display_name"] = "my environment"
-    for number, cell in enumerate(saved.cells):
-        cell["id"] = f"another-{number}"
+    for index, cell in enumerate(saved.cells):
+        cell["id"] = f"another-{index}"
         cell.metadata["collapsed"] = False
         cell.source += "\n"
         if cell.cell_type == "code":
-            cell.execution_count = 7 * number
+            cell.execution_count = 7 * index
             for output in list(cell.outputs):
                 if output.output_type == "stream" and len(output.text) > 1:
                     half = nbformat.v4.new_output("stream", name=output.name, text=output.text[:1])
@@ -124,7 +127,7 @@ def test_it_opens_with_its_question_and_closes_with_what_comes_next(name):
 
 
 @pytest.mark.parametrize("name", COURSE[1:-1])
-def test_it_asks_three_questions_on_the_chapter_before(name):
+def test_it_asks_three_questions_about_the_previous_chapter(name):
     recall = next(cell.source for cell in cells(name, "markdown") if cell.source.startswith("## Recall"))
     assert recall.count("<details>") == recall.count("</details>") == recall.count("<summary>") == 3
     assert recall.count("?") >= 3
@@ -136,7 +139,7 @@ def test_it_proves_what_it_builds(name):
     assert "## The proof" in titles
     assert titles.index("## The proof") < titles.index("## Summary")
     notebook = build.read(FOLDER / f"{name}.ipynb").cells
-    start = next(place for place, cell in enumerate(notebook) if "## The proof" in cell.source)
+    start = next(index for index, cell in enumerate(notebook) if "## The proof" in cell.source)
     proof = "\n".join(cell.source for cell in notebook[start:] if cell.cell_type == "code")
     assert "from tinyllm" in proof
     assert "assert" in proof
@@ -155,7 +158,7 @@ def test_it_ends_with_a_rung_of_the_ladder(name):
 
 
 @pytest.mark.parametrize("name", COURSE)
-def test_its_cells_are_short_and_it_has_a_place_to_stop(name):
+def test_its_cells_are_short_and_it_marks_halfway(name):
     sources = [cell.source for cell in cells(name, "code") if not tagged(cell, "bootstrap")]
     lines = [source.count("\n") + 1 for source in sources]
     assert median(lines) <= 7
@@ -171,9 +174,8 @@ def test_the_bootstrap_cell_is_the_same_everywhere_and_comes_before_other_code()
     assert all(tagged(cells(name, "code")[0], "bootstrap") for name in COURSE)
 
 
-def test_every_exercise_stands_in_a_notebook_untouched():
-    for chapter in checking.CHAPTERS:
-        importlib.import_module(f"tinyllm.course.{chapter}")
+def test_every_exercise_appears_untouched_in_a_notebook():
+    checking.load_chapters()
     asked: dict[str, str] = {}
     for name in COURSE:
         for cell in cells(name, "code"):
@@ -187,9 +189,8 @@ def test_every_exercise_stands_in_a_notebook_untouched():
 
 
 def test_every_prediction_is_asked_without_an_answer():
-    asked = [
-        found for name in COURSE for found in re.findall(r'^predict\("([\w.]+)", (.+)\)$', code(name), re.MULTILINE)
-    ]
+    calls = re.compile(r'^predict\("([\w.]+)", (.+)\)$', re.MULTILINE)
+    asked = [call for name in COURSE for call in calls.findall(code(name))]
     assert {name for name, _ in asked} == set(predictions.PREDICTIONS)
     assert {guess for _, guess in asked} == {"None"}
 
@@ -198,7 +199,7 @@ def test_no_class_is_pasted_from_one_notebook_into_another():
     seen: dict[str, str] = {}
     for name in COURSE:
         for class_name in re.findall(r"^class (\w+)", code(name), re.MULTILINE):
-            assert class_name not in seen, f"{class_name} stands in {seen.get(class_name)} and {name}"
+            assert class_name not in seen, f"{class_name} is in {seen.get(class_name)} and in {name}"
             seen[class_name] = name
 
 
@@ -206,7 +207,7 @@ def test_no_class_is_pasted_from_one_notebook_into_another():
 
 
 @pytest.mark.parametrize("name", COURSE)
-def test_links_lead_to_files_and_pictures_have_words(name):
+def test_links_lead_to_files_and_pictures_have_alt_text(name):
     for target in re.findall(r"\]\((?!https?:|#)([^)]+)\)", prose(name)):
         assert (FOLDER / target.partition("#")[0]).exists(), target
     for cell in cells(name, "code"):
@@ -217,7 +218,7 @@ def test_links_lead_to_files_and_pictures_have_words(name):
 
 
 @pytest.mark.parametrize("name", COURSE)
-def test_outputs_hold_no_error_no_warning_and_no_path_of_this_machine(name):
+def test_outputs_contain_no_error_no_warning_and_no_path_of_this_machine(name):
     notebook = build.read(FOLDER / f"{name}.ipynb")
     for cell in notebook.cells:
         for output in cell.get("outputs", ()):
@@ -227,13 +228,13 @@ def test_outputs_hold_no_error_no_warning_and_no_path_of_this_machine(name):
             assert not re.search(r"(/tmp/|/home/|/root/|/work/|/usr/|[A-Z]:\\)", text), text
 
 
-def test_the_repository_address_stands_in_pyproject_alone():
-    """Until it is known there is none; then build.py writes it, and nothing else holds it."""
+def test_the_repository_address_is_kept_in_pyproject_alone():
+    """There is none until it is known. Then build.py writes it into the notebooks, and no other file contains it."""
     address = build.repository_address()
     for path in PATHS:
         text = path.read_text(encoding="utf-8")
         assert ("colab.research.google.com" in text) == bool(address)
-        assert (f'REPOSITORY = \\"{address}\\"') in text
+        assert f'REPOSITORY = \\"{address and "git+" + address}\\"' in text
     for path in [*ROOT.glob("*.md"), *ROOT.glob("*.yml"), *ROOT.glob("tinyllm/**/*.py")]:
         assert not address or address not in path.read_text(encoding="utf-8"), path
 
@@ -255,16 +256,61 @@ def test_setting_the_repository_writes_badges_that_name_their_own_file(tmp_path)
             text = (tmp_path / "notebooks" / f"{name}.ipynb").read_text(encoding="utf-8")
             link = f"https://colab.research.google.com/github/someone/somewhere/blob/main/notebooks/{name}.ipynb"
             assert text.count(link) == text.count("colab-badge.svg") == 1
-            assert f'REPOSITORY = \\"{address}\\"' in text
+            assert f'REPOSITORY = \\"git+{address}\\"' in text
     subprocess.run([*command[:-1], "--check"], check=True)
     assert subprocess.run([*command, "not an address"], capture_output=True).returncode != 0
 
 
-# The bootstrap cell, for real
+# The bootstrap cell
+
+
+@pytest.fixture
+def bootstrap(monkeypatch, tmp_path):
+    """Runs the bootstrap cell in an empty folder, without tinyllm; returns the arguments of the pip command."""
+
+    def run(address: str = "") -> list[str]:
+        source = build._with_repository(cells("00_start_here", "code")[0].source, address)
+        commands = []
+        shell = SimpleNamespace(run_line_magic=lambda *command: commands.append(command))
+        names = {"get_ipython": lambda: shell}
+        exec(TransformerManager().transform_cell(source), names)
+        [(magic, arguments)] = commands
+        assert magic == "pip"
+        return shlex.split(arguments.format_map(names))
+
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "tinyllm" else find(name))
+    monkeypatch.delenv("TINYLLM_SOURCE", raising=False)
+    folder = tmp_path / "elsewhere" / "notebooks"
+    folder.mkdir(parents=True)
+    monkeypatch.chdir(folder)
+    return run
+
+
+@pytest.mark.parametrize("source", ["/some folder/course", "git+https://example.org/o/n", "git+file:///a/course.git"])
+def test_the_bootstrap_cell_prefers_the_source_that_is_set(bootstrap, monkeypatch, source):
+    monkeypatch.setenv("TINYLLM_SOURCE", source)
+    monkeypatch.chdir(FOLDER)
+    assert bootstrap("https://example.org/someone/somewhere") == ["install", "--quiet", source]
+
+
+def test_the_bootstrap_cell_installs_from_its_checkout_before_the_repository(bootstrap, monkeypatch):
+    address = "https://example.org/someone/somewhere"
+    assert bootstrap(address) == ["install", "--quiet", f"git+{address}"]
+    monkeypatch.chdir(FOLDER)
+    assert bootstrap(address) == ["install", "--quiet", ".."]
+
+
+@pytest.mark.parametrize("source", [None, ""])
+def test_the_bootstrap_cell_without_any_source_says_in_one_line_what_to_set(bootstrap, monkeypatch, source):
+    if source is not None:
+        monkeypatch.setenv("TINYLLM_SOURCE", source)
+    with pytest.raises(SystemExit, match=r"^Set TINYLLM_SOURCE to [^\n]+$"):
+        bootstrap()
 
 
 def test_the_bootstrap_cell_installs_the_course_from_a_bare_clone_and_leaves_torch_alone(tmp_path):
-    """A new environment that has torch and the rest, but not tinyllm; then notebook 00 runs to its end there."""
+    """In a new environment that has torch and the rest, but not tinyllm. Notebook 00 then runs there to its end."""
     environment = tmp_path / "environment"
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(environment)], check=True)
     python = environment / ("Scripts" if os.name == "nt" else "bin") / "python"
@@ -275,7 +321,7 @@ def test_the_bootstrap_cell_installs_the_course_from_a_bare_clone_and_leaves_tor
     )
     import torch
 
-    shared = tmp_path / "shared"  # what this environment has, less the course itself
+    shared = tmp_path / "shared"  # the packages of this environment, without the course
     shared.mkdir()
     for path in Path(torch.__file__).parent.parent.iterdir():
         if "tinyllm" not in path.name and path.suffix != ".pth":
@@ -294,28 +340,22 @@ def test_the_bootstrap_cell_installs_the_course_from_a_bare_clone_and_leaves_tor
     assert "No module named 'tinyllm'" in missing.stderr
     script = tmp_path / "run.py"
     script.write_text(RUN_CELLS)
-    lonely = tmp_path / "elsewhere"
-    lonely.mkdir()
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
     variables = os.environ | {
-        "TINYLLM_SOURCE": str(clone), "PIP_NO_INDEX": "1", "PIP_NO_BUILD_ISOLATION": "0", "PIP_NO_DEPS": "1",
-        "TINYLLM_HOME": str(tmp_path / "home"),
+        "TINYLLM_SOURCE": f"git+{clone.as_uri()}", "TINYLLM_HOME": str(tmp_path / "home"),
+        "PIP_NO_INDEX": "1", "PIP_NO_BUILD_ISOLATION": "0", "PIP_NO_DEPS": "1",
     }  # fmt: skip
     notebook = FOLDER / "00_start_here.ipynb"
     done = subprocess.run(
-        [python, str(script), str(notebook)], cwd=lonely, env=variables, capture_output=True, text=True
+        [python, str(script), str(notebook)], cwd=elsewhere, env=variables, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr[-3000:]
     assert "all cells ran" in done.stdout
     both = "import tinyllm, torch; print(tinyllm.__file__); print(torch.__file__)"
-    where = subprocess.check_output([python, "-c", both], cwd=lonely, text=True).splitlines()
+    where = subprocess.check_output([python, "-c", both], cwd=elsewhere, text=True).splitlines()
     assert Path(where[0]).is_relative_to(environment)
     assert where[1] == before.strip()
-    variables["TINYLLM_SOURCE"] = ""
-    first = subprocess.run(
-        [python, "-c", NO_SOURCE, str(notebook)], cwd=lonely, env=variables, capture_output=True, text=True
-    )
-    assert "TINYLLM_SOURCE" in first.stderr
-    assert "Traceback" not in first.stderr
 
 
 RUN_CELLS = """
@@ -328,11 +368,4 @@ for cell in cells:
         result = shell.run_cell("".join(cell["source"]))
         result.raise_error()
 print("all cells ran")
-"""
-NO_SOURCE = """
-import importlib.util, json, sys
-find = importlib.util.find_spec
-importlib.util.find_spec = lambda name, *rest: None if name == "tinyllm" else find(name, *rest)
-cells = json.load(open(sys.argv[1], encoding="utf-8"))["cells"]
-exec("".join(next(cell for cell in cells if cell["cell_type"] == "code")["source"]))
 """

@@ -183,7 +183,7 @@ def test_forward_cache_and_loss_stay_on_the_models_device(monkeypatch, config):
     """Fake CUDA tensors: an operation that mixes in a tensor made on the CPU raises."""
     monkeypatch.setattr(loss_module, "chunk_rows", lambda *_: 5)
     model = GPT(config).eval()
-    shapes = {name: tensor.shape for name, tensor in (*model.named_parameters(), *model.named_buffers())}
+    shapes = {name: tensor.shape for name, tensor in (model.state_dict() | dict(model.named_buffers())).items()}
     V = config.vocab_size
     with PlainIndexing(), FakeTensorMode():
         state = {name: torch.empty(shape, device="cuda") for name, shape in shapes.items()}

@@ -4,6 +4,7 @@ import copy
 import dataclasses
 import math
 
+import jaxtyping
 import pytest
 import torch
 from small_runs import assert_same_end, equal, losses, small_run, stop_after, write_text
@@ -143,12 +144,11 @@ def test_the_scale_survives_a_resume(text, tmp_path, monkeypatch):
 
 def test_a_compiled_model_gives_the_same_losses(text, tmp_path, monkeypatch):
     """On the CPU with the C compiler; checkpoints hold the names of the plain model."""
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # as in production: beartype cannot be compiled
     overrides = {"max_iterations": 4, "dropout": 0.0, "num_layers": 1}
     plain = train(small_run(text, tmp_path / "plain", **overrides), progress=False)
     compile_, accumulate, made, stepped = torch.compile, training.accumulate_gradients, [], []
-    monkeypatch.setattr(
-        torch, "compile", lambda model, **options: made.append(compile_(model, **options)) or made[-1]
-    )
+    monkeypatch.setattr(torch, "compile", lambda model, **options: made.append(compile_(model, **options)) or made[-1])
     monkeypatch.setattr(
         training, "accumulate_gradients", lambda model, *rest: stepped.append(model) or accumulate(model, *rest)
     )

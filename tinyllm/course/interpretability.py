@@ -1,41 +1,50 @@
-"""What happens inside a trained model: where it looks, what each layer knows, and what a part of it is for.
+"""What happens inside a trained model: what it attends to, what each layer knows, and what a part of it is for.
 
-Shape letters: T time (tokens), C embedding_dim, V vocab_size, L layers, H heads.
+Shape letters: B batch, T time (tokens), C embedding_dim, V vocab_size, L layers, H heads, D head_dim.
 
 Sources: nostalgebraist, "Interpreting GPT: the logit lens" (2020); Meng et al., "Locating and Editing Factual
 Associations in GPT" (2022, patching); Olsson et al., "In-context Learning and Induction Heads" (2022).
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from tinyllm.model.attention import CausalSelfAttention
+from tinyllm.model.evaluation_mode import evaluation_mode
 from tinyllm.model.gpt import GPT
-from tinyllm.model.loss import softcap
 
 
 @torch.no_grad()
-def attention_weights(model: GPT, token_ids: Tensor) -> Tensor:
-    """Where each token looks, in every head: ids (T) -> weights (L, H, T, T). Row t adds up to 1; it is token t's look.
+def attention_weights(model: GPT, token_ids: Int[Tensor, " T"]) -> Float[Tensor, "L H T T"]:
+    """The attention weights of every head. Row t adds up to 1: what token t attends to.
 
-    The model itself never holds these weights (its attention is fused), so they are computed again from what each
-    layer's attention reads. Raises ValueError for more tokens than the context holds.
+    The model never stores these weights (its attention is fused), so they are computed again from each layer's input.
+    Raises ValueError for more than context_length tokens.
     """
+    attentions = [_attention(block) for block in model.blocks]
     inputs: list[Tensor] = []
     hooks = [
-        block.attention.register_forward_pre_hook(lambda _, arguments: inputs.append(arguments[0]))
-        for block in model.blocks
+        attention.register_forward_pre_hook(lambda _, arguments: inputs.append(arguments[0]))
+        for attention in attentions
     ]
     _run(model, token_ids, hooks)
-    return torch.stack([_weights(block.attention, x) for block, x in zip(model.blocks, inputs, strict=True)]).cpu()
+    return torch.stack([_weights(attention, x) for attention, x in zip(attentions, inputs, strict=True)]).cpu()
 
 
-def _weights(attention: CausalSelfAttention, x: Tensor) -> Tensor:
-    """One layer: (1, T, C) -> (H, T, T)."""
+def _attention(block: nn.Module) -> CausalSelfAttention:
+    attention = block.attention
+    assert isinstance(attention, CausalSelfAttention)  # nn.Module's own attributes have no types
+    return attention
+
+
+def _weights(attention: CausalSelfAttention, x: Float[Tensor, "1 T C"]) -> Float[Tensor, "H T T"]:
+    """Those of one layer, from its input."""
     q, k, _ = attention.queries_keys_values(x)
     q, k = q[0], attention.repeat_heads(k)[0]  # (H, T, D)
     scores = q @ k.transpose(-2, -1) / math.sqrt(q.shape[-1])
@@ -44,8 +53,8 @@ def _weights(attention: CausalSelfAttention, x: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def residual_stream(model: GPT, token_ids: Tensor) -> Tensor:
-    """The stream in front of the first layer and behind each: ids (T) -> (L + 1, T, C)."""
+def residual_stream(model: GPT, token_ids: Int[Tensor, " T"]) -> Float[Tensor, "_ T C"]:
+    """The L + 1 residual streams: before the first layer, and after each."""
     streams: list[Tensor] = []
     hooks = [model.blocks[0].register_forward_pre_hook(lambda _, arguments: streams.append(arguments[0]))]
     hooks += [block.register_forward_hook(lambda _, __, output: streams.append(output)) for block in model.blocks]
@@ -54,29 +63,27 @@ def residual_stream(model: GPT, token_ids: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def logit_lens(model: GPT, token_ids: Tensor) -> Tensor:
-    """The logits if the model ended here, in front of the first layer and behind each: ids (T) -> (L + 1, T, V)."""
-    hidden = model.final_norm(residual_stream(model, token_ids))
-    return softcap(hidden @ model.token_embedding.weight.T, model.config.logit_softcap)
+def logit_lens(model: GPT, token_ids: Int[Tensor, " T"]) -> Float[Tensor, "_ T V"]:
+    """The L + 1 logits if the model ended before its first layer, or after each."""
+    return model.head(model.final_norm(residual_stream(model, token_ids)))
 
 
 @contextmanager
 def head_off(model: GPT, layer: int, head: int) -> Iterator[None]:
-    """While this lasts, one head of one layer gives zeros. Raises ValueError if the model has no such head."""
+    """Inside the `with` block, one head of one layer outputs zeros. Raises ValueError if the model has no such head."""
     if not (0 <= layer < len(model.blocks) and 0 <= head < model.config.num_heads):
         raise ValueError(
             f"no head {head} in layer {layer}: the model has layers 0 to {len(model.blocks) - 1} "
             f"and heads 0 to {model.config.num_heads - 1}"
         )
-    attention = model.blocks[layer].attention
     D = model.config.head_dim
 
     def silence(_: nn.Module, arguments: tuple[Tensor]) -> tuple[Tensor]:
-        mixed = arguments[0].clone()  # (B, T, C): the heads side by side, before the projection
+        mixed = arguments[0].clone()  # (B, T, C): all heads side by side, before the projection
         mixed[..., head * D : (head + 1) * D] = 0
         return (mixed,)
 
-    hook = attention.projection.register_forward_pre_hook(silence)
+    hook = _attention(model.blocks[layer]).projection.register_forward_pre_hook(silence)
     try:
         yield
     finally:
@@ -84,13 +91,17 @@ def head_off(model: GPT, layer: int, head: int) -> Iterator[None]:
 
 
 @contextmanager
-def patched(model: GPT, layer: int, position: int, vector: Tensor) -> Iterator[None]:
-    """While this lasts, the stream of one token is `vector` (C), put in before layer `layer` (L: behind the last).
+def patched(model: GPT, layer: int, position: int, vector: Float[Tensor, " C"]) -> Iterator[None]:
+    """Inside the `with` block, the residual stream at one position is `vector` before a layer, or after the last.
 
-    Raises ValueError if the model has no such layer.
+    Args:
+        layer: 0 to L - 1 for before that layer, L for after the last.
+
+    Raises:
+        ValueError: the model has no such layer.
     """
     if not 0 <= layer <= len(model.blocks):
-        raise ValueError(f"no layer {layer}: give 0 to {len(model.blocks)}, which is behind the last")
+        raise ValueError(f"no layer {layer}: give 0 to {len(model.blocks)}, which is after the last")
 
     def put(x: Tensor) -> Tensor:
         x = x.clone()
@@ -107,27 +118,27 @@ def patched(model: GPT, layer: int, position: int, vector: Tensor) -> Iterator[N
         hook.remove()
 
 
-def induction_scores(weights: Tensor, token_ids: Tensor) -> Tensor:
-    """How much each head looks at tokens that once followed the current one: (L, H, T, T), ids (T) -> (L, H).
+def induction_scores(weights: Float[Tensor, "L H T T"], token_ids: Int[Tensor, " T"]) -> Float[Tensor, "L H"]:
+    """How much each head attends to the tokens that followed earlier occurrences of the current one.
 
-    The mean over all tokens that stood before. A head that only looks there scores 1. Raises ValueError if no token of
-    the text comes twice.
+    The mean over all tokens that have occurred before. A head that attends to nothing else scores 1. Raises ValueError
+    if no token of the text occurs twice.
     """
     same = token_ids[:, None] == token_ids[None, :]
     followed = torch.zeros_like(same)
-    followed[:, 1:] = same[:, :-1]  # (t, s): the token before s is the token at t
+    followed[:, 1:] = same[:, :-1]  # (t, s): the token before s equals the token at t
     followed = followed.tril(0)
     rows = followed.any(1)
     if not rows.any():
-        raise ValueError("no token of this text comes twice, so there is nothing to repeat")
+        raise ValueError("no token of this text occurs twice, so there is nothing to repeat")
     return (weights * followed).sum(-1)[..., rows].mean(-1)
 
 
-def _run(model: GPT, token_ids: Tensor, hooks: list) -> None:
-    was_training = model.training
+def _run(model: GPT, token_ids: Int[Tensor, " T"], hooks: Sequence[RemovableHandle]) -> None:
+    """One forward pass without dropout, for what the hooks see; then they are removed."""
     try:
-        model.eval()(token_ids[None].to(model.token_embedding.weight.device))
+        with evaluation_mode(model):
+            model(token_ids[None].to(model.device))
     finally:
-        model.train(was_training)
         for hook in hooks:
             hook.remove()

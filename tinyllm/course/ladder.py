@@ -1,7 +1,9 @@
 """The course's ladder: small models, each with one idea more than the last, trained alike and compared.
 
 Chapters 02 to 06 each end with `short_run` and one more bar in the same chart. The runs are short on purpose: they
-show what an idea buys in the same 400 steps, not how far it gets.
+show what an idea gains in the same 400 steps, not how far it gets.
+
+Shape letters: B batch, T time (tokens), C embedding_dim, V vocab_size, N tokens of all test articles.
 """
 
 import contextlib
@@ -12,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 import torch.nn.functional as F
+from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
 
 from tinyllm.config import TrainingConfig
@@ -24,37 +27,41 @@ from tinyllm.text.articles import LABELS, Article
 from tinyllm.text.batches import Blocks
 from tinyllm.text.holdout import HELD_OUT
 from tinyllm.text.prepared import prepare
+from tinyllm.text.subword_tokenizer import SubWordTokenizer
 from tinyllm.text.tokenizer import Tokenizer
 from tinyllm.training.optimizers import make_optimizer
 from tinyllm.training.schedule import learning_rate
 
 ITERATIONS, BATCH_SIZE = 400, 8
-ARTICLES = 64  # how many test articles score a model
+ARTICLES = 64  # test articles that score a model
 
 
 @dataclass(frozen=True)
 class CourseText:
-    """A text as blocks to train on, and a way to score a model on what it never saw."""
+    """A text as blocks to train on, and a way to score a model on text it has not seen."""
 
     name: str
     tokenizer: Tokenizer
     blocks: Blocks
     held_out: Blocks
     articles: Sequence[Article]
-    """Test articles of known entropy; none for other text."""
+    """Test articles of known entropy; empty for other text."""
 
     @property
     def vocab_size(self) -> int:
         return self.tokenizer.vocab_size
 
-    def batch(self, iteration: int) -> tuple[Tensor, Tensor]:
-        """The ids and targets of one step, each (B, T)."""
+    def batch(self, iteration: int) -> tuple[Int[Tensor, "B T"], Int[Tensor, "B T"]]:
+        """The ids and targets of one step."""
         ids, targets = self.blocks.batch(iteration * BATCH_SIZE, BATCH_SIZE)
         return torch.from_numpy(ids), torch.from_numpy(np.ascontiguousarray(targets))
 
     @torch.no_grad()
     def score(self, model: nn.Module) -> dict[str, float]:
-        """Nats per token: "all"; for articles of known entropy also each kind of token, read from the article's start."""
+        """Nats per token: "all"; for articles of known entropy also by kind of token.
+
+        Such an article is read from its start, other text in blocks.
+        """
         with evaluation_mode(model):
             if not self.articles:
                 ids, targets = map(torch.from_numpy, self.held_out.fixed(ARTICLES))
@@ -62,9 +69,11 @@ class CourseText:
             kinds, nats = self._surprises(model)
         return {"all": float(nats.mean())} | {kind: float(nats[kinds == kind].mean()) for kind in LABELS}
 
-    def _surprises(self, model: nn.Module) -> tuple[np.ndarray, np.ndarray]:
-        """The kind and the surprise of each token of the test articles."""
-        kinds, nats = [], []
+    def _surprises(self, model: nn.Module) -> tuple[Shaped[np.ndarray, " N"], Float[np.ndarray, " N"]]:
+        """The kind and the surprise (-log p, in nats) of each token of the test articles."""
+        assert isinstance(self.tokenizer, SubWordTokenizer)  # as the quickstart has: others cannot label tokens
+        kinds: list[str] = []
+        nats: list[float] = []
         end = self.tokenizer.end_of_text_id
         for article in self.articles:
             ids = self.tokenizer.encode(article.text)
@@ -75,7 +84,7 @@ class CourseText:
 
 
 def course_text(data: str = "tinywiki") -> CourseText:
-    """TinyWiki as the quickstart prepares it, or your own text: `data` is a file or folder, as in `train`."""
+    """TinyWiki as the quickstart prepares it, or your own text: a file or folder, as `train`'s `data`."""
     preset = get_preset("quickstart").replace(data=data)
     prepared = prepare(preset.dataset, preset.model.vocab_size, progress=False)
     T, begin = preset.model.context_length, preset.dataset.block_begin
@@ -85,16 +94,16 @@ def course_text(data: str = "tinywiki") -> CourseText:
 
 
 class CausalAverage(nn.Module):
-    """Each token adds the plain mean of the tokens up to itself to its own vector. Nothing is learned here."""
+    """Adds to each token's vector the mean of the vectors up to and including its own. It has no weights."""
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, T, C) -> (B, T, C)."""
+    def forward(self, x: Float[Tensor, "B T C"]) -> Float[Tensor, "B T C"]:
+        """The vectors with their means added."""
         count = torch.arange(1, x.shape[1] + 1, device=x.device)[:, None]  # (T, 1)
         return x + x.cumsum(dim=1) / count
 
 
 class SmallModel(nn.Module):
-    """Token embedding, one piece that turns (B, T, C) into (B, T, C), and a head: ids (B, T) -> logits (B, T, V)."""
+    """A token embedding, one piece that keeps the shape (B, T, C), and a head."""
 
     def __init__(self, vocab_size: int, embedding_dim: int, piece: nn.Module):
         super().__init__()
@@ -103,17 +112,19 @@ class SmallModel(nn.Module):
         self.piece = piece
         self.head = nn.Linear(embedding_dim, vocab_size)
 
-    def forward(self, token_ids: Tensor) -> Tensor:
-        return self.head(self.piece(self.token_embedding(token_ids)))
+    def forward(self, token_ids: Int[Tensor, "B T"]) -> Float[Tensor, "B T V"]:
+        """The logits."""
+        logits: Tensor = self.head(self.piece(self.token_embedding(token_ids)))
+        return logits
 
 
 def short_run(
     model: nn.Module, text: CourseText, max_learning_rate: float, name: str = "", recipe: bool = False
 ) -> dict[str, float]:
-    """Train any model of ids (B, T) -> logits (B, T, V) for 400 steps; returns `text.score` of it.
+    """Train any model that maps ids (B, T) to logits (B, T, V) for 400 steps; returns its `text.score`.
 
-    The rate is constant and nothing is clipped; with `recipe` it warms up and falls along a cosine, and gradients are
-    clipped, as in `train`. With a `name` the result is remembered for later chapters, under TINYLLM_HOME.
+    The rate is constant and nothing is clipped; with `recipe` the rate warms up and falls along a cosine, and gradients
+    are clipped, as in `train`. With a `name`, a result on TinyWiki is saved for later chapters, under TINYLLM_HOME.
     """
     config = TrainingConfig(
         max_iterations=ITERATIONS,
@@ -126,7 +137,7 @@ def short_run(
     for iteration in range(ITERATIONS):
         ids, targets = text.batch(iteration)
         loss = F.cross_entropy(model(ids).flatten(0, 1), targets.flatten())
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]  # torch gives it no types
         if recipe:
             nn.utils.clip_grad_norm_(model.parameters(), config.max_gradient_norm)
             rate = learning_rate(iteration, config)
@@ -141,11 +152,12 @@ def short_run(
 
 
 def remembered() -> dict[str, dict[str, float]]:
-    """The results of the chapters that were run on this machine, oldest first."""
+    """The results of the chapters run on this machine, oldest first."""
     try:
-        return read_json(home() / "ladder.json")
+        results: dict[str, dict[str, float]] = read_json(home() / "ladder.json")
     except (OSError, ValueError):  # none yet, or not readable: then the chart has fewer bars
         return {}
+    return results
 
 
 def _remember(name: str, result: dict[str, float]) -> None:

@@ -1,4 +1,6 @@
-"""Scaling laws: loss falls along a power of size, text or arithmetic; small runs predict a larger one.
+"""Scaling laws: loss falls as a power of size, text or compute, so small runs predict a larger one.
+
+Shape letters: N runs, K floors tried.
 
 Sources: Kaplan et al., "Scaling Laws for Neural Language Models" (2020); Hoffmann et al., "Training Compute-Optimal
 Large Language Models" (2022).
@@ -6,10 +8,12 @@ Large Language Models" (2022).
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import overload
 
 import numpy as np
+from jaxtyping import Float
 
-FLOORS = 400  # how many are tried, from 0 up to the lowest loss
+FLOORS = 400  # tried, from 0 up to the lowest loss
 
 
 @dataclass(frozen=True)
@@ -20,16 +24,20 @@ class PowerLaw:
     scale: float
     exponent: float
 
-    def __call__(self, x: float) -> float:
-        """The loss at x, which may be an array."""
+    @overload
+    def __call__(self, x: float) -> float: ...
+    @overload
+    def __call__(self, x: Float[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shape"]: ...
+    def __call__(self, x: float | Float[np.ndarray, "*shape"]) -> float | Float[np.ndarray, "*shape"]:
+        """The loss at x."""
         return self.floor + self.scale * x**-self.exponent
 
 
 def fit_power_law(x: Sequence[float], loss: Sequence[float], floor: float | None = None) -> PowerLaw:
     """The power law closest to some runs, by least squares of ln(loss).
 
-    Less its floor, a power law is a straight line between logarithms. A known floor is taken away; an unknown one is
-    searched for: of `FLOORS` between 0 and the lowest loss, the one whose line, put back, is closest to the losses.
+    Minus its floor, a power law is a straight line on logarithmic axes. A known floor is subtracted; an unknown one is
+    searched for: of `FLOORS` values between 0 and the lowest loss, the one whose law is closest to the losses.
 
     Args:
         x: what the runs differ in, such as parameters, tokens or FLOPs; above 0.
@@ -37,8 +45,8 @@ def fit_power_law(x: Sequence[float], loss: Sequence[float], floor: float | None
         floor: the loss that no x could reach, if known.
 
     Raises:
-        ValueError: too few different x (two; three for an unknown floor), an x that is not above 0, a loss that is not
-            above the floor, or losses that do not fall.
+        ValueError: too few different x (two are needed, or three for an unknown floor), an x that is not above 0, a
+            loss that is not above the floor, or losses that do not fall.
     """
     sizes, losses = np.asarray(x, float), np.asarray(loss, float)
     needed = 2 if floor is not None else 3
@@ -65,37 +73,38 @@ def prediction_band(
 ) -> tuple[float, float]:
     """Where the loss of one more run, at `at`, should lie: the middle `share` of `draws` fits.
 
-    The runs' scatter around the law, as a share of what lies above a known floor (else of the loss), is estimated from
-    the runs themselves. For each draw the losses scatter anew around the law, a law is fitted to them, and the new run
-    scatters around that. With few runs the scatter itself is uncertain, so it is drawn too (from the inverse
-    chi-squared distribution). With a known floor this is the prediction interval of linear regression, from Student's
-    t; with an unknown one it is approximate: of 90% bands, 86 to 91% held the new run in trials with made-up laws.
+    The runs' scatter around the law, relative to the loss above a known floor (otherwise to the whole loss), is
+    estimated from the runs themselves. For each draw, the losses scatter anew around the law, a law is fitted to them,
+    and the new run scatters around that. With few runs the scatter itself is uncertain, so it is drawn too (from the
+    inverse chi-squared distribution). With a known floor this is the prediction interval of linear regression, from
+    Student's t; with an unknown one it is approximate: of 90% bands, 86 to 91% contained the new run in simulations
+    with known laws.
 
-    Raises ValueError as `fit_power_law` does, and where no run is left over to tell the scatter from.
+    Raises ValueError as `fit_power_law` does, and if there are no more runs than the law has unknowns.
     """
     law = fit_power_law(x, loss, floor)
     base = floor or 0.0
     sizes, expected = np.asarray(x, float), law(np.asarray(x, float)) - base
-    free = len(sizes) - (2 if floor is not None else 3)  # runs beyond what the law itself uses up
+    free = len(sizes) - (2 if floor is not None else 3)  # degrees of freedom
     if free < 1:
         raise ValueError("a band needs more runs than the law has unknowns: the scatter is seen in the rest")
     squares = (np.log((np.asarray(loss, float) - base) / expected) ** 2).sum()
     random = np.random.default_rng(seed)
-    found = []
+    losses = []
     for scatter in np.sqrt(squares / random.chisquare(free, draws)):
         again = base + expected * np.exp(scatter * random.standard_normal(len(sizes)))
         above = _closest(sizes, again, floor)(at) - base
-        found.append(base + above * np.exp(scatter * random.standard_normal()))
-    lower, upper = np.quantile(found, [(1 - share) / 2, (1 + share) / 2])
+        losses.append(base + above * np.exp(scatter * random.standard_normal()))
+    lower, upper = np.quantile(losses, [(1 - share) / 2, (1 + share) / 2])
     return float(lower), float(upper)
 
 
-def _closest(sizes: np.ndarray, losses: np.ndarray, floor: float | None) -> PowerLaw:
-    """The best of all floors (F): for each of them a straight line through the logarithms of the n runs."""
+def _closest(sizes: Float[np.ndarray, " N"], losses: Float[np.ndarray, " N"], floor: float | None) -> PowerLaw:
+    """The law with the best floor: for each floor, a straight line through the logarithms of the runs."""
     floors = np.linspace(0, losses.min(), FLOORS, endpoint=False) if floor is None else np.array([floor])
-    excess = losses[:, None] - floors  # (n, F)
+    excess = losses[:, None] - floors  # (N, K)
     slopes, heights = np.polyfit(np.log(sizes), np.log(excess), 1)
-    predicted = floors + np.exp(heights + slopes * np.log(sizes)[:, None])  # (n, F)
+    predicted = floors + np.exp(heights + slopes * np.log(sizes)[:, None])  # (N, K)
     misfit = (np.log(predicted / losses[:, None]) ** 2).sum(0)
     best = int(misfit.argmin())
     return PowerLaw(float(floors[best]), float(np.exp(heights[best])), float(-slopes[best]))

@@ -1,7 +1,7 @@
-"""Controls over pictures, for notebooks: move a slider, and see what becomes of your own text and your own model.
+"""Controls above pictures, for notebooks: move a slider, and see how your own text and your own model respond.
 
 Only ipywidgets' core controls are used, so that they also work in Colab. Where no widget can be shown (GitHub, a
-printed page), the picture of the first moment stands in its place.
+printed page), the first picture is shown instead.
 """
 
 import dataclasses
@@ -19,19 +19,21 @@ import torch
 from tinyllm.config import GenerationConfig, RunConfig
 from tinyllm.course.interpretability import attention_weights
 from tinyllm.generation import filter_logits
+from tinyllm.model.evaluation_mode import evaluation_mode
 from tinyllm.plots import Picture, heatmap, loss_curve, next_token_bars, token_rows, visible
+from tinyllm.plots.picture import MimeBundle
 from tinyllm.presets import get_preset
 from tinyllm.run import Run, train
 from tinyllm.text.bpe import PATTERN
 from tinyllm.text.subword_tokenizer import SubWordTokenizer
 from tinyllm.training.history import read_history
 
-_LONGEST = 120  # characters of a learner's sentence that are shown
-_REDRAW_SECONDS = 2  # drawing takes time from the training
+_LONGEST = 120  # characters of a learner's sentence
+_REDRAW_SECONDS = 2  # at least; drawing takes time from the training
 
 
 class Explorer:
-    """Some controls, and a picture that follows them."""
+    """Some controls, and a picture that follows them. A subclass sets its controls, then says what to draw."""
 
     def __init__(self, *controls: ipywidgets.Widget):
         self._view = ipywidgets.HTML()
@@ -44,16 +46,16 @@ class Explorer:
         self._view.value = _as_html(self._first)
 
     def draw(self) -> Picture:
-        """The picture of what the controls say now."""
+        """The picture for the controls' current values."""
         raise NotImplementedError
 
     def _follow(self, _change: Any = None) -> None:
         try:
             self._view.value = _as_html(self.draw())
-        except ValueError as error:  # such as a sentence that is longer than the model's context
+        except ValueError as error:  # such as a sentence longer than the model's context
             self._view.value = _alert(error)
 
-    def _repr_mimebundle_(self, **_: Any) -> tuple[dict, dict]:
+    def _repr_mimebundle_(self, **_: Any) -> MimeBundle:
         return _bundle(self._first, self.box)
 
 
@@ -61,9 +63,9 @@ class TokenExplorer(Explorer):
     """Your sentence as characters, as byte pairs of a vocabulary you learned, and as GPT-2's tokens.
 
     Args:
-        tokenizer: the learned vocabulary; a slider says how many of its merges are used.
-        text: the sentence to begin with, at most 120 characters are shown.
-        gpt2: GPT-2's vocabulary, for a third row.
+        tokenizer: the learned vocabulary; a slider sets how many of its merges are used.
+        text: the sentence to begin with; its first 120 characters are used.
+        gpt2: GPT-2's vocabulary, for a third row; no such row by default.
     """
 
     def __init__(self, tokenizer: SubWordTokenizer, text: str, gpt2: SubWordTokenizer | None = None):
@@ -82,16 +84,16 @@ class TokenExplorer(Explorer):
         rows = {
             "characters": [(character.encode(), characters.index(character)) for character in text],
             f"byte pairs, {merges} merges": [
-                (learned.decode_single_token_bytes(number), number) for number in learned.encode_ordinary(text)
+                (learned.decode_single_token_bytes(token), token) for token in learned.encode_ordinary(text)
             ],
         }
         if self._gpt2 is not None:
-            rows["GPT-2"] = [(self._gpt2.tokens[number], number) for number in self._gpt2.encode(text)]
+            rows["GPT-2"] = [(self._gpt2.tokens[token], token) for token in self._gpt2.encode(text)]
         return token_rows(rows, show_bytes=self.below.value == "bytes")
 
 
 class AttentionViewer(Explorer):
-    """Where the tokens of your sentence look, in any layer and head (both from 1) of your own model."""
+    """What the tokens of your sentence attend to, in any layer and head (both from 1) of your own model."""
 
     def __init__(self, run: Run, text: str, layer: int = 1, head: int = 1):
         self._run = run
@@ -104,7 +106,7 @@ class AttentionViewer(Explorer):
     def draw(self) -> Picture:
         tokenizer, layer, head = self._run.tokenizer, self.layer.value, self.head.value
         ids = [tokenizer.end_of_text_id, *tokenizer.encode(self.text.value[:_LONGEST])]
-        names = [visible(tokenizer.decode([number]).encode()) for number in ids]
+        names = [visible(tokenizer.decode([token]).encode()) for token in ids]
         weights = attention_weights(self._run.model, torch.tensor(ids))[layer - 1, head - 1]
         title = f"Layer {layer}, head {head}: where each token looks."
         future = torch.ones_like(weights, dtype=torch.bool).triu(1)
@@ -112,13 +114,19 @@ class AttentionViewer(Explorer):
             weights.masked_fill(future, torch.nan), title, names, names, "this token looks ...", "... at this one"
         )
         picture.axes[0].tick_params(axis="x", rotation=90)
-        far = [f"{names[row]} at {names[place]}" for row, place in enumerate(weights.argmax(1).tolist())]
-        picture.alt = f"Heat map. {title} Mostly: {'; '.join(far)}."
+        mostly = [f"{names[row]} at {names[column]}" for row, column in enumerate(weights.argmax(1).tolist())]
+        picture.alt = f"Heat map. {title} Mostly: {'; '.join(mostly)}."
         return picture
 
 
 class SamplingPlayground(Explorer):
-    """What may come next, as temperature, top-k and top-p change it; the button lets the model write on."""
+    """The next token's probabilities under temperature, top-k and top-p; a button lets the model continue.
+
+    Args:
+        run: whose model and tokenizer to use.
+        prompt: the text to begin with.
+        tokens: the most tokens that the button writes.
+    """
 
     def __init__(self, run: Run, prompt: str = "", tokens: int = 60):
         self._run, self._tokens = run, tokens
@@ -133,14 +141,14 @@ class SamplingPlayground(Explorer):
         self.box.children = [*self.box.children, self.sample, self.written]
 
     def draw(self) -> Picture:
-        ids = [self._run.tokenizer.end_of_text_id, *self._run.tokenizer.encode(self.prompt.value)]
-        with torch.no_grad():
-            device = self._run.model.token_embedding.weight.device
-            logits = self._run.model.eval()(torch.tensor([ids], device=device))[:, -1].cpu()  # (1, V)
+        model, tokenizer = self._run.model, self._run.tokenizer
+        ids = [tokenizer.end_of_text_id, *tokenizer.encode(self.prompt.value)]
+        with torch.no_grad(), evaluation_mode(model):
+            logits = model(torch.tensor([ids], device=model.device))[:, -1].cpu()  # (1, V)
         as_trained, now = logits[0].softmax(0), filter_logits(logits, self._settings())[0].softmax(0)
-        places = as_trained.topk(min(20, len(as_trained))).indices.tolist()
-        names = [visible(self._run.tokenizer.decode([place]).encode()) for place in places]
-        return next_token_bars(names, as_trained[places].tolist(), now[places].tolist())
+        likeliest = as_trained.topk(min(20, len(as_trained))).indices.tolist()
+        names = [visible(tokenizer.decode([token]).encode()) for token in likeliest]
+        return next_token_bars(names, as_trained[likeliest].tolist(), now[likeliest].tolist())
 
     def _settings(self) -> GenerationConfig:
         return GenerationConfig(
@@ -153,7 +161,7 @@ class SamplingPlayground(Explorer):
     def _write(self, _button: Any) -> None:
         try:
             text = self._run.generate(self.prompt.value, **dataclasses.asdict(self._settings()))
-        except ValueError as error:  # such as a letter that a vocabulary of characters does not have
+        except ValueError as error:  # such as a letter that a character vocabulary lacks
             self.written.value = _alert(error)
             return
         style = "white-space: pre-wrap; word-break: normal; font-family: monospace"
@@ -161,10 +169,9 @@ class SamplingPlayground(Explorer):
 
 
 class TrainingDashboard:
-    """Start a training, watch its loss fall between the baselines and the floor, and stop it, saved, when you like.
+    """Start a training, watch its loss fall from the baselines towards the floor, and stop and save it at any time.
 
-    The training runs beside the notebook, so that other cells and the buttons work meanwhile. What was saved goes on
-    at the next press of Start.
+    The training runs in a thread, so that other cells and the buttons work meanwhile. Start resumes what was saved.
 
     Args:
         config: the name of a preset, or a `RunConfig`.
@@ -177,7 +184,7 @@ class TrainingDashboard:
     ):
         self.config = (get_preset(config) if isinstance(config, str) else config).replace(**overrides)
         self.run: Run | None = None
-        """The run so far, once it has ended or was stopped."""
+        """The run so far, once the training has finished or been stopped."""
         self._lines, self._points, self._drawn = lines, read_history(Path(self.config.run_folder)), 0.0
         self._stopping, self._thread = threading.Event(), threading.Thread()
         self.start = ipywidgets.Button(description="Start")
@@ -190,7 +197,7 @@ class TrainingDashboard:
         self._first = self._show("not started")
 
     def wait(self) -> None:
-        """Return when no training is under way."""
+        """Return when no training is running."""
         if self._thread.is_alive():
             self._thread.join()
 
@@ -209,7 +216,7 @@ class TrainingDashboard:
             self._points = self.run.history
             done = "finished" if self.run.finished else "stopped and saved; Start goes on from there"
             self._show(f"{done}, at iteration {self.run.iteration:,} of {self.config.training.max_iterations:,}")
-        except Exception as error:  # shown where the learner looks: nobody sees what a thread raises
+        except Exception as error:  # shown in the status: nobody sees what a thread raises
             self._say(f"{type(error).__name__}: {error}")
         finally:
             self.start.disabled, self.stop.disabled = False, True
@@ -234,7 +241,7 @@ class TrainingDashboard:
     def _say(self, status: str) -> None:
         self.status.value = f'<p role="status">{html.escape(status)}</p>'
 
-    def _repr_mimebundle_(self, **_: Any) -> tuple[dict, dict]:
+    def _repr_mimebundle_(self, **_: Any) -> MimeBundle:
         return _bundle(self._first, self.box)
 
 
@@ -247,8 +254,8 @@ def _as_html(picture: Picture) -> str:
     return f'<img style="max-width: 100%" alt="{alt}" src="data:image/png;base64,{data}">'
 
 
-def _bundle(first: Picture, box: ipywidgets.Widget) -> tuple[dict, dict]:
-    """What a notebook keeps: the first picture with its text, and the live controls for who can show them."""
+def _bundle(first: Picture, box: ipywidgets.Widget) -> MimeBundle:
+    """What a notebook saves: the first picture with its alt text, and the live controls where they can be shown."""
     data, metadata = first._repr_mimebundle_()
     view = {"version_major": 2, "version_minor": 0, "model_id": box.model_id}
     return data | {"application/vnd.jupyter.widget-view+json": view}, metadata

@@ -33,7 +33,7 @@ class CausalSelfAttention(nn.Module):
     With fewer heads of keys and values (K), each is shared by H / K heads of queries.
     """
 
-    rotary_table: Float[Tensor, "2 T half"]
+    rotary_table: Tensor
 
     def __init__(self, config: ModelConfig, layer: int = 0):
         super().__init__()
@@ -64,7 +64,8 @@ class CausalSelfAttention(nn.Module):
             dtype = self.query_norm.weight.dtype  # float32 even under autocast, where q and k have half the bits
             q, k = self.query_norm(q.to(dtype)), self.key_norm(k.to(dtype))
         if self.rotary:
-            table = self.rotary_table[:, :T] if positions is None else self.rotary_table[:, positions]
+            table = self.rotary_table
+            table = table[:, :T] if positions is None else table.index_select(1, positions)
             q, k = rotate(q, table), rotate(k, table)
         return q.to(v.dtype), k.to(v.dtype), v  # norms and angles are float32, even under autocast
 

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from tinyllm.model.gpt import GPT
 from tinyllm.model.kv_cache import KVCache, OneTokenCache
+from tinyllm.system.precision import matrix_products
 
 Step = Callable[[Int[Tensor, "B 1"]], Float[Tensor, "B V"]]
 
@@ -36,7 +37,11 @@ class Decoder:
 
     @torch.no_grad()
     def read(self, new: Int[Tensor, "B T"]) -> Float[Tensor, "B V"]:
-        """The logits after the new tokens."""
+        """The logits after the new tokens. They may be overwritten by the next call."""
+        with matrix_products(self.model.device):
+            return self._read(new)
+
+    def _read(self, new: Int[Tensor, "B T"]) -> Float[Tensor, "B V"]:
         logits: Tensor = self.model(new, cache=self.cache)
         return logits[:, -1]
 
@@ -50,11 +55,9 @@ class FixedShapeDecoder(Decoder):
         self.record = record
         self.step: Step | None = None
 
-    @torch.no_grad()
-    def read(self, new: Int[Tensor, "B T"]) -> Float[Tensor, "B V"]:
-        """The logits after the new tokens. They may be overwritten by the next call."""
+    def _read(self, new: Int[Tensor, "B T"]) -> Float[Tensor, "B V"]:
         if new.shape[1] > 1 or self.cache.length == 0:
-            return super().read(new)
+            return super()._read(new)
         self.one_token.position.fill_(self.cache.length)
         if self.step is None:
             self.step = self.record(self._step, new)

@@ -29,11 +29,15 @@ def autocast(device: torch.device, dtype: torch.dtype) -> contextlib.AbstractCon
 
 
 @contextlib.contextmanager
-def matrix_products(deterministic: bool = False) -> Iterator[None]:
-    """How CUDA multiplies in training and sampling: float32 products run on tensor cores (TF32: 10 bits of mantissa).
+def matrix_products(device: torch.device, deterministic: bool = False) -> Iterator[None]:
+    """How CUDA multiplies in training and sampling: float32 products on tensor cores (TF32, 10 bits of mantissa).
 
     With `deterministic`, only algorithms that give the same bits each time. `evaluate` stays outside, in full float32.
+    A CPU always computes in full float32, and the same bits each time.
     """
+    if device.type != "cuda":
+        yield
+        return
     precision, before = torch.get_float32_matmul_precision(), torch.are_deterministic_algorithms_enabled()
     warns = torch.is_deterministic_algorithms_warn_only_enabled()
     torch.set_float32_matmul_precision("high")

@@ -86,7 +86,7 @@ class Trainer:
     def run(self) -> None:
         """Train to the last iteration, or until Ctrl-C or `on_step` stops it. Saves along the way and at the end."""
         training = self.config.training
-        numerics = matrix_products(training.deterministic)
+        numerics = matrix_products(self.processes.device, training.deterministic)
         with self.bar, stop_on_signals(self.stop), self.history, numerics:
             self.clock.restart()
             if self.iteration == 0:

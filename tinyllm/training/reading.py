@@ -13,8 +13,8 @@ from tinyllm.training.history import step_point
 class Reading:
     """The loss and the gradient's norm of one step, on their way from the device.
 
-    Asked for their values at once, Python would wait until the GPU has done all it was given; then the GPU would wait
-    for Python. One step later the values are there.
+    Asked for their values at once, Python would wait until the GPU has done all it was given, and then the GPU for
+    Python. One step later the values are there.
     """
 
     def __init__(self, iteration: int, rate: float, loss: Tensor, norm: Tensor):

@@ -14,13 +14,13 @@ import numpy as np
 import torch
 from torch import nn
 
-from tinyllm.config import LARGEST, ModelConfig
-from tinyllm.course.checking.checking import own_random_state
+from tinyllm.config import ModelConfig
+from tinyllm.course.checking.random_state import own_random_state
 from tinyllm.estimation import estimate, flops_per_token
 from tinyllm.model.gpt import GPT, TransformerBlock
 from tinyllm.model.kv_cache import KVCache
 from tinyllm.presets import PRESETS
-from tinyllm.system.validation import near_names
+from tinyllm.system.validation import LARGEST, near_names
 from tinyllm.text.batches import Blocks
 from tinyllm.text.prepared import PreparedData, prepare
 from tinyllm.text.tinywiki import articles
@@ -42,7 +42,7 @@ def prediction(name: str, unit: str) -> Callable[[Callable[[], float]], Callable
     """Register a function that measures something; its docstring is the question."""
 
     def register(measure: Callable[[], float]) -> Callable[[], float]:
-        PREDICTIONS[name] = Prediction(inspect.cleandoc(measure.__doc__), unit, measure)
+        PREDICTIONS[name] = Prediction(inspect.getdoc(measure) or "", unit, measure)
         return measure
 
     return register
@@ -51,7 +51,7 @@ def prediction(name: str, unit: str) -> Callable[[Callable[[], float]], Callable
 def predict(name: str, guess: float | None) -> None:
     """Print the question for None. For a number, measure the answer here and print how far apart they are.
 
-    Raises ValueError, with near names, for a name that no question has.
+    Raises ValueError, with near names, for an unknown name.
     """
     if name not in PREDICTIONS:
         raise ValueError(f"unknown prediction {name!r}{near_names(str(name), PREDICTIONS)}")
@@ -127,7 +127,7 @@ def zero_queries() -> float:
     from tinyllm.course.exercises.ch03_attention import attention_weights, causal_mask, scores
 
     queries, keys = torch.zeros(1, 1, 6, 3), torch.randn(1, 1, 6, 3)
-    return attention_weights(scores(queries, keys), causal_mask(6))[0, 0, 3, 0].item()
+    return float(attention_weights(scores(queries, keys), causal_mask(6))[0, 0, 3, 0])
 
 
 @prediction("04.feedforward_share", "times as many weights")
@@ -147,7 +147,7 @@ def first_loss() -> float:
     """What is the loss of a GPT with 1,024 tokens in its vocabulary before its first step of training?"""
     config = PRESETS["quickstart"].model
     inputs, targets = Blocks(_prepared().splits["held_out"], config.context_length).fixed(8)
-    return GPT(config)(torch.from_numpy(inputs), torch.from_numpy(targets)).item()
+    return float(GPT(config)(torch.from_numpy(inputs), torch.from_numpy(targets)))
 
 
 @prediction("06.loss_times_1000", "times as long")
@@ -158,9 +158,9 @@ def loss_times_1000() -> float:
         parameter = nn.Parameter(torch.zeros(8))
         optimizer = torch.optim.AdamW([parameter], lr=1e-3)
         loss = ((parameter - torch.linspace(1, 2, 8)) ** 2).mean()
-        (factor * loss).backward()
+        (factor * loss).backward()  # type: ignore[no-untyped-call]  # torch gives it no types
         optimizer.step()
-        return parameter.detach().norm().item()  # it began at zero
+        return float(parameter.detach().norm())  # it began at zero
 
     return first_step(1000) / first_step(1)
 
@@ -170,7 +170,7 @@ def commonest_town() -> float:
     """How often would TinyWiki's commonest town be drawn at temperature 0.5?"""
     from tinyllm.course.exercises.ch07_sampling import temperature
 
-    return temperature(torch.tensor(FIELDS["town"].probabilities()).log(), 0.5).max().item()
+    return float(temperature(torch.tensor(FIELDS["town"].probabilities()).log(), 0.5).max())
 
 
 @prediction("08.hours", "hours")
@@ -183,11 +183,11 @@ def hours() -> float:
 def cache_factor() -> float:
     """How much smaller is the cache of the reference model with 2 heads of keys and values instead of 8?"""
 
-    def numbers(num_kv_heads: int) -> int:
+    def elements(num_kv_heads: int) -> int:
         cache = KVCache(ModelConfig(num_kv_heads=num_kv_heads), 1, torch.device("meta"), torch.float32)
         return cache.keys.numel() + cache.values.numel()
 
-    return numbers(8) / numbers(2)
+    return elements(8) / elements(2)
 
 
 @prediction("09.strongest_directions", "of 64 directions")
@@ -197,7 +197,8 @@ def strongest_directions() -> float:
     inputs, targets = Blocks(_prepared().splits["train"], config.context_length).fixed(4)
     model = GPT(config)
     model(torch.from_numpy(inputs), torch.from_numpy(targets)).backward()
-    squares = torch.linalg.svdvals(model.blocks[0].feedforward.projection.weight.grad).square()
+    gradient = model.get_parameter("blocks.0.feedforward.projection.weight").grad
+    squares = torch.linalg.svdvals(gradient).square()
     return 1 + int((squares.cumsum(0) < 0.9 * squares.sum()).sum())
 
 

@@ -1,0 +1,72 @@
+"""The whole course as one path from a text to a model that writes."""
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from style import ATTENTION, EMBEDDING, FEEDFORWARD, INK, PLAIN, arrow, box, card, heading
+
+from tinyllm.plots import BLUE, GREY
+
+ROAD = 338  # height of the path on the card
+
+
+def course_map() -> Figure:
+    """Each chapter is a box that names what it builds; the arrows carry what one passes to the next."""
+    figure, axes = card(600)
+    heading(
+        axes, "The course: from a text to a model that writes", "each box is a notebook, and names what you build in it"
+    )
+
+    banner(axes, 478, "00  Start here", "train a small model first, and see where the path ends")
+    banner(axes, 144, "08  WikiText-103", "the full run in one cell: the same pieces at full size")
+
+    carry(axes, (93, ROAD + 84), (93, ROAD + 48), "text", (93, ROAD + 90))
+    chapter(axes, 28, ROAD - 48, 130, 96, "01  Tokenization", "characters,\nwords, byte-\npair encoding", EMBEDDING)
+    carry(axes, (158, ROAD), (198, ROAD), "ids", (178, ROAD + 8))
+    chapter(axes, 198, ROAD - 48, 130, 96, "02  Data", "stream, blocks,\nthe smallest\nmodel", EMBEDDING)
+    carry(axes, (328, ROAD), (392, ROAD), "batches", (360, ROAD + 8))
+    chapter(axes, 28, 208, 300, 48, "A1  PyTorch primer", "optional: shapes, broadcasting, autograd", "white")
+
+    # A block is inside GPT, and attention inside the block.
+    chapter(axes, 392, 208, 204, 252, "05  GPT", "embeddings, positions,\nlayers, the head", PLAIN)
+    chapter(axes, 402, 218, 184, 174, "04  Transformer block", "LayerNorm, residual\nstream, feed-forward", FEEDFORWARD)
+    chapter(axes, 412, 228, 164, 96, "03  Attention", "averages, scores,\nmask, softmax,\nheads", ATTENTION)
+
+    carry(axes, (596, 426), (652, 426), "logits", (624, 434))
+    carry(axes, (652, 396), (596, 396), "weights", (624, 378))
+    chapter(axes, 652, 364, 120, 96, "06  Training", "AdamW,\nschedule,\ncheckpoints", EMBEDDING)
+    carry(axes, (596, 300), (652, 300), "logits", (624, 308))
+    chapter(axes, 652, 252, 120, 96, "07  Sampling", "temperature,\ntop-k, top-p,\nKV cache", EMBEDDING)
+    carry(axes, (712, 252), (712, 224), "new text", (712, 206))
+
+    beyond = [
+        ("09  Modern recipe", "what changed since\nGPT-2, measured"),
+        ("10  Inside the model", "what each head does,\nwhere a fact sits"),
+        ("11  The bug clinic", "twelve broken trainings\nto name and heal"),
+        ("12  Scaling", "cost and loss, predicted\nbefore the run"),
+    ]
+    for index, (title, text) in enumerate(beyond):
+        chapter(axes, 28 + 190 * index, 28, 174, 76, title, text, "white")
+    axes.text(28, 116, "and beyond it:", color=GREY)
+    return figure
+
+
+def banner(axes: Axes, bottom: float, title: str, text: str) -> None:
+    """A chapter that spans the whole path."""
+    box(axes, 28, bottom, 744, 44)
+    axes.text(42, bottom + 18, title, weight="bold")
+    axes.text(758, bottom + 18, text, color=INK, ha="right")
+
+
+def chapter(
+    axes: Axes, left: float, bottom: float, width: float, height: float, title: str, text: str, colour: str
+) -> None:
+    box(axes, left, bottom, width, height, colour=colour)
+    axes.text(left + 10, bottom + height - 21, title, weight="bold")
+    for row, line in enumerate(text.splitlines()):
+        axes.text(left + 10, bottom + height - 40 - 16 * row, line, fontsize=11, color=GREY)
+
+
+def carry(axes: Axes, start: tuple[float, float], end: tuple[float, float], what: str, at: tuple[float, float]) -> None:
+    """An arrow with the name of what it carries."""
+    arrow(axes, start, end, BLUE, 1.8)
+    axes.text(*at, what, color=BLUE, ha="center")

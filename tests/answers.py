@@ -1,0 +1,5 @@
+"""Answers that several tests give to exercises."""
+
+
+def stub(*arguments):
+    raise NotImplementedError

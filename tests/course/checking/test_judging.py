@@ -1,0 +1,140 @@
+"""What `check` says to every kind of answer."""
+
+import inspect
+import math
+import random
+
+import numpy as np
+import pytest
+import torch
+
+from tinyllm.course import check
+from tinyllm.course.checking.judging import examine
+from tinyllm.course.exercises import ch01_tokenization as tokenization
+from tinyllm.course.exercises import ch03_attention as attention
+
+
+@pytest.mark.parametrize("answer", [None, 3, "causal_mask", torch.ones(3, 3)], ids=repr)
+def test_what_is_no_function_gets_one_sentence(answer, capsys):
+    check("attention.causal_mask", answer)
+    printed = capsys.readouterr().out
+    assert printed.startswith("attention.causal_mask: give the function itself, causal_mask, not ")
+    assert printed.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("answer", "sentence"),
+    [
+        (lambda length: None, "your result is None; it should be a tensor of shape (1, 1). Is a `return` missing?"),
+        (lambda length: "mask", "your result is a str; it should be a tensor of shape (1, 1)."),
+        (lambda length: torch.ones(length, length + 1).bool(), "your result has shape (1, 2); it should have (1, 1)."),
+        (
+            lambda length: torch.ones(length, length).tril(),
+            "your result contains floating-point numbers; it should contain truth values (bool).",
+        ),
+        (lambda length: torch.ones(length).int() / 0 * 0 + torch.zeros(1, 1), "your result contains floating-point"),
+    ],
+)
+def test_an_unusable_result_is_named_in_one_sentence(answer, sentence):
+    verdict = examine("attention.causal_mask", answer)
+    assert verdict.kind == "unusable"
+    assert verdict.message.startswith(f"attention.causal_mask: {sentence}")
+    assert "length = 1" in verdict.message
+
+
+def test_nan_is_named_with_its_position():
+    verdict = examine("block.gelu", lambda x: torch.cat([x[:-1], x[-1:] * torch.nan]))
+    assert verdict.message.startswith("block.gelu: your result[2] is NaN (not a number).")
+    assert examine("gpt.init_std", lambda name, num_layers: math.nan).message.startswith(
+        "gpt.init_std: your result is NaN"
+    )
+
+
+def test_a_wrong_answer_gets_the_first_failing_case():
+    verdict = examine("attention.causal_mask", lambda length: torch.ones(length, length).triu().bool())
+    assert verdict.kind == "wrong"
+    assert verdict.message.splitlines() == [
+        "attention.causal_mask: not right yet. It is upside down: row t attends to itself and to what comes later. "
+        "Take the lower triangle, tril.",
+        "Case 2 of 5:",
+        "  length = 2",
+        "  expected: tensor (2, 2) [[True, False], [True, True]]",
+        "  got: tensor (2, 2) [[True, True], [False, True]]",
+        "  first difference: result[0, 1]",
+    ]
+
+
+def test_an_answer_that_raises_gets_its_own_error_and_line():
+    def own_step(x):
+        return x @ x  # the shapes do not fit
+
+    def answer(x):
+        return own_step(x)
+
+    verdict = examine("attention.merge_heads", answer)
+    assert verdict.kind == "raised"
+    first, second = verdict.message.splitlines()[:2]
+    assert first.startswith("attention.merge_heads: your code raised RuntimeError: Expected size")
+    assert second == f"  in line {inspect.getsourcelines(own_step)[1] + 1}: return x @ x  # the shapes do not fit"
+
+
+def test_the_line_of_a_decorated_answer_is_shown_and_a_call_that_fails_has_none():
+    @torch.no_grad()
+    def answer(x):
+        return x @ x
+
+    assert examine("attention.merge_heads", answer).message.splitlines()[1].endswith(": return x @ x")
+    assert examine("attention.merge_heads", lambda: 1).message.splitlines()[1] == "Case 1 of 4:"
+    assert "\nCase 1 of 4:" in examine("attention.merge_heads", len).message
+
+
+def test_a_long_error_is_shortened():
+    def answer(length):
+        raise ValueError("much too long " * 1000)
+
+    assert len(examine("attention.causal_mask", answer).message) < 500
+
+
+def test_torchs_own_not_implemented_is_an_attempt():
+    verdict = examine("attention.attention_weights", lambda scores, mask: mask.softmax(dim=-1))
+    assert verdict.kind == "raised"
+    assert "NotImplementedError" in verdict.message
+
+
+def test_an_answer_that_stops_at_a_later_case_is_an_attempt():
+    def answer(length):
+        if length > 1:
+            raise NotImplementedError
+        return torch.ones(1, 1).bool()
+
+    assert examine("attention.causal_mask", answer).kind == "raised"
+
+
+def test_an_answer_may_change_its_arguments():
+    def answer(x, num_heads):
+        B, T, _ = x.shape
+        result = x.clone().view(B, T, num_heads, -1).transpose(1, 2)
+        x.zero_()
+        return result
+
+    assert examine("attention.split_heads", answer).kind == "correct"
+    assert examine("tokenization.decode", lambda ids, tokens: tokens.clear()).kind == "unusable"
+    assert examine("tokenization.decode", tokenization.decode).kind == "correct"  # no case was touched
+
+
+def test_cases_are_new_each_time_and_leave_the_random_state_alone():
+    seen = []
+
+    def answer(x):
+        seen.append(x)
+        torch.manual_seed(1)
+        random.seed(1)
+        np.random.seed(1)
+        return attention.causal_average(x)
+
+    before = torch.get_rng_state(), random.getstate(), np.random.get_state()[1].tolist()
+    assert examine("attention.causal_average", answer).kind == "correct"
+    assert examine("attention.causal_average", answer).kind == "correct"
+    assert torch.equal(before[0], torch.get_rng_state())
+    assert before[1:] == (random.getstate(), np.random.get_state()[1].tolist())
+    assert not torch.equal(seen[0], seen[len(seen) // 2])

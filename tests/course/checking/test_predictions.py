@@ -1,0 +1,124 @@
+"""`predict`: what it prints, and what is measured."""
+
+import math
+from collections import Counter
+from itertools import pairwise
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from tinyllm.course import predict
+from tinyllm.course.checking import predictions
+from tinyllm.text import tinywiki
+from tinyllm.text.entropy import article_entropy
+
+
+@pytest.fixture(scope="module")
+def prepared():
+    return predictions._prepared()
+
+
+def test_no_prediction_yet_prints_the_question_and_measures_nothing(capsys, monkeypatch):
+    monkeypatch.setattr(predictions, "_prepared", None)
+    assert len(predictions.PREDICTIONS) == 15
+    for name, asked in predictions.PREDICTIONS.items():
+        assert predict(name, None) is None
+        first, second = capsys.readouterr().out.splitlines()
+        assert first == f"{name}: no prediction yet. Put your number in place of None."
+        assert second == f"{asked.question} ({asked.unit})"
+        assert asked.question.endswith("?")
+
+
+@pytest.mark.parametrize("guess", ["6.9", [1], math.nan, math.inf, 10**400, True, 1j, torch.ones(2), print], ids=repr)
+def test_a_guess_that_is_no_number_gets_one_line(guess, capsys):
+    predict("05.first_loss", guess)
+    printed = capsys.readouterr().out
+    assert printed.startswith("05.first_loss: a prediction is one number, such as 3 or 0.5, not ")
+    assert printed.count("\n") == 1
+    assert len(printed) < 150
+
+
+def test_a_guess_is_compared_with_what_is_measured(capsys):
+    predict("02.uniform_loss", 7)
+    predict("04.feedforward_share", 0.5)
+    predict("04.feedforward_share", np.float64(2))
+    assert capsys.readouterr().out.splitlines() == [
+        "02.uniform_loss: you said 7, and 6.931 was measured here (nats per token). "
+        "Your guess is too high by 0.06853, or 0.989%.",
+        "04.feedforward_share: you said 0.5, and 2 was measured here (times as many weights). "
+        "Your guess is too low by 1.5, or 75%.",
+        "04.feedforward_share: you said 2, and 2 was measured here (times as many weights). Exactly so.",
+    ]
+
+
+def test_measuring_leaves_the_random_state_alone():
+    before = torch.get_rng_state()
+    predict("05.first_loss", 1)
+    assert torch.equal(before, torch.get_rng_state())
+
+
+def test_an_unknown_prediction_is_an_error_with_near_names():
+    with pytest.raises(ValueError, match=r"did you mean 05\.first_loss"):
+        predict("5.first_loss", 7)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("02.uniform_loss", 10 * math.log(2)),
+        ("03.zero_queries", 1 / 4),
+        ("04.feedforward_share", 2),
+        ("06.loss_times_1000", 1),
+        ("07.commonest_town", 1 / sum(1 / rank**2 for rank in range(1, 17))),
+        ("09.cache_factor", 4),
+        ("10.perfect_copy", math.log(64) / 4),
+        ("12.attention_share", 100 * 2 * 8 * 512 / (14 * 8 * 512 + 50_257)),
+    ],
+)
+def test_what_has_a_closed_form_is_measured_so(name, expected):
+    assert predictions.PREDICTIONS[name].measure() == pytest.approx(expected, rel=1e-4)
+
+
+def test_the_first_loss_is_near_that_of_the_uniform_guess():
+    assert predictions.first_loss() == pytest.approx(math.log(1024), rel=0.02)
+
+
+def test_few_directions_hold_most_of_a_gradient():
+    assert 1 <= predictions.strongest_directions() <= 24
+
+
+def test_tokens_pass_a_matrix_faster_together():
+    assert predictions.batched_speed() > 1
+
+
+def test_the_bigram_loss_is_counted_on_training_and_scored_on_test_articles(prepared):
+    tokenizer, stream = prepared.tokenizer, prepared.splits["train"].tokens.tolist()
+    pairs, firsts = Counter(pairwise(stream)), Counter(stream[:-1])
+    text = "<|endoftext|>".join(["", *(article.text for article in tinywiki.articles("test")), ""])
+    ids = tokenizer.encode(text, allowed_special=["<|endoftext|>"])
+    nats = [-math.log((pairs[pair] + 1) / (firsts[pair[0]] + 1024)) for pair in pairwise(ids)]
+    assert predictions.bigram_loss() == pytest.approx(sum(nats) / len(nats), rel=1e-9)
+
+
+def test_the_floor_is_the_articles_entropy_over_their_tokens(prepared):
+    official = prepared.splits["test"].tokens
+    assert predictions.floor() == pytest.approx(article_entropy() * 200 / len(official), rel=0.03)
+
+
+def test_the_surname_that_is_asked_for_is_the_first_articles(prepared):
+    title = tinywiki.articles("train")[0].text.split("=")[1]
+    surname = title.split()[1]
+    assert surname in predictions.PREDICTIONS["01.surname_tokens"].question
+    ids = prepared.tokenizer.encode(title)
+    pieces = [prepared.tokenizer.decode([token]) for token in ids]
+    number = int(predictions.surname_tokens())
+    assert "".join(pieces[-1 - number : -1]) == f" {surname}"
+
+
+def test_the_hours_are_those_of_the_estimate(monkeypatch):
+    monkeypatch.setattr(
+        predictions, "estimate", lambda config: SimpleNamespace(seconds=7200 * config.training.batch_size)
+    )
+    assert predictions.hours() == 16

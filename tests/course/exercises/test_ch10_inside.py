@@ -1,0 +1,60 @@
+"""Each reference of notebook 10 beside an independent one."""
+
+import pytest
+import torch
+
+import tinyllm.course.clinic
+import tinyllm.course.interpretability
+from tinyllm import GPT
+from tinyllm.course.checking.judging import examine
+from tinyllm.course.checking.registry import EXERCISES
+from tinyllm.course.exercises import ch10_inside as inside
+
+
+def test_a_head_switched_off_is_the_packages(tiny_config):
+    model, ids, seen = GPT(tiny_config).eval(), torch.randint(tiny_config.vocab_size, (1, 7)), []
+    projection = model.blocks[0].attention.projection
+    projection.register_forward_hook(lambda _, given, output: seen.append(given[0]))
+    model(ids)
+    with tinyllm.course.interpretability.head_off(model, 0, 1):
+        model(ids)
+    torch.testing.assert_close(inside.switch_off(seen[0], 1, tiny_config.num_heads), seen[1])
+
+
+def test_the_lens_is_the_packages(tiny_config):
+    model, ids = GPT(tiny_config), torch.randint(tiny_config.vocab_size, (7,))
+    torch.nn.init.normal_(model.final_norm.bias)
+    norm, table = model.final_norm, model.token_embedding.weight
+    streams, logits = (
+        tinyllm.course.interpretability.residual_stream(model, ids),
+        tinyllm.course.interpretability.logit_lens(model, ids),
+    )
+    for stream, expected in zip(streams, logits, strict=True):
+        torch.testing.assert_close(inside.lens(stream, norm.weight, norm.bias, table), expected)
+
+
+def test_patching_is_torch_where():
+    stream, other = torch.randn(1, 6, 4), torch.randn(1, 6, 4)
+    here = (torch.arange(6) == 2)[None, :, None]
+    assert torch.equal(inside.patch(stream, other, 2), torch.where(here, other, stream))
+
+
+def test_the_induction_score_is_a_diagonals_mean_and_the_packages():
+    weights = torch.rand(10, 10).tril().softmax(-1)
+    score = inside.induction_score(weights, 4)
+    torch.testing.assert_close(score, weights.diagonal(-3)[1:].mean())
+    ids = torch.arange(10) % 4  # each token once in a period, so one position to attend to in the first two
+    twice = weights[:8, :8]
+    torch.testing.assert_close(
+        inside.induction_score(twice, 4),
+        tinyllm.course.interpretability.induction_scores(twice[None, None], ids[:8])[0, 0],
+    )
+
+
+@pytest.mark.parametrize("name", ["inside.switch_off", "inside.patch"])
+def test_an_answer_that_changes_its_input_is_told_so(name):
+    def in_place(tensor, *more):
+        result = EXERCISES[name].reference(tensor, *more)
+        return tensor.copy_(result)
+
+    assert "you change the tensor that was passed in" in examine(name, in_place).message

@@ -1,0 +1,60 @@
+"""Each reference of notebook 12 beside an independent one."""
+
+import math
+
+import numpy as np
+import pytest
+import scipy.sparse
+import scipy.stats
+import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+from tinyllm import GPT, ModelConfig
+from tinyllm.course.exercises import ch12_scaling as scaling
+from tinyllm.course.scaling_laws import fit_power_law
+from tinyllm.estimation import flops_per_token
+
+
+def test_training_flops_are_those_of_the_estimate_and_of_torch():
+    shape = {"num_layers": 3, "embedding_dim": 24, "feedforward_dim": 72, "context_length": 10, "vocab_size": 50}
+    by_hand = scaling.training_flops(*shape.values())
+    assert by_hand == flops_per_token(ModelConfig(**shape, num_heads=2))
+    model = GPT(ModelConfig(**shape, num_heads=2, dropout=0.0))
+    with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+        model(torch.zeros(2, 10, dtype=torch.long)).sum().backward()
+    assert counter.get_total_flops() == 20 * by_hand
+
+
+def test_intensity_is_what_torch_counts_over_what_the_tensors_hold():
+    for dtype in (torch.float32, torch.float64):
+        a, b = torch.ones(3, 50, dtype=dtype), torch.ones(50, 7, dtype=dtype)
+        with FlopCounterMode(display=False) as counter:
+            product = a @ b
+        expected = counter.get_total_flops() / sum(tensor.nbytes for tensor in (a, b, product))
+        assert scaling.intensity(3, 50, 7, dtype.itemsize) == pytest.approx(expected)
+    assert scaling.intensity(3, 50, 7) == scaling.intensity(3, 50, 7, 4)
+
+
+def test_a_line_through_losses_is_scipys_and_the_packages():
+    sizes, losses, floor = scaling._runs(6, 0.1)
+    line = scipy.stats.linregress(np.log(sizes), np.log(np.array(losses) - floor))
+    scale, exponent = scaling.fit_line(sizes, losses, floor)
+    assert (scale, exponent) == pytest.approx((math.exp(line.intercept), -line.slope))
+    law = fit_power_law(sizes, losses, floor)
+    assert (law.scale, law.exponent) == pytest.approx((scale, exponent))
+
+
+def test_noise_scale_is_that_of_gradients_whose_noise_is_known():
+    """Examples with gradients of unit noise in each of 50 directions, around a true gradient of squared length 5."""
+    truth = math.sqrt(0.1) * torch.ones(50)
+    batches = truth + torch.randn(4000, 64, 50)
+    small, large = (batches[:, :size].mean(1).square().sum(1).mean().item() for size in (4, 64))
+    assert scaling.noise_scale(small, large, 4, 64) == pytest.approx(50 / 5, rel=0.02)
+
+
+def test_compute_optimal_spends_all_in_the_ratio_asked_for():
+    """Chinchilla itself: 70 billion parameters and 1.4 trillion tokens."""
+    assert scaling.compute_optimal(6 * 70e9 * 1.4e12) == pytest.approx((70e9, 1.4e12))
+    parameters, tokens = scaling.compute_optimal(1e15, 7)
+    assert (6 * parameters * tokens, tokens / parameters) == pytest.approx((1e15, 7))

@@ -1,0 +1,51 @@
+"""Bars and lines: the values drawn are those given."""
+
+import pytest
+from sample_pictures import PICTURES, written
+
+from tinyllm.plots import bars, curves, loglog
+
+
+def test_bars_write_their_values():
+    assert written(PICTURES["bars"]()) == ["1", "2"]
+    assert written(bars({"a": 1152.0, "b": 0.25, "c": 3e-5, "d": 0.0}, "Bars.")) == ["1,152", "0.25", "<0.001", "0"]
+
+
+def test_curves_draw_the_values_given_on_the_scale_asked_for():
+    axes = PICTURES["curves"]().axes[0]
+    assert axes.lines[0].get_ydata().tolist() == [3.0, 2.0]
+    assert axes.lines[1].get_ydata() == [1.0, 1.0]
+    assert axes.get_yscale() == "log"
+    assert curves({"a": [1, 2]}, "A line.", "x", "y", x=[5, 9]).axes[0].lines[0].get_xdata().tolist() == [5, 9]
+
+
+def test_a_loglog_draws_lines_points_and_a_band_with_ticks_to_read_them_by():
+    axes = PICTURES["loglog"]().axes[0]
+    assert (axes.get_xscale(), axes.get_yscale()) == ("log", "log")
+    law, runs, floor = axes.lines
+    assert (list(law.get_xdata()), list(law.get_ydata())) == ([1, 100], [0.9, 0.7])
+    assert (list(runs.get_ydata()), runs.get_linestyle()) == ([0.9, 0.8, 0.7], "None")
+    assert floor.get_ydata() == [0.5, 0.5]
+    (band,) = axes.collections
+    low, high = band.get_paths()[0].get_extents().get_points()[:, 1]
+    assert (low, high) == pytest.approx((0.6, 0.95))
+    lowest, highest = axes.get_ylim()
+    assert sum(lowest <= tick <= highest for tick in axes.get_yticks()) >= 4
+    wide = loglog({"roof": ([1, 10], [1, 1e4])}, {}, "A wide one.", "x", "y").axes[0]
+    assert wide.get_ylim()[1] > 1000
+
+
+def test_bars_have_their_errors_and_name_their_lines():
+    picture = bars({"a": 3.0, "b": 1.0}, "Bars.", "nats", {"floor": 0.5}, errors={"b": 0.25, "a": 0.5})
+    (spread,) = picture.axes[0].collections
+    assert [segment[:, 0].tolist() for segment in spread.get_segments()] == [[2.5, 3.5], [0.75, 1.25]]
+    assert picture.alt == "Bar chart. Bars. Bars: a, b. Lines: floor."
+    assert [text.get_text() for text in picture.legends[0].get_texts()] == ["floor: 0.50"]
+
+
+def test_curves_over_two_decades_have_ticks_at_powers_of_ten_only():
+    near = curves({"a": [1.0, 9.0]}, "Near.", "x", "y", log=True).axes[0]
+    far = curves({"a": [1.0, 900.0]}, "Far.", "x", "y", log=True).axes[0]
+    assert 5 in near.get_yticks() and 5 not in far.get_yticks()
+    assert near.get_legend() is None  # one curve needs none
+    assert curves({"a": [1.0], "b": [2.0]}, "Two.", "x", "y").axes[0].get_legend() is not None

@@ -1,0 +1,32 @@
+"""What a learner calls on an exercise: `check`, `hint` and `solution`."""
+
+from tinyllm.course.checking.judging import examine
+from tinyllm.course.checking.records import record, recorded
+from tinyllm.course.checking.registry import Function, find_exercise, source_of
+
+
+def check(name: str, answer: Function) -> None:
+    """Compare your function with the reference, on cases drawn just now, and print the verdict.
+
+    Raises ValueError, with near names, for an unknown name.
+    """
+    verdict = examine(name, answer)
+    record(name, verdict.kind, verdict.diagnosis)
+    print(verdict.message)
+
+
+def hint(name: str) -> None:
+    """Print what to think of next. Raises ValueError, with near names, for an unknown name."""
+    print(f"{name}: {find_exercise(name).hint}")
+
+
+def solution(name: str, now: bool = False) -> None:
+    """Print the reference and why it is done this way, after one attempt; with `now=True` without one.
+
+    Raises ValueError, with near names, for an unknown name.
+    """
+    found = find_exercise(name)
+    if not now and name not in recorded():
+        print(f"{name}: try it once, and check it. Or see it at once with solution({name!r}, now=True).")
+    else:
+        print(f"{source_of(found.reference)}\n\nWhy: {found.why}")

@@ -1,0 +1,104 @@
+"""What an exercise is, and the table of all of them.
+
+An exercise is its reference function, registered by `@exercise` in its chapter's module; its name is
+"<chapter>.<function>". What learners usually get wrong is in the module beside it: functions that make the mistake,
+registered by `mistake`.
+"""
+
+import ast
+import importlib
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from tinyllm.system.validation import near_names
+
+Function = Callable[..., Any]  # a reference, an answer or a mistake
+Case = tuple[Any, ...]  # the arguments of one call
+F = TypeVar("F", bound=Function)
+
+CHAPTERS = {  # each with its notebook's number
+    "tokenization": 1, "data": 2, "attention": 3, "block": 4, "gpt": 5, "training": 6, "sampling": 7, "modern": 9,
+    "inside": 10, "clinic": 11, "scaling": 12,
+}  # fmt: skip
+EXERCISES: dict[str, "Exercise"] = {}
+
+
+@dataclass(frozen=True)
+class Exercise:
+    """A reference, the cases it is compared on, and what of a call is compared (its result, as a rule)."""
+
+    reference: Function
+    cases: Callable[[], list[Case]]
+    observe: Function
+    hint: str
+    why: str
+    mistakes: list[tuple[Function, str]] = field(default_factory=list)  # each with its diagnosis
+
+
+def call(function: Function, *arguments: Any) -> Any:
+    """What most exercises compare: the result."""
+    return function(*arguments)
+
+
+def exercise(cases: Callable[[], list[Case]], hint: str, why: str, observe: Function = call) -> Callable[[F], F]:
+    """Register a reference.
+
+    Args:
+        cases: draws the arguments of each case; it may use the global random state.
+        hint: what to think of next; it does not give the answer away.
+        why: printed below the solution: why it is done this way.
+        observe: called with a function and a case's arguments; returns what is compared.
+    """
+
+    def register(reference: F) -> F:
+        EXERCISES[_name(reference)] = Exercise(reference, cases, observe, hint, why)
+        return reference
+
+    return register
+
+
+def mistake(reference: Function, diagnosis: str, function: Function | None = None) -> Callable[[F], F]:
+    """Register a function that goes wrong in the exercise `reference` as learners do, and what to tell them.
+
+    A mistake that is one expression is passed as a lambda; a longer one is decorated.
+    """
+
+    def register(function: F) -> F:
+        EXERCISES[_name(reference)].mistakes.append((function, diagnosis))
+        return function
+
+    if function is not None:
+        register(function)
+    return register
+
+
+def _name(reference: Function) -> str:
+    chapter = reference.__module__.rpartition(".")[2].partition("_")[2]  # of a module such as ch03_attention
+    return f"{chapter}.{reference.__name__}"
+
+
+def find_exercise(name: str) -> Exercise:
+    """An exercise by its name. Raises ValueError, with near names, for an unknown one."""
+    chapter = str(name).partition(".")[0]
+    load_chapters(chapter if chapter in CHAPTERS else None)  # an unknown one: all of them, to suggest near names
+    if name not in EXERCISES:
+        raise ValueError(f"unknown exercise {name!r}{near_names(str(name), EXERCISES)}")
+    return EXERCISES[name]
+
+
+def load_chapters(only: str | None = None) -> None:
+    """Register the exercises of one chapter, or of all, and then their mistakes."""
+    for chapter, number in CHAPTERS.items():
+        if only in (None, chapter):
+            module = f"tinyllm.course.exercises.ch{number:02d}_{chapter}"
+            importlib.import_module(module)
+            importlib.import_module(f"{module}_mistakes")
+
+
+def source_of(reference: Function) -> str:
+    """A reference as a learner would write it: without the decorator."""
+    source = inspect.getsource(reference)
+    function = ast.parse(source).body[0]
+    return "\n".join(source.splitlines()[function.lineno - 1 :])

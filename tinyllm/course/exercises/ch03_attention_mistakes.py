@@ -1,0 +1,243 @@
+"""What learners usually get wrong in notebook 03. Do not read on if you want to find out for yourself.
+
+A mistake has the parameters of its reference, so their types are not repeated.
+"""
+
+# mypy: allow-untyped-defs
+
+import math
+
+import torch
+
+from tinyllm.course.checking.registry import mistake
+from tinyllm.course.exercises.ch03_attention import (
+    attention_weights,
+    causal_average,
+    causal_mask,
+    merge_heads,
+    scores,
+    split_heads,
+)
+
+# causal_average
+
+mistake(
+    causal_average,
+    "Each row leaves itself out. x[:t] ends before row t; x[: t + 1] includes it. The first row has only itself.",
+    lambda x: torch.stack([x[:t].mean(dim=0) if t else torch.zeros_like(x[0]) for t in range(len(x))]),
+)
+
+mistake(
+    causal_average,
+    "Each row leaves itself out, so the first one is a mean of nothing (NaN). Take x[: t + 1].",
+    lambda x: torch.stack([x[:t].mean(dim=0) for t in range(len(x))]),
+)
+
+mistake(
+    causal_average,
+    "Your rows see the future: each is the mean of all rows. Row t may use rows 0 to t only.",
+    lambda x: x.mean(dim=0, keepdim=True).expand_as(x),
+)
+
+mistake(
+    causal_average,
+    "The order is reversed: row t averages itself and what comes after it, not before.",
+    lambda x: torch.stack([x[t:].mean(dim=0) for t in range(len(x))]),
+)
+
+mistake(
+    causal_average,
+    "These are sums. Divide row t by the number of rows in it, t + 1.",
+    lambda x: x.cumsum(dim=0),
+)
+
+
+# scores
+
+mistake(
+    scores,
+    "You divide by the root of the whole width H D. A dot product here has only D numbers: the head's width, "
+    "q.shape[-1].",
+    lambda q, k: q @ k.transpose(-2, -1) / math.sqrt(q.shape[1] * q.shape[-1]),
+)
+
+mistake(
+    scores,
+    "The products are right, but not divided by the root of D.",
+    lambda q, k: q @ k.transpose(-2, -1),
+)
+
+mistake(
+    scores,
+    "You divide by D. Divide by its root: the standard deviation of a dot product grows with the root of D.",
+    lambda q, k: q @ k.transpose(-2, -1) / q.shape[-1],
+)
+
+mistake(
+    scores,
+    "k is not transposed, so the shapes do not fit. (T, D) times (D, T) gives (T, T): swap the last two dimensions of "
+    "k, as in k.transpose(-2, -1).",
+    lambda q, k: q @ k / math.sqrt(q.shape[-1]),
+)
+
+mistake(
+    scores,
+    "Rows and columns are swapped. Row t belongs to query t: q comes first in the product.",
+    lambda q, k: k @ q.transpose(-2, -1) / math.sqrt(q.shape[-1]),
+)
+
+mistake(
+    scores,
+    "You multiply elementwise. A score is one dot product of a whole query with a whole key: use @.",
+    lambda q, k: q * k / math.sqrt(q.shape[-1]),
+)
+
+
+# causal_mask
+
+mistake(
+    causal_mask,
+    "It is upside down: row t attends to itself and to what comes later. Take the lower triangle, tril.",
+    lambda length: torch.ones(length, length, dtype=torch.bool).triu(),
+)
+
+mistake(
+    causal_mask,
+    "It hides the diagonal: a token may see itself too, and the first one has nothing else to see.",
+    lambda length: torch.ones(length, length, dtype=torch.bool).tril(-1),
+)
+
+mistake(
+    causal_mask,
+    "True and False are swapped: True marks what a row may see, not what is hidden from it.",
+    lambda length: torch.ones(length, length, dtype=torch.bool).triu(1),
+)
+
+mistake(
+    causal_mask,
+    "The diagonal above the main one is open too: each row sees one token of the future. tril() needs no argument.",
+    lambda length: torch.ones(length, length, dtype=torch.bool).tril(1),
+)
+
+mistake(
+    causal_mask,
+    "The positions are right, but the values must be True and False: add dtype=torch.bool or .bool().",
+    lambda length: torch.ones(length, length).tril(),
+)
+
+
+# attention_weights
+
+mistake(
+    attention_weights,
+    "You hide after the softmax, so the rows no longer add up to 1. Set the hidden scores to -inf before it.",
+    lambda scores, mask: scores.softmax(dim=-1) * mask,
+)
+
+mistake(
+    attention_weights,
+    "The softmax runs down the columns. A row has the weights of one query: take the last dimension, dim=-1.",
+    lambda scores, mask: scores.masked_fill(~mask, -torch.inf).softmax(dim=-2),
+)
+
+mistake(
+    attention_weights,
+    "The mask is not used: positions where it is False get weight too.",
+    lambda scores, mask: scores.softmax(dim=-1),
+)
+
+mistake(
+    attention_weights,
+    "The mask is used the wrong way round: you hide where it is True. Fill where it is False, ~mask.",
+    lambda scores, mask: scores.masked_fill(mask, -torch.inf).softmax(dim=-1),
+)
+
+mistake(
+    attention_weights,
+    "Hidden scores are set to 0, and exp(0) is 1: they still get weight. Only -inf becomes 0 in a softmax.",
+    lambda scores, mask: scores.masked_fill(~mask, 0).softmax(dim=-1),
+)
+
+
+# split_heads
+
+
+@mistake(
+    split_heads,
+    "The shape is right, the numbers are not: one view straight to (B, H, T, D) mixes the tokens. View as (B, T, H, "
+    "D), then transpose(1, 2).",
+)
+def views_without_transposing(x, num_heads):
+    B, T, C = x.shape
+    return x.reshape(B, num_heads, T, C // num_heads)
+
+
+@mistake(
+    split_heads,
+    "Heads and head size are swapped: each token is cut into D parts of H. Cut it into num_heads parts of C // "
+    "num_heads.",
+)
+def swaps_heads_and_size(x, num_heads):
+    B, T, C = x.shape
+    return x.view(B, T, C // num_heads, num_heads).transpose(1, 2)
+
+
+@mistake(
+    split_heads,
+    "Each head takes every H-th number of a token. A head is a run of D neighbours: view(B, T, H, D).",
+)
+def takes_every_hth_number(x, num_heads):
+    B, T, C = x.shape
+    return x.view(B, T, C // num_heads, num_heads).permute(0, 3, 1, 2)
+
+
+@mistake(
+    split_heads,
+    "The tokens still come before the heads: (B, T, H, D). A transpose(1, 2) is missing.",
+)
+def does_not_move_the_heads(x, num_heads):
+    B, T, C = x.shape
+    return x.view(B, T, num_heads, C // num_heads)
+
+
+# merge_heads
+
+
+@mistake(
+    merge_heads,
+    "The shape is right, the numbers are not: parts of different tokens are mixed. Transpose heads and tokens first.",
+)
+def reshapes_without_transposing(x):
+    B, H, T, D = x.shape
+    return x.reshape(B, T, H * D)
+
+
+mistake(
+    merge_heads,
+    "You add up the heads. They belong side by side: the width becomes H D, not D.",
+    lambda x: x.sum(dim=1),
+)
+
+mistake(
+    merge_heads,
+    "You take the mean of the heads. They belong side by side: the width becomes H D, not D.",
+    lambda x: x.mean(dim=1),
+)
+
+
+@mistake(
+    merge_heads,
+    "view cannot give transposed data a new shape. reshape copies it where that is needed.",
+)
+def views_what_is_transposed(x):
+    B, H, T, D = x.shape
+    return x.transpose(1, 2).view(B, T, H * D)
+
+
+@mistake(
+    merge_heads,
+    "The numbers of the heads alternate. Transpose heads and tokens, dimensions 1 and 2, and no others.",
+)
+def alternates_the_heads(x):
+    B, H, T, D = x.shape
+    return x.permute(0, 2, 3, 1).reshape(B, T, H * D)

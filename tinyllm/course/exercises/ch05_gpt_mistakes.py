@@ -1,0 +1,192 @@
+"""What learners usually get wrong in notebook 05. Do not read on if you want to find out for yourself.
+
+A mistake has the parameters of its reference, so their types are not repeated.
+"""
+
+# mypy: allow-untyped-defs
+
+import math
+
+from tinyllm.course.checking.registry import mistake
+from tinyllm.course.exercises.ch05_gpt import embed, init_std, logits, parameter_count
+
+# embed
+
+mistake(
+    embed,
+    "The positions run along the batch: row b gets position b. A position is an index in the text: take the first T "
+    "rows.",
+    lambda ids, tokens, positions: tokens[ids] + positions[: len(ids), None],
+)
+
+mistake(
+    embed,
+    "The positions are left out. Without them the model cannot tell the order of the tokens.",
+    lambda ids, tokens, positions: tokens[ids],
+)
+
+mistake(
+    embed,
+    "You look the position up by the token's id. Use its index in the text, 0 to T - 1.",
+    lambda ids, tokens, positions: tokens[ids] + positions[ids % len(positions)],
+)
+
+
+@mistake(
+    embed,
+    "Positions are counted from 1. The first token is at position 0.",
+)
+def positions_from_one(token_ids, token_table, position_table):
+    T = token_ids.shape[1]
+    return token_table[token_ids] + position_table[1 : T + 1]
+
+
+mistake(
+    embed,
+    "The whole position table is added. A text of T tokens needs its first T rows only.",
+    lambda ids, tokens, positions: tokens[ids] + positions,
+)
+
+mistake(
+    embed,
+    "Every token gets the last position. Take the rows 0 to T - 1, one for each token: position_table[:T].",
+    lambda ids, tokens, positions: tokens[ids] + positions[ids.shape[1] - 1],
+)
+
+
+# parameter_count
+
+mistake(
+    parameter_count,
+    "The tied head is counted twice. It is the token table itself: V times C, once.",
+    lambda V, T, C, L, F: parameter_count(V, T, C, L, F) + V * C,
+)
+
+
+@mistake(
+    parameter_count,
+    "The biases are missing, including those of the norms. Each linear layer has one for each output.",
+)
+def forgets_all_biases(vocab_size, context_length, embedding_dim, num_layers, feedforward_dim):
+    C, F = embedding_dim, feedforward_dim
+    block = 4 * C * C + 2 * C * F + 2 * C
+    return vocab_size * C + context_length * C + num_layers * block + C
+
+
+@mistake(
+    parameter_count,
+    "The biases of the matrices are missing: each linear layer has one for each output.",
+)
+def forgets_the_biases_of_the_matrices(vocab_size, context_length, embedding_dim, num_layers, feedforward_dim):
+    biases = 3 * embedding_dim + embedding_dim + feedforward_dim + embedding_dim
+    return parameter_count(vocab_size, context_length, embedding_dim, num_layers, feedforward_dim) - num_layers * biases
+
+
+mistake(
+    parameter_count,
+    "The position table is missing: one row of C numbers for each position of the context.",
+    lambda V, T, C, L, F: parameter_count(V, T, C, L, F) - T * C,
+)
+
+mistake(
+    parameter_count,
+    "The last norm, after the blocks, is missing: 2 C numbers.",
+    lambda V, T, C, L, F: parameter_count(V, T, C, L, F) - 2 * C,
+)
+
+mistake(
+    parameter_count,
+    "The norms inside the blocks are missing: two in each, with 2 C numbers each.",
+    lambda V, T, C, L, F: parameter_count(V, T, C, L, F) - L * 4 * C,
+)
+
+
+@mistake(
+    parameter_count,
+    "The projection of attention is missing: after the heads comes one more C by C matrix with its bias.",
+)
+def forgets_the_projection(vocab_size, context_length, embedding_dim, num_layers, feedforward_dim):
+    projection = embedding_dim * embedding_dim + embedding_dim
+    return (
+        parameter_count(vocab_size, context_length, embedding_dim, num_layers, feedforward_dim)
+        - num_layers * projection
+    )
+
+
+# init_std
+
+mistake(
+    init_std,
+    "You divide by the root of L. Each layer adds to the stream twice, so it is the root of 2 L.",
+    lambda name, L: 0.02 / math.sqrt(L) if "projection" in name else 0.02,
+)
+
+mistake(
+    init_std,
+    "You scale every matrix. Only the projections add to the residual stream; the others keep 0.02.",
+    lambda name, L: 0.02 / math.sqrt(2 * L),
+)
+
+mistake(
+    init_std,
+    "Nothing is scaled: the projections into the residual stream need 0.02 / sqrt(2 L).",
+    lambda name, L: 0.02,
+)
+
+mistake(
+    init_std,
+    "You divide by 2 L. The variance shrinks by 2 L, so the standard deviation shrinks by its root.",
+    lambda name, L: 0.02 / (2 * L) if "projection" in name else 0.02,
+)
+
+mistake(
+    init_std,
+    "Attention's projection alone is scaled. The feed-forward layer adds to the stream too.",
+    lambda name, L: 0.02 / math.sqrt(2 * L) if "attention.projection" in name else 0.02,
+)
+
+mistake(
+    init_std,
+    "It is the wrong way round: the projections keep 0.02, and all others are scaled.",
+    lambda name, L: 0.02 if "projection" in name else 0.02 / math.sqrt(2 * L),
+)
+
+mistake(
+    init_std,
+    "You multiply by the root of 2 L. The deeper the model, the smaller each addition must be: divide.",
+    lambda name, L: 0.02 * math.sqrt(2 * L) if "projection" in name else 0.02,
+)
+
+
+# logits
+
+mistake(
+    logits,
+    "The final norm is missing. The stream after the last block can have any size: normalise it before the head.",
+    lambda hidden, final_norm, table: hidden @ table.T,
+)
+
+mistake(
+    logits,
+    "These are probabilities. Logits are the scores before the softmax: the loss takes the softmax itself, and "
+    "sampling too.",
+    lambda hidden, final_norm, table: (final_norm(hidden) @ table.T).softmax(dim=-1),
+)
+
+mistake(
+    logits,
+    "The norm comes after the head. It belongs before: it normalises the C numbers of a token, not its scores.",
+    lambda hidden, final_norm, table: final_norm(hidden @ table.T),
+)
+
+mistake(
+    logits,
+    "The token table is not transposed: you need (B, T, C) times (C, V), and the table is (V, C).",
+    lambda hidden, final_norm, table: final_norm(hidden) @ table,
+)
+
+mistake(
+    logits,
+    "You score the last token only. Training needs the scores at every position: (B, T, V).",
+    lambda hidden, final_norm, table: final_norm(hidden)[:, -1] @ table.T,
+)

@@ -1,0 +1,330 @@
+"""What learners usually get wrong in notebook 06. Do not read on if you want to find out for yourself.
+
+A mistake has the parameters of its reference, so their types are not repeated.
+"""
+
+# mypy: allow-untyped-defs, allow-untyped-calls
+# torch gives `backward` no types.
+
+import math
+
+import torch
+import torch.nn.functional as F
+
+from tinyllm.course.checking.registry import mistake
+from tinyllm.course.exercises.ch06_training import accumulate, adamw_step, clip, learning_rate, parameter_groups
+
+# learning_rate
+
+
+@mistake(
+    learning_rate,
+    "Your cosine starts at step 0 and is well under way when the warm-up ends. It begins at i = w: take (i - w) / (n "
+    "- w).",
+)
+def cosine_starts_too_early(iteration, max_iterations, warmup, max_rate, min_rate):
+    if iteration < warmup:
+        return max_rate * (iteration + 1) / (warmup + 1)
+    return min_rate + (max_rate - min_rate) * (1 + math.cos(math.pi * iteration / max_iterations)) / 2
+
+
+mistake(
+    learning_rate,
+    "It ends at zero. The cosine runs from max to min, and min is not zero.",
+    lambda i, n, w, most, least: learning_rate(i, n, w, most, 0.0),
+)
+
+
+@mistake(
+    learning_rate,
+    "The lowest rate is added on top of the whole cosine, so the peak is too high. The cosine spans max - min only.",
+)
+def adds_the_lowest_rate(iteration, max_iterations, warmup, max_rate, min_rate):
+    if iteration < warmup:
+        return max_rate * (iteration + 1) / (warmup + 1)
+    progress = (iteration - warmup) / (max_iterations - warmup)
+    return min_rate + max_rate * (1 + math.cos(math.pi * progress)) / 2
+
+
+@mistake(
+    learning_rate,
+    "The warm-up is off by one: your first step has the rate 0 and learns nothing. Use i + 1 over w + 1.",
+)
+def first_step_is_zero(iteration, max_iterations, warmup, max_rate, min_rate):
+    if iteration < warmup:
+        return max_rate * iteration / warmup
+    return learning_rate(iteration, max_iterations, warmup, max_rate, min_rate)
+
+
+@mistake(
+    learning_rate,
+    "The warm-up reaches the peak one step too early: divide by w + 1, not by w.",
+)
+def reaches_the_peak_early(iteration, max_iterations, warmup, max_rate, min_rate):
+    if iteration < warmup:
+        return max_rate * (iteration + 1) / warmup
+    return learning_rate(iteration, max_iterations, warmup, max_rate, min_rate)
+
+
+@mistake(
+    learning_rate,
+    "There is no warm-up: for i < w the rate must rise linearly.",
+)
+def no_warmup(iteration, max_iterations, warmup, max_rate, min_rate):
+    progress = max(0, iteration - warmup) / (max_iterations - warmup)
+    return min_rate + (max_rate - min_rate) * (1 + math.cos(math.pi * progress)) / 2
+
+
+@mistake(
+    learning_rate,
+    "It falls along a straight line. It should follow half a cosine: (1 + cos(pi * progress)) / 2.",
+)
+def falls_in_a_line(iteration, max_iterations, warmup, max_rate, min_rate):
+    if iteration < warmup:
+        return max_rate * (iteration + 1) / (warmup + 1)
+    progress = (iteration - warmup) / (max_iterations - warmup)
+    return max_rate + (min_rate - max_rate) * progress
+
+
+# adamw_step
+
+
+@mistake(
+    adamw_step,
+    "The bias correction is missing. m and v begin at zero, so divide copies of them by 1 - beta^step before you use "
+    "them.",
+)
+def no_bias_correction(parameter, gradient, m, v, step, *settings):
+    lr, beta1, beta2, eps, weight_decay = settings
+    m, v = beta1 * m + (1 - beta1) * gradient, beta2 * v + (1 - beta2) * gradient**2
+    return parameter * (1 - lr * weight_decay) - lr * m / (v.sqrt() + eps), m, v
+
+
+@mistake(
+    adamw_step,
+    "The decay is added to the gradient (L2), so it passes through m and v. AdamW shrinks the parameter itself, "
+    "independently of the gradient.",
+)
+def decay_in_the_gradient(parameter, gradient, m, v, step, *settings):
+    lr, beta1, beta2, eps, weight_decay = settings
+    return adamw_step(parameter, gradient + weight_decay * parameter, m, v, step, lr, beta1, beta2, eps, 0.0)
+
+
+@mistake(
+    adamw_step,
+    "There is no weight decay: the parameter must also shrink by the fraction lr * weight_decay.",
+)
+def no_decay(parameter, gradient, m, v, step, *settings):
+    lr, beta1, beta2, eps, _ = settings
+    return adamw_step(parameter, gradient, m, v, step, lr, beta1, beta2, eps, 0.0)
+
+
+@mistake(
+    adamw_step,
+    "The decay is not multiplied by the learning rate: shrink by lr * weight_decay.",
+)
+def decay_without_the_rate(parameter, gradient, m, v, step, *settings):
+    lr, beta1, beta2, eps, weight_decay = settings
+    return adamw_step(parameter, gradient, m, v, step, lr, beta1, beta2, eps, weight_decay / lr)
+
+
+@mistake(
+    adamw_step,
+    "eps is under the root. Add it to the root of v, after taking the root.",
+)
+def eps_under_the_root(parameter, gradient, m, v, step, *settings):
+    lr, beta1, beta2, eps, weight_decay = settings
+    m, v = beta1 * m + (1 - beta1) * gradient, beta2 * v + (1 - beta2) * gradient**2
+    root = (v / (1 - beta2**step) + eps).sqrt()
+    return parameter * (1 - lr * weight_decay) - lr * m / (1 - beta1**step) / root, m, v
+
+
+@mistake(
+    adamw_step,
+    "v averages the gradients themselves. It must average their squares.",
+)
+def averages_without_squares(parameter, gradient, m, v, step, *settings):
+    lr, beta1, beta2, eps, weight_decay = settings
+    m, v = beta1 * m + (1 - beta1) * gradient, beta2 * v + (1 - beta2) * gradient
+    corrected_m, corrected_v = m / (1 - beta1**step), v / (1 - beta2**step)
+    return parameter * (1 - lr * weight_decay) - lr * corrected_m / (corrected_v.sqrt() + eps), m, v
+
+
+@mistake(
+    adamw_step,
+    "You return the corrected averages. The next step needs m and v as they are, without the correction.",
+)
+def returns_corrected_averages(parameter, gradient, m, v, step, *settings):
+    _, beta1, beta2, _, _ = settings
+    parameter, m, v = adamw_step(parameter, gradient, m, v, step, *settings)
+    return parameter, m / (1 - beta1**step), v / (1 - beta2**step)
+
+
+@mistake(
+    adamw_step,
+    "The step goes uphill: it is added. Subtract it, since the gradient points uphill.",
+)
+def goes_uphill(parameter, gradient, m, v, step, *settings):
+    lr, beta1, beta2, eps, weight_decay = settings
+    m, v = beta1 * m + (1 - beta1) * gradient, beta2 * v + (1 - beta2) * gradient**2
+    corrected_m, corrected_v = m / (1 - beta1**step), v / (1 - beta2**step)
+    return parameter * (1 - lr * weight_decay) + lr * corrected_m / (corrected_v.sqrt() + eps), m, v
+
+
+# clip
+
+mistake(
+    clip,
+    "You clip tensor by tensor, each by its own norm. One norm over all of them gives one factor for all.",
+    lambda gradients, max_norm: [gradient * min(1.0, max_norm / gradient.norm().item()) for gradient in gradients],
+)
+
+
+@mistake(
+    clip,
+    "Small gradients are enlarged. The factor must not be greater than 1: what is short enough stays as it is.",
+)
+def enlarges_small_gradients(gradients, max_norm):
+    norm = torch.sqrt(sum((gradient**2).sum() for gradient in gradients))
+    return [gradient * max_norm / norm for gradient in gradients]
+
+
+mistake(
+    clip,
+    "You clip single values. Clipping by norm scales all values by one factor, so the direction stays.",
+    lambda gradients, max_norm: [gradient.clamp(-max_norm, max_norm) for gradient in gradients],
+)
+
+
+@mistake(
+    clip,
+    "The root is missing: the norm is the root of the sum of squares.",
+)
+def forgets_the_root(gradients, max_norm):
+    square = sum((gradient**2).sum() for gradient in gradients)
+    return [gradient * min(1.0, max_norm / square) for gradient in gradients]
+
+
+@mistake(
+    clip,
+    "You add up the norms of the tensors. Add up their squares, and take the root of the sum.",
+)
+def adds_up_norms(gradients, max_norm):
+    norm = sum(gradient.norm() for gradient in gradients)
+    return [gradient * min(1.0, max_norm / norm) for gradient in gradients]
+
+
+# accumulate
+
+
+@mistake(
+    accumulate,
+    "The losses are not divided, so the gradients add up to several times the mean. Divide each loss by the number of "
+    "micro-batches.",
+)
+def does_not_divide(model, micro_batches):
+    for x, y in micro_batches:
+        F.mse_loss(model(x), y).backward()
+
+
+@mistake(
+    accumulate,
+    "The gradients are set to zero at each micro-batch, so only the last one is left. Zero them once a step.",
+)
+def zeroes_each_time(model, micro_batches):
+    for x, y in micro_batches:
+        model.zero_grad()
+        (F.mse_loss(model(x), y) / len(micro_batches)).backward()
+
+
+@mistake(
+    accumulate,
+    "Only the last micro-batch goes backward, and undivided: `backward` belongs in the loop.",
+)
+def only_the_last_goes_backward(model, micro_batches):
+    for x, y in micro_batches:
+        loss = F.mse_loss(model(x), y)
+    loss.backward()
+
+
+@mistake(
+    accumulate,
+    "`backward` is never called, so .grad stays empty.",
+)
+def never_goes_backward(model, micro_batches):
+    for x, y in micro_batches:
+        F.mse_loss(model(x), y)
+
+
+@mistake(
+    accumulate,
+    "You divide by the rows of a micro-batch. The mean has done that already; divide by the number of micro-batches.",
+)
+def divides_by_the_rows(model, micro_batches):
+    for x, y in micro_batches:
+        (F.mse_loss(model(x), y) / len(x)).backward()
+
+
+# parameter_groups
+
+
+@mistake(
+    parameter_groups,
+    "Norm weights decay too. They have one dimension, like biases, and belong in the group without decay.",
+)
+def decays_norms(model, weight_decay):
+    decay = [p for name, p in model.named_parameters() if name.endswith("weight")]
+    rest = [p for name, p in model.named_parameters() if not name.endswith("weight")]
+    return [{"params": decay, "weight_decay": weight_decay}, {"params": rest, "weight_decay": 0.0}]
+
+
+@mistake(
+    parameter_groups,
+    "The shared matrix appears twice. You collect layer by layer; `model.parameters()` gives each parameter once.",
+)
+def tied_weight_twice(model, weight_decay):
+    parameters = [p for layer in model.modules() for p in layer.parameters(recurse=False)]
+    return [
+        {"params": [p for p in parameters if p.dim() >= 2], "weight_decay": weight_decay},
+        {"params": [p for p in parameters if p.dim() < 2], "weight_decay": 0.0},
+    ]
+
+
+mistake(
+    parameter_groups,
+    "Everything decays. Biases and norms, with one dimension, need a group with weight decay 0.",
+    lambda model, weight_decay: [{"params": list(model.parameters()), "weight_decay": weight_decay}],
+)
+
+
+@mistake(
+    parameter_groups,
+    "The two groups are swapped: matrices should decay, and what has one dimension should not.",
+)
+def swaps_the_groups(model, weight_decay):
+    parameters = list(model.parameters())
+    return [
+        {"params": [p for p in parameters if p.dim() < 2], "weight_decay": weight_decay},
+        {"params": [p for p in parameters if p.dim() >= 2], "weight_decay": 0.0},
+    ]
+
+
+mistake(
+    parameter_groups,
+    "Biases and norms are in no group, so they would never be trained. They need a group without decay.",
+    lambda model, weight_decay: [
+        {"params": [p for p in model.parameters() if p.dim() >= 2], "weight_decay": weight_decay}
+    ],
+)
+
+
+@mistake(
+    parameter_groups,
+    "Embeddings are left without decay. Here they are matrices like others: sort by dimensions alone.",
+)
+def spares_embeddings(model, weight_decay):
+    spared = {id(p) for name, p in model.named_parameters() if "embedding" in name or p.dim() < 2}
+    return [
+        {"params": [p for p in model.parameters() if id(p) not in spared], "weight_decay": weight_decay},
+        {"params": [p for p in model.parameters() if id(p) in spared], "weight_decay": 0.0},
+    ]

@@ -1,0 +1,278 @@
+"""What learners usually get wrong in notebook 07. Do not read on if you want to find out for yourself.
+
+A mistake has the parameters of its reference, so their types are not repeated.
+"""
+
+# mypy: allow-untyped-defs
+
+import math
+
+import torch
+import torch.nn.functional as F
+
+from tinyllm.course.checking.registry import mistake
+from tinyllm.course.exercises.ch07_sampling import cached_step, generate, temperature, top_k, top_p
+
+# temperature
+
+mistake(
+    temperature,
+    "You divide the probabilities, after the softmax. Then they no longer add up to 1. Divide the logits before it.",
+    lambda logits, temperature: logits.softmax(dim=0) / temperature,
+)
+
+
+@mistake(
+    temperature,
+    "You divide the probabilities and normalise them again: nothing has changed. Divide the logits.",
+)
+def divides_probabilities_in_vain(logits, temperature):
+    if temperature == 0:
+        return F.one_hot(logits.argmax(), len(logits)).to(logits.dtype)
+    p = logits.softmax(dim=0) / temperature
+    return p / p.sum()
+
+
+mistake(
+    temperature,
+    "It fails at temperature 0, where you divide by zero. Give all the probability to the largest logit there.",
+    lambda logits, temperature: (logits / temperature).softmax(dim=0),
+)
+
+
+@mistake(
+    temperature,
+    "You multiply by the temperature. A high temperature must flatten the differences: divide the logits.",
+)
+def multiplies(logits, temperature):
+    if temperature == 0:
+        return F.one_hot(logits.argmax(), len(logits)).to(logits.dtype)
+    return (logits * temperature).softmax(dim=0)
+
+
+@mistake(
+    temperature,
+    "The softmax is missing: these are divided logits. Probabilities add up to 1.",
+)
+def forgets_the_softmax(logits, temperature):
+    if temperature == 0:
+        return F.one_hot(logits.argmax(), len(logits)).to(logits.dtype)
+    return logits / temperature
+
+
+# top_k
+
+mistake(
+    top_k,
+    "The others become 0, and a logit of 0 still gets probability: exp(0) is 1. Only -inf cuts them off.",
+    lambda logits, k: logits.where(logits >= logits.topk(k).values.min(), torch.zeros_like(logits)),
+)
+
+mistake(
+    top_k,
+    "You keep the k smallest. The likeliest tokens have the largest logits.",
+    lambda logits, k: logits.masked_fill(logits > logits.sort().values[k - 1], -torch.inf),
+)
+
+mistake(
+    top_k,
+    "You return the k values alone. Keep them at their indices: an index is a token, so all V must stay.",
+    lambda logits, k: logits.topk(k).values,
+)
+
+mistake(
+    top_k,
+    "One token too few is left: the k-th largest stays too. Compare with >=, or take the right threshold.",
+    lambda logits, k: logits.masked_fill(logits <= logits.topk(k).values[-1], -torch.inf),
+)
+
+mistake(
+    top_k,
+    "One token too many is left: only the k largest stay.",
+    lambda logits, k: logits.masked_fill(logits < logits.topk(min(k + 1, len(logits))).values[-1], -torch.inf),
+)
+
+mistake(
+    top_k,
+    "The first k tokens stay, whatever their logits. Find the largest ones first.",
+    lambda logits, k: logits.masked_fill(torch.arange(len(logits)) >= k, -torch.inf),
+)
+
+
+# top_p
+
+
+@mistake(
+    top_p,
+    "The token with which the sum crosses p is dropped. It stays: compare the sum of those before it with p.",
+)
+def drops_the_token_that_crosses(logits, p):
+    ordered, order = logits.sort(descending=True)
+    kept = order[ordered.softmax(dim=0).cumsum(dim=0) <= p]
+    result = torch.full_like(logits, -torch.inf)
+    result[kept] = logits[kept]
+    return result
+
+
+@mistake(
+    top_p,
+    "The right tokens stay, but in sorted order. An index is a token: put each back where it was.",
+)
+def not_put_back_in_order(logits, p):
+    ordered, _ = logits.sort(descending=True)
+    probabilities = ordered.softmax(dim=0)
+    return ordered.masked_fill(probabilities.cumsum(dim=0) - probabilities >= p, -torch.inf)
+
+
+@mistake(
+    top_p,
+    "You add up from the unlikeliest token. Sort with the largest first: descending=True.",
+)
+def sorts_upwards(logits, p):
+    ordered, order = logits.sort()
+    probabilities = ordered.softmax(dim=0)
+    kept = order[probabilities.cumsum(dim=0) - probabilities < p]
+    result = torch.full_like(logits, -torch.inf)
+    result[kept] = logits[kept]
+    return result
+
+
+mistake(
+    top_p,
+    "You keep each token whose own probability reaches p. The sum must reach it, likeliest first.",
+    lambda logits, p: logits.masked_fill(logits.softmax(dim=0) < p, -torch.inf),
+)
+
+
+@mistake(
+    top_p,
+    "What is cut becomes 0, and a logit of 0 still gets probability. Only -inf cuts it off.",
+)
+def cuts_with_zero(logits, p):
+    result = top_p(logits, p)
+    return result.masked_fill(result == -torch.inf, 0)
+
+
+# cached_step
+
+mistake(
+    cached_step,
+    "The position is always 0. The t tokens in the cache have the positions 0 to t - 1, so this one has t, len(keys).",
+    lambda token, keys, values, table, positions, *w: cached_step(
+        token, keys, values, table, positions[:1].expand(len(keys) + 1, -1), *w
+    ),
+)
+
+mistake(
+    cached_step,
+    "The position is one too high: counted from 0, the token after t others is at t.",
+    lambda token, keys, values, table, positions, *w: cached_step(token, keys, values, table, positions[1:], *w),
+)
+
+mistake(
+    cached_step,
+    "The position is left out: add its row of the position table to the token's.",
+    lambda token, keys, values, table, positions, *w: cached_step(
+        token, keys, values, table, torch.zeros_like(positions), *w
+    ),
+)
+
+
+@mistake(
+    cached_step,
+    "The cache is overwritten: only the new key and value are left, so the token sees nothing but itself. Join them "
+    "to the old ones with torch.cat.",
+)
+def overwrites_the_cache(token_id, keys, values, token_table, position_table, *weights):
+    x = token_table[token_id] + position_table[len(keys)]
+    key, value = (x @ weights[1])[None], (x @ weights[2])[None]
+    return value[0], key, value
+
+
+@mistake(
+    cached_step,
+    "You return only the new key and value. The next step needs all of them, the old ones first.",
+)
+def returns_the_new_ones_alone(token_id, keys, values, token_table, position_table, *weights):
+    output, keys, values = cached_step(token_id, keys, values, token_table, position_table, *weights)
+    return output, keys[-1:], values[-1:]
+
+
+@mistake(
+    cached_step,
+    "The new token cannot see itself: its key and value join the cache before the weights are computed.",
+)
+def does_not_see_itself(token_id, keys, values, token_table, position_table, *weights):
+    x = token_table[token_id] + position_table[len(keys)]
+    mixed = (keys @ (x @ weights[0]) / math.sqrt(len(x))).softmax(dim=0) @ values
+    return mixed, torch.cat([keys, (x @ weights[1])[None]]), torch.cat([values, (x @ weights[2])[None]])
+
+
+@mistake(
+    cached_step,
+    "The scores are not divided by the root of C, as they are in training.",
+)
+def does_not_divide(token_id, keys, values, token_table, position_table, *weights):
+    w_q, w_k, w_v = weights
+    return cached_step(token_id, keys, values, token_table, position_table, w_q * math.sqrt(keys.shape[1]), w_k, w_v)
+
+
+@mistake(
+    cached_step,
+    "The new key and value come before the old ones. The newest token comes last.",
+)
+def puts_the_new_ones_first(token_id, keys, values, token_table, position_table, *weights):
+    output, keys, values = cached_step(token_id, keys, values, token_table, position_table, *weights)
+    return output, keys.roll(1, 0), values.roll(1, 0)
+
+
+# generate
+
+
+@mistake(
+    generate,
+    "You read the first row: that is what may follow the first token. The last row, [-1], says what follows all of "
+    "them.",
+)
+def takes_the_first_row(next_logits, prompt, number):
+    ids = list(prompt)
+    for _ in range(number):
+        ids.append(next_logits(ids)[0].argmax().item())
+    return ids
+
+
+mistake(
+    generate,
+    "The prompt is lost: return it together with what follows it.",
+    lambda next_logits, prompt, number: generate(next_logits, prompt, number)[len(prompt) :],
+)
+
+mistake(
+    generate,
+    "You show the model the last token only. It must see all ids so far, or it forgets how the text began.",
+    lambda next_logits, prompt, number: generate(lambda ids: next_logits(ids[-1:]), prompt, number),
+)
+
+mistake(
+    generate,
+    "You always ask about the prompt alone, so the same token comes again and again. Append each new one first.",
+    lambda next_logits, prompt, number: [*prompt, *[next_logits(prompt)[-1].argmax().item() for _ in range(number)]],
+)
+
+mistake(
+    generate,
+    "The likeliest token has the largest score. You take the smallest.",
+    lambda next_logits, prompt, number: generate(lambda ids: -next_logits(ids), prompt, number),
+)
+
+mistake(
+    generate,
+    "One token is missing: the loop runs once for each of the `number` new ones.",
+    lambda next_logits, prompt, number: generate(next_logits, prompt, max(0, number - 1)),
+)
+
+mistake(
+    generate,
+    "`number` counts the new tokens. You stop when prompt and text together are that long.",
+    lambda next_logits, prompt, number: generate(next_logits, prompt, max(0, number - len(prompt))),
+)

@@ -1,0 +1,183 @@
+"""What learners usually get wrong in notebook 11. Do not read on if you want to find out for yourself.
+
+A mistake has the parameters of its reference, so their types are not repeated.
+"""
+
+# mypy: allow-untyped-defs, allow-untyped-calls
+# torch gives `backward` no types.
+
+import torch.nn.functional as F
+
+from tinyllm.course.checking.registry import mistake
+from tinyllm.course.exercises.ch11_clinic import (
+    hardly_learns,
+    looks_healthy,
+    mean_loss,
+    odd_numbers,
+    one_step,
+    too_good,
+)
+
+# too_good
+
+mistake(
+    too_good,
+    "The split is honest: none of the held-out text was found. Look at which logits move.",
+    lambda patient: {1: "leaking split", 2: "targets not shifted", 3: "leaking split"}[patient],
+)
+
+mistake(
+    too_good,
+    "Nothing before t moves, so the mask is right. Which token does the model predict best?",
+    lambda patient: {1: "leaky mask", 2: "leaky mask", 3: "leaking split"}[patient],
+)
+
+mistake(
+    too_good,
+    "Nothing before t moves, so the mask is right. Compare the texts that it is trained on and scored on.",
+    lambda patient: {1: "leaky mask", 2: "targets not shifted", 3: "leaky mask"}[patient],
+)
+
+
+# hardly_learns
+
+mistake(
+    hardly_learns,
+    "Its second gradient is that of its own batch. What does a tenth of the rate do?",
+    lambda patient: {4: "no zero_grad", 5: "no zero_grad", 6: "attention not scaled"}[patient],
+)
+
+mistake(
+    hardly_learns,
+    "Its rate is that of the healthy training. Check what its second gradient is made of.",
+    lambda patient: {4: "rate too high", 5: "rate too high", 6: "attention not scaled"}[patient],
+)
+
+mistake(
+    hardly_learns,
+    "Its rate is that of the healthy training. Look at the model before its first step.",
+    lambda patient: {4: "rate too high", 5: "no zero_grad", 6: "rate too high"}[patient],
+)
+
+
+# looks_healthy
+
+mistake(
+    looks_healthy,
+    "Its passes do differ, and that is a symptom: model.eval() does not reach all layers. What else does not reach "
+    "them?",
+    lambda patient: {7: "dropout at evaluation", 8: "head copied", 9: "dropout at evaluation"}[patient],
+)
+
+mistake(
+    looks_healthy,
+    "All its weights are trained. There are more of them than there should be: which are doubled?",
+    lambda patient: {7: "frozen layers", 8: "frozen layers", 9: "dropout at evaluation"}[patient],
+)
+
+mistake(
+    looks_healthy,
+    "All its weights are trained. Why then does it answer the same question in two ways?",
+    lambda patient: {7: "frozen layers", 8: "head copied", 9: "frozen layers"}[patient],
+)
+
+
+# odd_numbers
+
+mistake(
+    odd_numbers,
+    "A first step on a batch cannot contain older gradients, and it is wrong already. How is it averaged?",
+    lambda patient: {10: "no zero_grad", 11: "weights drawn too large", 12: "wrong positions in the cache"}[patient],
+)
+
+mistake(
+    odd_numbers,
+    "Before the first step no rate has done anything, and the loss is wrong already.",
+    lambda patient: {10: "mean of means", 11: "rate too high", 12: "wrong positions in the cache"}[patient],
+)
+
+mistake(
+    odd_numbers,
+    "Two passes over the same ids are alike, so nothing is random. Compare one pass with many steps.",
+    lambda patient: {10: "mean of means", 11: "weights drawn too large", 12: "dropout at evaluation"}[patient],
+)
+
+
+# one_step
+
+
+@mistake(
+    one_step,
+    "The gradients of earlier batches are still in .grad. Call optimizer.zero_grad() before `backward`.",
+)
+def never_zeroes(model, optimizer, x, targets):
+    F.cross_entropy(model(x), targets).backward()
+    optimizer.step()
+
+
+@mistake(
+    one_step,
+    "The weights do not move. You need `backward`, then the optimizer's step, and nothing that empties the gradients "
+    "between the two.",
+)
+def zeroes_before_the_step(model, optimizer, x, targets):
+    F.cross_entropy(model(x), targets).backward()
+    optimizer.zero_grad()
+    optimizer.step()
+
+
+@mistake(
+    one_step,
+    "The step comes before `backward`, so it follows the gradient of the batch before.",
+)
+def steps_too_early(model, optimizer, x, targets):
+    optimizer.step()
+    optimizer.zero_grad()
+    F.cross_entropy(model(x), targets).backward()
+
+
+@mistake(
+    one_step,
+    "The losses are added up, not averaged: the step grows with the batch. Keep F.cross_entropy's mean.",
+)
+def adds_up(model, optimizer, x, targets):
+    optimizer.zero_grad()
+    F.cross_entropy(model(x), targets, reduction="sum").backward()
+    optimizer.step()
+
+
+@mistake(
+    one_step,
+    "F.cross_entropy takes the softmax itself. Give it model(x) as it is, not its softmax.",
+)
+def softmax_twice(model, optimizer, x, targets):
+    optimizer.zero_grad()
+    F.cross_entropy(model(x).softmax(dim=-1), targets).backward()
+    optimizer.step()
+
+
+# mean_loss
+
+mistake(
+    mean_loss,
+    "That is the mean of the micro-batches' means: tokens in a small micro-batch count more.",
+    lambda losses: sum(sum(part) / len(part) for part in losses) / len(losses),
+)
+
+mistake(
+    mean_loss,
+    "You divide by the number of micro-batches. Divide by the number of tokens in all of them.",
+    lambda losses: sum(sum(part) for part in losses) / len(losses),
+)
+
+mistake(
+    mean_loss,
+    "The means are added up: with more micro-batches the loss grows.",
+    lambda losses: sum(sum(part) / len(part) for part in losses),
+)
+
+mistake(
+    mean_loss,
+    "Only the last micro-batch counts. Add up over all of them.",
+    lambda losses: sum(losses[-1]) / len(losses[-1]),
+)

@@ -1,0 +1,195 @@
+"""What learners usually get wrong in notebook 12. Do not read on if you want to find out for yourself.
+
+A mistake has the parameters of its reference, so their types are not repeated.
+"""
+
+# mypy: allow-untyped-defs
+
+import math
+
+import numpy as np
+
+from tinyllm.course.checking.registry import mistake
+from tinyllm.course.exercises.ch12_scaling import compute_optimal, fit_line, intensity, noise_scale, training_flops
+
+# training_flops
+
+mistake(
+    training_flops,
+    "That is forward alone. Backward costs two products for each of its products.",
+    lambda *arguments: training_flops(*arguments) // 3,
+)
+
+mistake(
+    training_flops,
+    "Backward is counted once. Each product has two: one for its inputs, one for its weights.",
+    lambda *arguments: training_flops(*arguments) * 2 // 3,
+)
+
+mistake(
+    training_flops,
+    "Only the multiplications are counted. Each weight is multiplied and added: 2 FLOPs.",
+    lambda *arguments: training_flops(*arguments) // 2,
+)
+
+mistake(
+    training_flops,
+    "The products of attention itself are missing: queries times keys, weights times values.",
+    lambda num_layers, C, F, T, V: training_flops(num_layers, C, F, 0, V),
+)
+
+mistake(
+    training_flops,
+    "Attention has two products: the scores, and the mix of the values, which costs as much.",
+    lambda num_layers, C, F, T, V: 6 * (num_layers * (4 * C * C + 2 * C * F + C * T) + V * C),
+)
+
+mistake(
+    training_flops,
+    "The head is missing: V logits for each token, C products each.",
+    lambda num_layers, C, F, T, V: training_flops(num_layers, C, F, T, 0),
+)
+
+mistake(
+    training_flops,
+    "The embedding is counted too. It is looked up, a row for each token, and multiplies nothing.",
+    lambda num_layers, C, F, T, V: training_flops(num_layers, C, F, T, 2 * V),
+)
+
+
+# intensity
+
+mistake(
+    intensity,
+    "Only the multiplications are counted. Each is followed by an addition: 2 FLOPs.",
+    lambda *arguments: intensity(*arguments) / 2,
+)
+
+mistake(
+    intensity,
+    "You divide by the numbers moved. A number has bytes_per_number bytes.",
+    lambda rows, inner, columns, bytes_per_number=4: intensity(rows, inner, columns, 1),
+)
+
+mistake(
+    intensity,
+    "The result must be written too: rows x columns more numbers.",
+    lambda rows, inner, columns, bytes_per_number=4: 2 * rows * columns / (bytes_per_number * (rows + columns)),
+)
+
+mistake(
+    intensity,
+    "It is upside down: return FLOPs per byte, not bytes per FLOP.",
+    lambda *arguments: 1 / intensity(*arguments),
+)
+
+
+# fit_line
+
+mistake(
+    fit_line,
+    "The floor is still in the losses. Subtract it before the logarithm.",
+    lambda sizes, losses, floor: fit_line(sizes, losses, 0.0),
+)
+
+
+@mistake(
+    fit_line,
+    "The exponent is minus the slope: the law has a minus sign before it.",
+)
+def keeps_the_slope(sizes, losses, floor):
+    scale, exponent = fit_line(sizes, losses, floor)
+    return scale, -exponent
+
+
+@mistake(
+    fit_line,
+    "The intercept of the line is ln(scale). Return the scale itself.",
+)
+def keeps_the_logarithm(sizes, losses, floor):
+    scale, exponent = fit_line(sizes, losses, floor)
+    return math.log(scale), exponent
+
+
+@mistake(
+    fit_line,
+    "The two are swapped: scale first, then the exponent.",
+)
+def swaps_the_two(sizes, losses, floor):
+    scale, exponent = fit_line(sizes, losses, floor)
+    return exponent, scale
+
+
+@mistake(
+    fit_line,
+    "The sizes need a logarithm too. Without it the line is that of an exponential decay.",
+)
+def sizes_without_logarithm(sizes, losses, floor):
+    slope, height = np.polyfit(sizes, np.log(np.array(losses) - floor), 1)
+    return float(np.exp(height)), float(-slope)
+
+
+@mistake(
+    fit_line,
+    "Your logarithms have different bases: np.log10 gives powers of ten, which math.exp does not undo.",
+)
+def mixes_bases(sizes, losses, floor):
+    scale, exponent = fit_line(sizes, losses, floor)
+    return math.exp(math.log10(scale)), exponent
+
+
+# noise_scale
+
+mistake(
+    noise_scale,
+    "It is upside down: the noise of one example divided by the true gradient's squared length.",
+    lambda *arguments: 1 / noise_scale(*arguments),
+)
+
+mistake(
+    noise_scale,
+    "Even the large batch's gradient contains noise: subtract noise / B before you divide.",
+    lambda small, large, b, B: (small - large) / (1 / b - 1 / B) / large,
+)
+
+mistake(
+    noise_scale,
+    "The difference of the two is not yet the noise of one example: divide it by 1 / b - 1 / B.",
+    lambda small, large, b, B: (small - large) / (large - (small - large) / (1 / b - 1 / B) / B),
+)
+
+mistake(
+    noise_scale,
+    "Do not take the root: the noise scale compares squared lengths.",
+    lambda *arguments: math.sqrt(noise_scale(*arguments)),
+)
+
+
+# compute_optimal
+
+mistake(
+    compute_optimal,
+    "The 6 is missing: forward and backward cost 6 FLOPs for each parameter and token.",
+    lambda flops, ratio=20.0: compute_optimal(6 * flops, ratio),
+)
+
+mistake(
+    compute_optimal,
+    "That is forward alone, 2 N D. Training costs 6 N D.",
+    lambda flops, ratio=20.0: compute_optimal(3 * flops, ratio),
+)
+
+mistake(
+    compute_optimal,
+    "Parameters and tokens are swapped. Parameters come first, and there are `ratio` tokens for each of them.",
+    lambda *arguments: compute_optimal(*arguments)[::-1],
+)
+
+
+@mistake(
+    compute_optimal,
+    "The root is missing: FLOPs grow with the square of the parameters, as D grows with N.",
+)
+def forgets_the_root(flops, ratio=20.0):
+    parameters = flops / (6 * ratio)
+    return parameters, ratio * parameters

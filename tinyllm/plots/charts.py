@@ -1,0 +1,95 @@
+"""Bars and lines."""
+
+from collections.abc import Mapping, Sequence
+
+from tinyllm.plots.axes import compare_with, new_chart, round_log_ticks
+from tinyllm.plots.picture import BLUE, GREEN, GREY, ORANGE, Picture
+
+Points = tuple[Sequence[float], Sequence[float]]
+"""The x and the y of some points."""
+
+
+def bars(
+    values: Mapping[str, float],
+    title: str,
+    unit: str = "",
+    lines: Mapping[str, float] | None = None,
+    errors: Mapping[str, float] | None = None,
+) -> Picture:
+    """Horizontal bars with their values, error bars of plus and minus where given, and dashed lines to compare with."""
+    alt = f"Bar chart. {title} Bars: {', '.join(values)}." + (f" Lines: {', '.join(lines)}." if lines else "")
+    figure, axes = new_chart(title, alt, height=1.3 + 0.32 * len(values), names=list(values))
+    spread = None if errors is None else [errors[name] for name in values]
+    drawn = axes.barh(list(values), list(values.values()), color=BLUE, height=0.7, xerr=spread, capsize=3)
+    axes.bar_label(drawn, fmt=_short_number, padding=3, fontsize=9)
+    axes.invert_yaxis()
+    axes.set_xlabel(unit)
+    axes.margins(x=0.12)
+    compare_with(axes.axvline, lines)
+    if lines:
+        figure.legend(loc="outside lower center", ncols=4, frameon=False, fontsize=9)
+    return figure
+
+
+def _short_number(value: float) -> str:
+    """Three digits without powers of ten: 1,152 and 0.25, not 1.15e+03; <0.001 for what is too small to matter."""
+    if abs(value) >= 1000:
+        return f"{value:,.0f}"
+    return "<0.001" if 0 < value < 0.001 else f"{value:.3g}"
+
+
+def curves(
+    series: Mapping[str, Sequence[float]],
+    title: str,
+    xlabel: str,
+    ylabel: str,
+    x: Sequence[float] | None = None,
+    lines: Mapping[str, float] | None = None,
+    log: bool = False,
+) -> Picture:
+    """Lines over the same x (default 0, 1, 2 ...), each with its own dash, and horizontal ones to compare with."""
+    alt = f"Line chart. {title} Lines: {', '.join([*series, *(lines or {})])}."
+    figure, axes = new_chart(title, alt)
+    styles = ((BLUE, "-"), (ORANGE, "--"), (GREEN, "-."), ("black", ":"), ("#CC79A7", "-"), ("#56B4E9", "--"))
+    for (label, values), (colour, dash) in zip(series.items(), styles * 3, strict=False):
+        axes.plot(range(len(values)) if x is None else x, values, dash, color=colour, linewidth=1.8, label=label)
+    axes.set(xlabel=xlabel, ylabel=ylabel)
+    if log:
+        axes.set_yscale("log")
+        if max(map(max, series.values())) < 100 * min(map(min, series.values())):
+            round_log_ticks(axes)
+    axes.grid(alpha=0.2)
+    compare_with(axes.axhline, lines)
+    if len(series) > 1 or lines:
+        axes.legend(frameon=False, fontsize=9)
+    return figure
+
+
+def loglog(
+    series: Mapping[str, Points],
+    points: Mapping[str, Points],
+    title: str,
+    xlabel: str,
+    ylabel: str,
+    band: tuple[Sequence[float], Sequence[float], Sequence[float]] | None = None,
+    lines: Mapping[str, float] | None = None,
+) -> Picture:
+    """Lines and points between two logarithmic axes, over a grey band (x, lower, upper) if one is given."""
+    alt = f"Chart with two logarithmic axes. {title} Shown: {', '.join([*series, *points])}."
+    figure, axes = new_chart(title, alt, height=4)
+    if band is not None:
+        axes.fill_between(*band, color=GREY, alpha=0.2, linewidth=0, label="band of the prediction")
+    styles = ((BLUE, "-"), (ORANGE, "--"), (GREEN, "-."))
+    for (label, (x, y)), (colour, dash) in zip(series.items(), styles, strict=False):
+        axes.plot(x, y, dash, color=colour, linewidth=1.8, label=label)
+    markers = (("black", "o"), (ORANGE, "D"), (GREEN, "s"))
+    for (label, (x, y)), (colour, marker) in zip(points.items(), markers, strict=False):
+        axes.plot(x, y, marker, color=colour, markersize=6, label=label)
+    axes.set(xlabel=xlabel, ylabel=ylabel, xscale="log", yscale="log")
+    axes.grid(alpha=0.2)
+    compare_with(axes.axhline, lines)
+    lowest, highest = axes.get_ylim()
+    if highest < 100 * lowest:
+        round_log_ticks(axes, range(1, 10) if highest < 4 * lowest else (1, 2, 3, 5))
+    axes.legend(frameon=False, fontsize=9)
+    return figure

@@ -1,0 +1,97 @@
+"""The loss of one run as it falls, and of several models side by side."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+from matplotlib.axes import Axes
+
+from tinyllm.plots.axes import compare_with, new_chart, round_log_ticks
+from tinyllm.plots.picture import BLUE, GREEN, GREY, ORANGE, Picture
+from tinyllm.text.articles import LABELS
+
+
+def loss_curve(
+    history: Sequence[Mapping[str, Any]],
+    lines: Mapping[str, float] | None = None,
+    path: str | Path | None = None,
+    published: Mapping[int, float] | None = None,
+) -> Picture:
+    """Training and validation loss by iteration.
+
+    Args:
+        history: points as in `Run.history`.
+        lines: horizontal lines to compare with, {label: nats per token}; an entropy floor in the history is added.
+        path: where to save the picture; the suffix decides the format.
+        published: another run's validation loss to compare with, {iteration: nats per token}.
+    """
+    alt = "Line chart: training loss and held-out loss by iteration, in nats per token."
+    figure, axes = new_chart("", alt, height=4)
+    if published:
+        axes.plot(list(published), list(published.values()), "D--", color=GREY, markersize=5, label="published")
+    steps = [point for point in history if "training_loss" in point]
+    measured = [point for point in history if "validation_loss" in point]
+    if steps:
+        x, y = ([point[key] for point in steps] for key in ("iteration", "training_loss"))
+        axes.plot(x, y, color=BLUE, alpha=0.25, linewidth=0.8)
+        axes.plot(x, _smooth(y), color=BLUE, linewidth=1.5, label="training blocks (smoothed)")
+    if measured:
+        x, y = ([point[key] for point in measured] for key in ("iteration", "validation_loss"))
+        axes.plot(x, y, "o-", color=ORANGE, markersize=4, label="held-out articles")
+    floors = [point["entropy_floor"] for point in measured if "entropy_floor" in point]
+    compare_with(axes.axhline, ({"entropy floor": floors[-1]} if floors else {}) | dict(lines or {}))
+    axes.set(xlabel="iteration", ylabel="loss (nats per token)")
+    if not published:  # a floor far below the first losses needs a log scale; a published curve is compared by eye
+        axes.set(yscale="log", ylabel="loss (nats per token, log scale)")
+        round_log_ticks(axes)
+    axes.grid(alpha=0.2)
+    axes.legend(frameon=False)
+    if path is not None:
+        figure.savefig(path, dpi=150)
+    return figure
+
+
+def _smooth(values: Sequence[float]) -> Float[np.ndarray, " N"]:
+    """A running mean over about a fiftieth of the curve; near the ends over the values there are."""
+    width = max(1, len(values) // 50)
+    kernel = np.ones(width)
+    return np.convolve(values, kernel, "same") / np.convolve(np.ones(len(values)), kernel, "same")
+
+
+def ladder(results: Mapping[str, Mapping[str, float]], lines: Mapping[str, float] | None = None) -> Picture:
+    """The course's chart: the loss of several models, over all tokens and by kind of token.
+
+    Args:
+        results: {model: what `short_run` returned}.
+        lines: horizontal lines in the panel of all tokens, {label: nats per token}.
+    """
+    parts = [part for part in ("all", *LABELS) if all(part in result for result in results.values())]
+    figure = Picture(figsize=(9, 3.9), layout="constrained")
+    # Not every model by its name: which ones there are depends on the chapters run so far, and an output must not.
+    latest = list(results)[-1]
+    figure.alt = (
+        f"Bar chart: nats per token of the models up to {latest}, in all and by kind of token: {', '.join(parts)}."
+    )
+    widths = [1.6, 1, 1, 1, 1][: len(parts)]
+    panels = figure.subplots(1, len(parts), sharey=True, squeeze=False, width_ratios=widths)[0]
+    for panel, part in zip(panels, parts, strict=True):
+        _panel(panel, part, {model: result[part] for model, result in results.items()})
+    panels[0].set_ylabel("nats per token")
+    compare_with(panels[0].axhline, lines)
+    if lines:
+        handles = panels[0].get_legend_handles_labels()
+        figure.legend(*handles, loc="outside lower center", ncols=4, frameon=False, fontsize=9)
+    return figure
+
+
+def _panel(axes: Axes, part: str, losses: Mapping[str, float]) -> None:
+    """One bar a model, with its loss above it."""
+    colours = ("#999999", "#56B4E9", BLUE, GREEN, ORANGE, "#CC79A7")
+    drawn = axes.bar(range(len(losses)), list(losses.values()), color=colours[: len(losses)], width=0.8)
+    background = {"facecolor": "white", "edgecolor": "none", "pad": 0.5}  # a line may cross the number
+    axes.bar_label(drawn, fmt="%.2f", fontsize=7.5 if len(losses) < 6 else 6.5, padding=1, bbox=background)
+    axes.set_title({"all": "all tokens"}.get(part, part), fontsize=11, fontweight="bold")
+    axes.set_xticks(range(len(losses)), list(losses), rotation=90, fontsize=9)
+    axes.spines[["top", "right"]].set_visible(False)
