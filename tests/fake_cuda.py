@@ -6,7 +6,7 @@ from torch.overrides import TorchFunctionMode
 
 
 class PlainIndexing(TorchFunctionMode):
-    """x[...] as select, slice and unsqueeze: indexing CUDA tensors, even fake ones, needs what a CPU build lacks."""
+    """x[...] as select, slice and the like: indexing CUDA tensors, even fake ones, needs what a CPU build lacks."""
 
     def __torch_function__(self, function, types, arguments=(), options=None):
         if function not in (Tensor.__getitem__, Tensor.__setitem__):
@@ -18,6 +18,9 @@ class PlainIndexing(TorchFunctionMode):
                 part = part.unsqueeze(dim)
             elif isinstance(index, int):
                 part = torch.select(part, dim, index)
+            elif isinstance(index, Tensor):
+                part = torch.index_select(part, dim, index)
+                dim += 1
             else:
                 part = torch.ops.aten.slice(part, dim, index.start, index.stop)
                 dim += 1

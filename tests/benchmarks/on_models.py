@@ -14,7 +14,7 @@ from tinyllm import GPT, PRESETS, GenerationConfig, ModelConfig, estimate, gener
 from tinyllm.evaluation import surprises
 from tinyllm.model.linear import linear
 from tinyllm.model.loss import CHUNK, token_losses
-from tinyllm.training.loop import train_step
+from tinyllm.training.gradient_step import train_step
 from tinyllm.training.optimizers import make_optimizer
 
 FULL = PRESETS["wikitext103"].replace(device="cpu", precision="float32", batch_size=4)

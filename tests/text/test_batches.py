@@ -153,7 +153,7 @@ def test_the_shares_of_several_processes_are_the_batch_of_one(world_size):
     blocks = Blocks(split_of([500]), 8, seed=1)
     for iteration in (0, 1, 7):
         shares = [
-            micro_batches(blocks, config, iteration, Processes(torch.device("cpu"), rank, world_size))
+            micro_batches(blocks, config, iteration, Processes(torch.device("cpu"), rank, world_size), 3)
             for rank in range(world_size)
         ]
         assert {len(share) for share in shares} == {4 // world_size}
@@ -163,8 +163,8 @@ def test_the_shares_of_several_processes_are_the_batch_of_one(world_size):
         assert np.array_equal(targets, ids + 1)
         assert sorted(map(tuple, ids)) == sorted(map(tuple, wanted))
     if world_size > 1:
-        with pytest.raises(ValueError, match="must be a multiple of the 3 processes"):
-            micro_batches(blocks, config, 0, Processes(torch.device("cpu"), 0, 3))
+        with pytest.raises(ValueError, match="must be a multiple of the 5 processes"):
+            micro_batches(blocks, config, 0, Processes(torch.device("cpu"), 0, 5), 3)
 
 
 def test_no_block_of_training_holds_held_out_text(config, home):

@@ -1,11 +1,12 @@
 """Muon, against the SVD and torch's own."""
 
+import io
 import math
 
 import pytest
 import torch
 
-from tinyllm.training.muon import Muon, orthogonalise
+from tinyllm.training.muon import Muon, orthogonalise, orthogonalise_stack
 
 
 def with_singular_values(rows: int, columns: int, least: float) -> torch.Tensor:
@@ -72,6 +73,76 @@ def test_parts_of_a_fused_matrix_step_as_matrices_of_their_own():
             optimizer.step()
     torch.testing.assert_close(fused.detach(), torch.cat([part.detach() for part in parts]))
     assert (fused - whole).abs().max() > 0.01
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(24, 24), (16, 40), (40, 16), (1, 30), (30, 1)])
+def test_a_stack_is_orthogonalised_as_each_of_its_matrices(rows, columns):
+    """Matrices of very different sizes, and one of nothing, do not mix."""
+    torch.manual_seed(0)
+    stack = torch.randn(5, rows, columns) * torch.tensor([1e-4, 1.0, 1e4, 0.0, 3.0])[:, None, None]
+    expected = torch.stack([orthogonalise(matrix) for matrix in stack])
+    torch.testing.assert_close(orthogonalise_stack(stack), expected, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(orthogonalise(stack), expected, rtol=1e-4, atol=1e-5)
+    assert not expected[3].any()
+
+
+def readable_step(weights, means, row_sizes, rate: float, decay: float) -> None:
+    """Muon by its formulas, one matrix after the other."""
+    for weight, mean, sizes in zip(weights, means, row_sizes, strict=True):
+        mean.mul_(0.95).add_(0.05 * weight.grad)
+        update = 0.05 * weight.grad + 0.95 * mean
+        changes = [
+            0.2 * math.sqrt(max(part.shape)) * orthogonalise(part) for part in update.split(sizes or [len(update)])
+        ]
+        weight.mul_(1 - rate * decay).sub_(rate * torch.cat(changes))
+
+
+@torch.no_grad()
+def test_a_step_of_stacks_is_the_step_of_each_matrix():
+    """Grouped heads: queries, keys and values of unequal size in one weight, some of a shape that others have too."""
+    torch.manual_seed(0)
+    sizes = [(12, 6, 6), (12, 6, 6), None, None, None, None]
+    shapes = [(24, 12), (24, 12), (12, 12), (30, 12), (12, 30), (6, 12)]
+    ours = [torch.nn.Parameter(torch.randn(shape)) for shape in shapes]
+    theirs = [weight.detach().clone() for weight in ours]
+    means = [torch.zeros_like(weight) for weight in ours]
+    groups = [{"params": ours[:2], "row_sizes": sizes[0]}, {"params": ours[2:]}]
+    optimizer = Muon([group | {"weight_decay": 0.4} for group in groups], lr=0.03)
+    for _ in range(4):
+        for one, other in zip(ours, theirs, strict=True):
+            one.grad = torch.randn_like(one)
+            other.grad = one.grad.clone()
+        optimizer.step()
+        readable_step(theirs, means, sizes, rate=0.03, decay=0.4)
+        for one, other in zip(ours, theirs, strict=True):
+            torch.testing.assert_close(one.detach(), other, rtol=1e-4, atol=1e-5)
+
+
+def test_a_restored_state_goes_on_bit_for_bit():
+    torch.manual_seed(0)
+    whole = [torch.nn.Parameter(torch.randn(24, 12)), torch.nn.Parameter(torch.randn(24, 12))]
+    gradients = torch.randn(6, 2, 24, 12)
+
+    def steps(weights: list[torch.nn.Parameter], optimizer: Muon, which: torch.Tensor) -> None:
+        for both in which:
+            for weight, gradient in zip(weights, both, strict=True):
+                weight.grad = gradient.clone()
+            optimizer.step()
+
+    def muon(weights: list[torch.nn.Parameter]) -> Muon:
+        return Muon([{"params": weights, "row_sizes": (12, 6, 6), "weight_decay": 0.1}], lr=0.1)
+
+    optimizer = muon(whole)
+    steps(whole, optimizer, gradients[:3])
+    parts = [torch.nn.Parameter(weight.detach().clone()) for weight in whole]
+    restored = muon(parts)
+    buffer = io.BytesIO()
+    torch.save(optimizer.state_dict(), buffer)
+    buffer.seek(0)
+    restored.load_state_dict(torch.load(buffer, weights_only=True))
+    steps(whole, optimizer, gradients[3:])
+    steps(parts, restored, gradients[3:])
+    assert all(torch.equal(one, other) for one, other in zip(whole, parts, strict=True))
 
 
 def test_a_matrix_without_a_gradient_stays():

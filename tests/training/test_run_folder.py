@@ -8,8 +8,7 @@ import torch
 from small_runs import in_another_process, quietly, small_run
 
 from tinyllm.system.distributed import Processes
-from tinyllm.training import loop
-from tinyllm.training.run_folder import hold, last_good, not_finite, out_of_memory
+from tinyllm.training.run_folder import hold, last_good, not_finite
 
 ALONE = Processes(torch.device("cpu"))
 
@@ -41,26 +40,6 @@ def test_a_folder_in_use_by_another_thread_of_this_process_is_refused(text, tmp_
     assert refusals
 
 
-@pytest.mark.parametrize(("size", "steps"), [(4, 2), (9, 1), (7, 3), (1, 5)])
-def test_out_of_memory_names_a_smaller_batch_of_the_same_product(text, tmp_path, monkeypatch, size, steps):
-    def no_memory(*_):
-        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.\nmore lines")
-
-    monkeypatch.setattr(loop, "train_step", no_memory)
-    with pytest.raises(RuntimeError) as failure:
-        quietly(small_run(text, tmp_path, batch_size=size, gradient_accumulation_steps=steps))
-    message = str(failure.value)
-    assert "\n" not in message
-    assert "out of GPU memory" in message
-    if size == 1:
-        assert "context_length" in message
-        return
-    found = {name: int(message.split(f"{name}=")[1].split()[0].strip(",")) for name in
-             ("batch_size", "gradient_accumulation_steps")}  # fmt: skip
-    assert found["batch_size"] < size
-    assert found["batch_size"] * found["gradient_accumulation_steps"] == size * steps
-
-
 def test_a_lock_is_made_with_its_folder_and_given_back_after_an_error(tmp_path):
     folder = tmp_path / "new" / "run"
     with pytest.raises(KeyError), hold(folder, ALONE):
@@ -88,14 +67,3 @@ def test_the_errors_name_the_last_good_checkpoint_and_what_to_try(saved):
     assert message.startswith(f"the loss of iteration 9 is inf; {good}. Try a lower max_learning_rate")
     nowhere = saved.config.replace(run_folder=saved.folder / "nowhere")
     assert "there is no checkpoint yet" in str(not_finite(nowhere, 0, math.nan))
-
-
-@pytest.mark.parametrize(("size", "steps", "advice"), [
-    (8, 4, "batch_size=4 and gradient_accumulation_steps=8"),
-    (9, 1, "batch_size=3 and gradient_accumulation_steps=3"),
-    (7, 2, "batch_size=1 and gradient_accumulation_steps=14"),
-    (1, 2, "a smaller context_length or model"),
-])  # fmt: skip
-def test_advice_when_the_gpu_is_out_of_memory(size, steps, advice):
-    config = small_run("text", "folder", batch_size=size, gradient_accumulation_steps=steps)
-    assert f"use {advice}" in str(out_of_memory(config))

@@ -2,10 +2,13 @@
 
 import importlib.util
 import math
-import os
+import re
 import shutil
+from pathlib import Path
 
 import torch
+
+MEMINFO = Path("/proc/meminfo")  # Linux's
 
 
 def pick_device(name: str = "auto") -> torch.device:
@@ -38,9 +41,9 @@ def free_memory(device: torch.device) -> float:
     """Bytes that are free on the device; infinity where the system does not say."""
     if device.type == "cuda":
         return float(torch.cuda.mem_get_info(device)[0])
-    if hasattr(os, "sysconf") and "SC_AVPHYS_PAGES" in os.sysconf_names:
-        return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES"))
-    return math.inf
+    meminfo = MEMINFO.read_text() if MEMINFO.exists() else ""
+    available = re.search(r"MemAvailable: +(\d+) kB", meminfo)  # what only caches files counts as free
+    return int(available[1]) * 1024.0 if available else math.inf
 
 
 def synchronize(device: torch.device) -> None:

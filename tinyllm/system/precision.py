@@ -32,13 +32,14 @@ def autocast(device: torch.device, dtype: torch.dtype) -> contextlib.AbstractCon
 def matrix_products(device: torch.device, deterministic: bool = False) -> Iterator[None]:
     """How CUDA multiplies in training and sampling: float32 products on tensor cores (TF32, 10 bits of mantissa).
 
-    With `deterministic`, only algorithms that give the same bits each time. Evaluation stays outside, in full float32.
+    With `deterministic`, only algorithms that give the same bits each time. `evaluate` stays outside, in full float32.
     A CPU always computes in full float32, and the same bits each time.
     """
     if device.type != "cuda":
         yield
         return
-    before = torch.get_float32_matmul_precision(), torch.are_deterministic_algorithms_enabled()
+    precision, before = torch.get_float32_matmul_precision(), torch.are_deterministic_algorithms_enabled()
+    warns = torch.is_deterministic_algorithms_warn_only_enabled()
     torch.set_float32_matmul_precision("high")
     if deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it cuBLAS may sum in another order
@@ -46,5 +47,5 @@ def matrix_products(device: torch.device, deterministic: bool = False) -> Iterat
     try:
         yield
     finally:
-        torch.set_float32_matmul_precision(before[0])
-        torch.use_deterministic_algorithms(before[1])
+        torch.set_float32_matmul_precision(precision)
+        torch.use_deterministic_algorithms(before, warn_only=warns)

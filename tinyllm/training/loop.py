@@ -28,7 +28,7 @@ from tinyllm.text.batches import Blocks
 from tinyllm.text.gpt2_vocabulary import GPT2_VOCAB_SIZE
 from tinyllm.text.prepared import PreparedData, prepare
 from tinyllm.training.checkpoint import Checkpoint, save_checkpoint
-from tinyllm.training.gradient_step import accumulate_gradients, apply_gradients
+from tinyllm.training.gradient_step import accumulate_gradients, apply_gradients, require_finite
 from tinyllm.training.history import History
 from tinyllm.training.interruption import stop_on_signals
 from tinyllm.training.micro_batches import Cut, largest_cut, micro_batches, smaller_cut
@@ -70,7 +70,8 @@ class Trainer:
         self.cut = largest_cut(config, processes, self.precision)
         if checkpoint is not None:
             check_same_text(config, checkpoint, self.data.tokenizer)
-            self.cut = resumed_cut(restore(checkpoint, self.model, self.optimizer, self.scaler), self.cut, config)
+            saved = restore(checkpoint, self.model, self.optimizer, self.scaler)
+            self.cut = resumed_cut(saved, self.cut, checkpoint.config, processes)
             self.iteration = checkpoint.iteration
         self.wrapped = _wrap(self.model, config, processes, self.cut)
         context_length, begin = config.model.context_length, config.dataset.block_begin
@@ -130,18 +131,22 @@ class Trainer:
                 return accumulate_gradients(self.wrapped, batches, self.scaler, self.precision)
             except torch.OutOfMemoryError:
                 self.cut = smaller_cut(self.cut, self.config, self.processes)
-            self.optimizer.zero_grad()
+            self.optimizer.zero_grad()  # after the error, whose traceback keeps the failed pass in memory
             torch.cuda.empty_cache()
+            self.wrapped = _wrap(self.model, self.config, self.processes, self.cut)
 
     def note(self, keep: int = 0) -> None:
         """Write down the steps done, all but the last `keep`. Raises RuntimeError if a loss is not finite."""
         while len(self.readings) > keep:
-            point = self.clock.point(self.readings.popleft(), self.config)
-            loss, norm = point["training_loss"], point["gradient_norm"]
-            if not math.isfinite(loss) or (norm is None and not self.scaler.is_enabled()):
-                raise not_finite(self.config, point["iteration"], loss)
+            reading = self.readings.popleft()
+            try:
+                require_finite(*reading.loss_and_norm(), self.scaler.is_enabled())
+            except FloatingPointError as error:
+                raise not_finite(self.config, reading.iteration, error) from None
+            point = self.clock.point(reading, self.config)
             self.record(point)
-            self.bar.set_postfix_str(f"loss {loss:.3f}, {point['tokens_per_second']:,.0f} tokens/s", refresh=False)
+            shown = f"loss {point['training_loss']:.3f}, {point['tokens_per_second']:,.0f} tokens/s"
+            self.bar.set_postfix_str(shown, refresh=False)
             self.bar.update()
 
     def measure(self) -> float | None:

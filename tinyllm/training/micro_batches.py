@@ -4,6 +4,7 @@ The global batch defines a run: the same blocks make up a step however they are 
 is the machine's business: larger forward passes keep a GPU busier, smaller ones need less memory.
 """
 
+import itertools
 from typing import NamedTuple
 
 import numpy as np
@@ -44,9 +45,13 @@ def largest_cut(config: RunConfig, processes: Processes, precision: torch.dtype)
     share, device = blocks_per_process(config, processes), processes.device
     usable = USABLE.get(device.type, 0.5) * free_memory(device)
     width = torch.finfo(precision).bits // 8
-    fitting = (size for size in _divisors(share) if memory_bytes(config, device.type, width, size) < usable)
+
+    def too_large(size: int) -> bool:
+        return processes.any(memory_bytes(config, device.type, width, size) >= usable)  # in the fullest of them
+
+    blocks = next(itertools.dropwhile(too_large, divisors(share)), 1)
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
-    return Cut(f"{name}, {processes.world_size} processes", next(fitting, 1))
+    return Cut(f"{name}, {processes.world_size} processes", blocks)
 
 
 def smaller_cut(cut: Cut, config: RunConfig, processes: Processes) -> Cut:
@@ -54,16 +59,17 @@ def smaller_cut(cut: Cut, config: RunConfig, processes: Processes) -> Cut:
 
     Several processes cannot change it in the middle of a step, in which some of them may have had enough memory.
     """
-    smaller = [size for size in _divisors(blocks_per_process(config, processes)) if size < cut.blocks]
+    smaller = [size for size in divisors(blocks_per_process(config, processes)) if size < cut.blocks]
     if processes.world_size > 1 or not smaller:
         raise RuntimeError(
             f"out of GPU memory with {cut.blocks} blocks in a forward pass: use recompute=True, or a smaller "
             "context_length or model"
-        )
+        ) from None
     return cut._replace(blocks=smaller[0])
 
 
-def _divisors(number: int) -> list[int]:
+def divisors(number: int) -> list[int]:
+    """All whole numbers that divide this one, the largest first."""
     return [size for size in range(number, 0, -1) if number % size == 0]
 
 

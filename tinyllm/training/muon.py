@@ -27,7 +27,7 @@ def orthogonalise(matrix: Float[Tensor, "*stack M N"]) -> Float[Tensor, "*stack 
     This is the readable form, of one matrix or of a stack. `orthogonalise_stack` computes the same with less work.
     """
     a, b, c = COEFFICIENTS
-    x = matrix.bfloat16() if matrix.device.type == "cuda" else matrix.float()
+    x: Tensor = matrix.bfloat16() if matrix.device.type == "cuda" else matrix.float()
     if tall := x.shape[-2] > x.shape[-1]:
         x = x.mT  # so that X X^T is the smaller of the two possible squares
     x = x / x.norm(dim=(-2, -1), keepdim=True).clamp(min=1e-7)  # now no singular value is above 1
@@ -90,6 +90,7 @@ class Muon(torch.optim.Optimizer):
         for weight in weights:
             if not self.state[weight]:
                 self.state[weight]["mean"] = torch.zeros_like(weight)
-        gradients, means = [weight.grad for weight in weights], [self.state[weight]["mean"] for weight in weights]
+        gradients = [weight.grad for weight in weights if weight.grad is not None]  # `step` brings only such
+        means = [self.state[weight]["mean"] for weight in weights]
         torch._foreach_lerp_(means, gradients, 1 - momentum)
         return torch._foreach_lerp(gradients, means, momentum)

@@ -23,7 +23,7 @@ class Reading:
         self.ready: torch.cuda.Event | None = None
         if loss.is_cuda:
             self.values = torch.empty(2, pin_memory=True).copy_(self.values, non_blocking=True)
-            self.ready = torch.cuda.Event()
+            self.ready = torch.cuda.Event()  # type: ignore[no-untyped-call]  # torch leaves it untyped
             self.ready.record()
 
     def loss_and_norm(self) -> tuple[float, float]:

@@ -6,9 +6,10 @@ import torch
 
 from tinyllm.config import RunConfig
 from tinyllm.model.gpt import GPT
+from tinyllm.system.distributed import Processes
 from tinyllm.text.tokenizer import Tokenizer
 from tinyllm.training.checkpoint import Checkpoint, load_checkpoint_tokenizer, load_model, load_training_state
-from tinyllm.training.micro_batches import Cut
+from tinyllm.training.micro_batches import Cut, blocks_per_process, divisors
 
 FREE = ("batch_size", "gradient_accumulation_steps", "device", "precision", "compile", "recompute")
 """Settings of the machine rather than the run, which may change when it resumes. The global batch may not."""
@@ -53,6 +54,9 @@ def restore(
     model.load_state_dict(load_model(checkpoint.folder, "cpu").state_dict())
     state = load_training_state(checkpoint)
     try:
+        for saved, group in zip(_groups(state["optimizer"]), _groups(optimizer.state_dict()), strict=True):
+            if "fused" in group:  # the device's choice: what was saved on a GPU may resume on a CPU
+                saved["fused"] = group["fused"]
         optimizer.load_state_dict(state["optimizer"])
         if state["scaler"]:  # empty from a run that needed none: on another device, or in another precision
             scaler.load_state_dict(state["scaler"])
@@ -61,11 +65,18 @@ def restore(
         raise ValueError(f"{checkpoint.folder}/training_state.pt is from a run with other settings") from None
 
 
-def resumed_cut(saved: Cut | None, here: Cut, config: RunConfig) -> Cut:
+def _groups(state: dict[str, Any]) -> list[dict[str, Any]]:
+    """The parameter groups in an optimizer's state, or in those of two optimizers by name."""
+    states = [state] if "param_groups" in state else list(state.values())
+    return [group for state in states for group in state["param_groups"]]
+
+
+def resumed_cut(saved: Cut | None, here: Cut, found: RunConfig, processes: Processes) -> Cut:
     """How to cut the steps of a resumed run: on the same machine as before, so that its bits stay the same.
 
-    Checkpoints of version 0.1.0 do not say it: batch_size was the blocks of a forward pass.
+    Checkpoints of version 0.1.0 do not say it: the batch_size `found` in them was the blocks of a forward pass.
     """
     if saved is None:
-        return here._replace(blocks=config.training.batch_size)
-    return saved if saved.machine == here.machine else here
+        saved = here._replace(blocks=found.training.batch_size)
+    divides = saved.blocks in divisors(blocks_per_process(found, processes))
+    return saved if saved.machine == here.machine and divides else here
