@@ -13,6 +13,9 @@ from jaxtyping import install_import_hook
 install_import_hook("tinyllm", "shape_checking.check_shapes")
 
 import pytest
+
+pytest.register_assert_rewrite("saved_checkpoints", "small_runs")  # their asserts then show both sides
+
 import torch
 from small_runs import text, uninterrupted  # noqa: F401
 
