@@ -14,6 +14,9 @@ from shape_checking import modules_with_shapes
 install_import_hook(modules_with_shapes(), "shape_checking.check_shapes")
 
 import pytest
+
+pytest.register_assert_rewrite("saved_checkpoints", "small_runs")  # their asserts then show both sides
+
 import torch
 from small_runs import text, uninterrupted  # noqa: F401
 
