@@ -59,7 +59,7 @@ class CausalSelfAttention(nn.Module):
         """The queries, keys and values of each token; its position is 0, 1, 2 ... unless given."""
         B, T, C = x.shape
         q, k, v = self.qkv(x).split(self.qkv_sizes, dim=-1)  # (B, T, C), and (B, T, K D) twice
-        q, k, v = (t.view(B, T, -1, C // self.num_heads).transpose(1, 2) for t in (q, k, v))  # (B, H or K, T, D)
+        q, k, v = (t.view(B, T, -1, C // self.num_heads) for t in (q, k, v))  # (B, T, H or K, D)
         if self.qk_norm:
             dtype = self.query_norm.weight.dtype  # float32 even under autocast, where q and k have half the bits
             q, k = self.query_norm(q.to(dtype)), self.key_norm(k.to(dtype))
@@ -67,7 +67,8 @@ class CausalSelfAttention(nn.Module):
             table = self.rotary_table
             table = table[:, :T] if positions is None else table.index_select(1, positions)
             q, k = rotate(q, table), rotate(k, table)
-        return q.to(v.dtype), k.to(v.dtype), v  # norms and angles are float32, even under autocast
+        q, k = q.to(v.dtype), k.to(v.dtype)  # norms and angles are float32, even under autocast
+        return q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)
 
     def forward(self, x: Float[Tensor, "B T C"], cache: KVCache | None = None) -> Float[Tensor, "B T C"]:
         """Attend to the tokens up to each position; with a cache, `x` is only the new tokens."""

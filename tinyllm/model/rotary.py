@@ -17,12 +17,12 @@ def rotary_table(positions: Int[Tensor, " T"], head_dim: int) -> Float[Tensor, "
     return torch.stack([angles.cos(), angles.sin()])
 
 
-def rotate(x: Float[Tensor, "B H T D"], table: Float[Tensor, "2 T half"]) -> Float[Tensor, "B H T D"]:
+def rotate(x: Float[Tensor, "B T H D"], table: Float[Tensor, "2 T half"]) -> Float[Tensor, "B T H D"]:
     """Rotate pairs of components of queries or keys by the angles of their positions.
 
     Component i of the first half and component i of the second half form a pair. So a query and a key's dot product
     depends on their positions only by the distance.
     """
-    cos, sin = table
-    first, second = x.chunk(2, dim=-1)  # each (B, H, T, D / 2)
+    cos, sin = table[:, :, None]  # each (T, 1, D / 2)
+    first, second = x.chunk(2, dim=-1)  # each (B, T, H, D / 2)
     return torch.cat([first * cos - second * sin, second * cos + first * sin], dim=-1)
