@@ -251,13 +251,14 @@ def test_while_tests_run_a_wrong_shape_is_a_type_error(tiny_config, call):
 OUTSIDE = """
 import dataclasses, sys
 import torch
-from tinyllm import GPT, CausalSelfAttention, FeedForward, ModelConfig, generation
+from tinyllm import GPT, CausalSelfAttention, FeedForward, ModelConfig
+from tinyllm.generation import sampling
 from tinyllm.model import dropout_attention, linear, loss, rotary
 
 functions = [
     GPT.forward, GPT.hidden, GPT.head, GPT.token_losses, CausalSelfAttention.forward, FeedForward.forward,
     loss.cross_entropy, loss.token_losses, loss.softcap, linear.linear, linear.Linear.forward, rotary.rotate,
-    dropout_attention.dropout_attention, generation.filter_logits, generation.next_tokens,
+    dropout_attention.dropout_attention, sampling.filter_logits, sampling.next_tokens,
 ]
 assert not [function for function in functions if hasattr(function, "__wrapped__")]
 assert "beartype" not in sys.modules
