@@ -14,7 +14,9 @@ import torch
 
 import tinyllm
 from tinyllm import DataConfig, ModelConfig, RunConfig, TrainingConfig, load_model, train
+from tinyllm.training import loop
 from tinyllm.training.checkpoint import find_checkpoint, load_training_state
+from tinyllm.training.micro_batches import Cut
 
 CLOCK = ("tokens_per_second", "seconds")  # all that differs between two runs of the same numbers
 
@@ -67,6 +69,19 @@ def quietly(config: RunConfig, **arguments: object) -> tinyllm.Run:
 def stop_after(iterations: int) -> Callable[[dict], bool]:
     """An `on_step` that stops the run when so many steps are done."""
     return lambda point: "training_loss" in point and point["iteration"] == iterations - 1
+
+
+def cut_into(monkeypatch: pytest.MonkeyPatch, blocks: int, machine: str = "here") -> list[int]:
+    """From now on a step may have so many blocks in a forward pass; the list says how many each pass then had."""
+    accumulate, sizes = loop.accumulate_gradients, []
+
+    def watched(model, batches, *rest):
+        sizes.extend(len(ids) for ids, _ in batches)
+        return accumulate(model, batches, *rest)
+
+    monkeypatch.setattr(loop, "largest_cut", lambda *_: Cut(machine, blocks))
+    monkeypatch.setattr(loop, "accumulate_gradients", watched)
+    return sizes
 
 
 class Killed(BaseException):

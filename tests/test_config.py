@@ -56,6 +56,7 @@ BAD = [
     *((TrainingConfig, "precision", value) for value in ["half", None, 16]),
     *((TrainingConfig, "device", value) for value in [None, 0]),
     *((TrainingConfig, "compile", value) for value in [1, "yes", 0]),
+    *((TrainingConfig, name, value) for name in ("deterministic", "recompute") for value in [None, 0, 1, "yes", []]),
     *((TrainingConfig, "seed", value) for value in [*BAD_SEEDS, None]),
     *((GenerationConfig, "maximum_length", value) for value in [-1, 1.5, True, "9", None, math.nan, 10**10]),
     *((GenerationConfig, "temperature", value) for value in [*BAD_RATES, 1e-7, 1e-40]),
@@ -96,6 +97,7 @@ def test_every_field_is_tried_with_bad_values():
         (TrainingConfig, {"min_learning_rate": 0, "max_learning_rate": 1, "weight_decay": 0, "betas": (0, 0.0)}),
         (TrainingConfig, {"schedule": "warmup_stable_decay", "decay_fraction": 1}),
         (TrainingConfig, {"decay_fraction": 0, "optimizer": "muon"}),
+        (TrainingConfig, {"deterministic": True, "recompute": True, "compile": True}),
         (TrainingConfig, {"compile": False, "device": "cuda:1", "precision": "float16"}),
         (GenerationConfig, {"maximum_length": 0, "temperature": 0, "top_k": 1, "top_p": 1, "stop_tokens": ()}),
     ],
@@ -103,6 +105,12 @@ def test_every_field_is_tried_with_bad_values():
 def test_values_at_the_border_are_allowed(kind, values):
     config = kind(**values)
     assert {name: getattr(config, name) for name in values} == values
+
+
+@pytest.mark.parametrize(("size", "steps"), [(8, 4), (32, 1), (1, 32)])
+def test_the_global_batch_is_all_blocks_of_a_step(size, steps):
+    assert TrainingConfig(batch_size=size, gradient_accumulation_steps=steps).global_batch == 32
+    assert "global_batch" not in RunConfig().to_dict()["training"]
 
 
 def test_rotary_positions_need_pairs_of_numbers_in_each_head():

@@ -1,5 +1,6 @@
 """What a run will need, against models that are really built and arithmetic that is really counted."""
 
+import dataclasses
 from typing import get_args
 
 import pytest
@@ -171,6 +172,47 @@ def test_memory_grows_with_the_batch_but_not_with_accumulation_or_length_of_the_
     assert memory_bytes(config.replace(batch_size=16)) > 1.5 * memory_bytes(config)
     assert memory_bytes(config.replace(gradient_accumulation_steps=64, max_iterations=7)) == memory_bytes(config)
     assert memory_bytes(config, bytes_per_activation=2) < memory_bytes(config, bytes_per_activation=4)
+
+
+def test_memory_is_that_of_the_forward_pass_asked_for():
+    """`batch_size` blocks unless given, whatever makes up a step."""
+    config = RunConfig().replace(batch_size=8, gradient_accumulation_steps=4)
+    assert memory_bytes(config) == memory_bytes(config, micro_batch=8)
+    for blocks in (1, 32):
+        same = config.replace(batch_size=blocks, gradient_accumulation_steps=1)
+        assert memory_bytes(config, micro_batch=blocks) == memory_bytes(same)
+
+
+@pytest.mark.parametrize("chosen", SOME_CHOICES)
+def test_memory_with_recompute_covers_the_inputs_of_all_layers_and_the_inside_of_one(chosen):
+    """Counted: what autograd keeps with layers recomputed, and what one layer keeps while it is computed again."""
+    sizes = {"embedding_dim": 64, "num_heads": 4, "feedforward_dim": 256, "dropout": 0.0}
+    model = ModelConfig(vocab_size=64, context_length=64, num_layers=6, **sizes, **chosen)
+    ids = torch.zeros(16, 64, dtype=torch.long)
+
+    def kept(layers: int, recompute: bool) -> int:
+        network = GPT(dataclasses.replace(model, num_layers=layers))
+        network.recompute = recompute
+        ours = {tensor.untyped_storage().data_ptr() for tensor in (*network.parameters(), *network.buffers())}
+        found: dict[int, int] = {}
+
+        def keep(tensor: torch.Tensor) -> torch.Tensor:
+            storage = tensor.untyped_storage()
+            if storage.data_ptr() not in ours:
+                found[storage.data_ptr()] = storage.nbytes()
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+            loss = network(ids, ids)
+        assert loss.requires_grad
+        return sum(found.values())
+
+    config = RunConfig(model=model).replace(batch_size=16, recompute=True)
+    activations = kept(6, True) + kept(1, False) - kept(1, True)
+    needed = activations + 16 * count_parameters(model)
+    assert activations < 0.5 * kept(6, False)
+    assert needed <= memory_bytes(config) <= 1.5 * needed
+    assert memory_bytes(config) < memory_bytes(config.replace(recompute=False))
 
 
 def test_the_measured_speed_is_that_of_a_matrix_product():

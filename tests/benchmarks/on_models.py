@@ -13,7 +13,7 @@ from transformers import GPT2Config, GPT2LMHeadModel
 from tinyllm import GPT, PRESETS, GenerationConfig, ModelConfig, estimate, generate
 from tinyllm.evaluation import surprises
 from tinyllm.model.linear import linear
-from tinyllm.model.loss import CHUNK, token_losses
+from tinyllm.model.loss import chunk_rows, token_losses
 from tinyllm.training.gradient_step import train_step
 from tinyllm.training.optimizers import make_optimizer
 
@@ -96,8 +96,9 @@ def _matrix_products(_dropout: float) -> Callable[[], None]:
     heads = FULL.training.batch_size * config.num_heads
     q, k, v = torch.randn(3, heads, config.context_length, config.head_dim)
     weights = torch.randn(heads, config.context_length, config.context_length)
-    rows, table = torch.randn(CHUNK, C), torch.randn(C, config.vocab_size)
-    logits = torch.randn(CHUNK, config.vocab_size)
+    chunk = chunk_rows(config.vocab_size, "cpu")
+    rows, table = torch.randn(chunk, C), torch.randn(C, config.vocab_size)
+    logits = torch.randn(chunk, config.vocab_size)
 
     def three(x: torch.Tensor, weight: torch.Tensor, grad: torch.Tensor) -> None:
         x @ weight, grad @ weight.mT, x.mT @ grad
@@ -108,7 +109,7 @@ def _matrix_products(_dropout: float) -> Callable[[], None]:
                 three(*product)
             three(q, k.mT, weights)
             three(weights, v, q)
-        for _ in range(TOKENS // CHUNK):
+        for _ in range(TOKENS // chunk):
             three(rows, table, logits)
 
     return step

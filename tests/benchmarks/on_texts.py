@@ -127,7 +127,7 @@ def _quickstart() -> tuple[Any, Callable[[int], list[tuple[torch.Tensor, torch.T
     split = tokenize(texts, SubWordTokenizer("gpt2"))
     blocks = Blocks(split, config.model.context_length, begin=config.dataset.block_begin)
     alone = Processes(torch.device("cpu"), 0, 1)
-    return config, lambda iteration: micro_batches(blocks, config, iteration, alone)
+    return config, lambda iteration: micro_batches(blocks, config, iteration, alone, config.training.batch_size)
 
 
 def _read_batches() -> Callable[[], None]:

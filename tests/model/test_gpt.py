@@ -119,6 +119,50 @@ def test_dropout_acts_on_embeddings_attention_weights_and_both_branches(monkeypa
     assert seen == [0.0] * config.num_layers
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])  # the package's own dropout attention; PyTorch's
+@pytest.mark.parametrize("dropout", [0.0, 0.3])
+def test_recomputed_layers_give_the_same_loss_and_gradients_and_keep_less(config, dropout, dtype):
+    """To the bit, with dropout too: the second pass draws what the first drew."""
+    torch.manual_seed(0)
+    model = GPT(dataclasses.replace(config, dropout=dropout, num_layers=4, zero_init=False)).to(dtype)
+    ids, targets = random_ids(config, 4, 16, seed=1), random_ids(config, 4, 16, seed=2)
+    weights = {tensor.untyped_storage().data_ptr() for tensor in (*model.parameters(), *model.buffers())}
+    results, sizes, after = [], [], []
+    for recompute in (False, True):
+        model.recompute = recompute
+        kept: dict[int, int] = {}
+
+        def keep(tensor: Tensor, kept: dict[int, int] = kept) -> Tensor:
+            storage = tensor.untyped_storage()
+            if storage.data_ptr() not in weights:
+                kept[storage.data_ptr()] = storage.nbytes()
+            return tensor
+
+        torch.manual_seed(1)
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+            loss = model(ids, targets)
+        sizes.append(sum(kept.values()))
+        results.append([loss, *torch.autograd.grad(loss, list(model.parameters()))])
+        after.append(torch.rand(1))  # the random state, too, is as if nothing had run twice
+    assert all(torch.equal(one, other) for one, other in zip(*results, strict=True))
+    assert torch.equal(*after)
+    assert sizes[1] < 0.5 * sizes[0]
+
+
+def test_nothing_is_recomputed_without_gradients_or_with_a_cache(model, config, monkeypatch):
+    def refuse(*_, **__):
+        raise AssertionError
+
+    monkeypatch.setattr("tinyllm.model.gpt.checkpoint", refuse)
+    ids = random_ids(config, 1, 4)
+    model.recompute = True
+    model(ids, cache=KVCache(config, 1, torch.device("cpu"), torch.float32))
+    with torch.no_grad():
+        model(ids, ids)
+    with pytest.raises(AssertionError):
+        model(ids, ids)
+
+
 def test_the_reference_model_has_exactly_51213824_parameters():
     with torch.device("meta"):
         model = GPT(ModelConfig())

@@ -1,12 +1,16 @@
 """Which device is chosen, and when to compile: by what is there."""
 
 import importlib.util
+import math
+import os
 import shutil
+from pathlib import Path
 
 import pytest
 import torch
 
-from tinyllm.system.device import pick_compile, pick_device, synchronize
+from tinyllm.system import device as module
+from tinyllm.system.device import free_memory, pick_compile, pick_device, synchronize
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 
@@ -68,3 +72,28 @@ def test_only_a_device_with_a_queue_is_waited_for(name, called, monkeypatch):
     monkeypatch.setattr(torch.mps, "synchronize", lambda: waited.append("mps"))
     synchronize(torch.device(name))
     assert waited == called
+
+
+def test_the_free_memory_of_a_gpu_is_what_cuda_says_of_it(monkeypatch):
+    asked = []
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: asked.append(device) or (3 << 30, 80 << 30))
+    assert free_memory(torch.device("cuda", 1)) == 3 << 30
+    assert asked == [torch.device("cuda", 1)]
+
+
+@pytest.mark.parametrize("device", [CPU, torch.device("mps")])
+def test_free_memory_is_what_linux_could_give_and_unbounded_where_the_system_does_not_say(
+    monkeypatch, tmp_path, device
+):
+    """Not what lies idle: files that the system has cached make way."""
+    monkeypatch.setattr(module, "MEMINFO", tmp_path / "meminfo")
+    assert free_memory(device) == math.inf
+    (tmp_path / "meminfo").write_text("MemTotal: 4000 kB\nMemFree:  20 kB\nMemAvailable:    3000 kB\nSwapFree: 9 kB\n")
+    assert free_memory(device) == 3000 * 1024
+    (tmp_path / "meminfo").write_text("MemTotal: 4000 kB\n")
+    assert free_memory(device) == math.inf
+
+
+@pytest.mark.skipif(not Path("/proc/meminfo").exists(), reason="needs /proc/meminfo, as Linux has it")
+def test_this_machine_has_some_memory_and_not_more_than_it_has():
+    assert 1e6 < free_memory(CPU) <= os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

@@ -1,12 +1,16 @@
 """One step: the mean gradient of its micro-batches, clipped; nothing changes where something is not finite."""
 
+import contextlib
+import dataclasses
 import math
 
 import pytest
 import torch
 
-from tinyllm import GPT
-from tinyllm.training.gradient_step import train_step
+from tinyllm import GPT, TrainingConfig
+from tinyllm.model import loss as loss_module
+from tinyllm.training.gradient_step import accumulate_gradients, apply_gradients, require_finite, train_step
+from tinyllm.training.optimizers import make_optimizer
 
 UNSCALED = torch.amp.GradScaler("cpu", enabled=False)
 
@@ -86,3 +90,70 @@ def test_with_a_scaler_an_infinite_gradient_skips_the_step(model):
     assert norm == math.inf
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
     assert scaler.get_scale() == 4.0
+
+
+# --- Without waiting ---
+
+
+@pytest.fixture
+def unread(monkeypatch):
+    """A device whose tensors have no values: reading one, for which a GPU would be waited, raises."""
+    monkeypatch.setattr(torch, "is_autocast_enabled", lambda *_: False)  # autocast does not know this device
+    monkeypatch.setattr(torch, "autocast", lambda *_, **__: contextlib.nullcontext())
+    part = loss_module._loss_and_gradient
+    monkeypatch.setattr(loss_module, "_loss_and_gradient", lambda *of, fused: part(*of, fused=True))  # as on CUDA
+    return torch.device("meta")
+
+
+@pytest.mark.parametrize("kind", ["tiny_config", "modern_config"])
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+@pytest.mark.parametrize("threshold", [1 << 24, 0])  # the loss of all logits at once, and in chunks
+@pytest.mark.parametrize("recompute", [False, True])
+def test_a_step_reads_no_value(request, monkeypatch, unread, kind, optimizer, threshold, recompute):
+    monkeypatch.setattr(loss_module, "THRESHOLD", threshold)
+    config = dataclasses.replace(request.getfixturevalue(kind), dropout=0.1)
+    model = GPT(config).to(unread)
+    model.recompute = recompute
+    moved = make_optimizer(model, TrainingConfig(optimizer=optimizer))
+    ids = torch.zeros(2, 16, dtype=torch.long, device=unread)
+    for _ in range(2):
+        loss = accumulate_gradients(model, [(ids, ids), (ids, ids)], UNSCALED, torch.float32)
+        assert all(parameter.grad.device == unread for parameter in model.parameters())
+        norm = apply_gradients(model, loss, moved, UNSCALED, 1.0)
+    assert loss.device == norm.device == unread
+    assert all(parameter.grad is None for parameter in model.parameters())
+    for read in (torch.Tensor.item, torch.Tensor.tolist, bool, float):  # otherwise this would say nothing
+        with pytest.raises((RuntimeError, NotImplementedError)):
+            read(loss)
+
+
+def test_a_step_on_a_cpu_is_checked_before_it_is_applied_and_one_elsewhere_by_whoever_reads_it(model):
+    optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
+
+    class Elsewhere(torch.Tensor):
+        device = torch.device("cuda")
+
+    model.final_norm.weight.grad = torch.full_like(model.final_norm.weight, math.inf)
+    with pytest.raises(FloatingPointError):
+        apply_gradients(model, torch.tensor(2.0), optimizer, UNSCALED, 1.0)
+    model.final_norm.weight.grad = torch.full_like(model.final_norm.weight, math.inf)
+    norm = apply_gradients(model, torch.tensor(2.0).as_subclass(Elsewhere), optimizer, UNSCALED, 1.0)
+    assert norm.item() == math.inf
+
+
+@pytest.mark.parametrize(
+    ("loss", "norm", "scaled", "message"),
+    [
+        (2.0, 1.0, False, None),
+        (2.0, math.inf, True, None),
+        (math.nan, 1.0, False, "^nan$"),
+        (math.inf, math.inf, True, "^inf$"),
+        (2.0, math.nan, False, "^2.0, but its gradient is nan$"),
+    ],
+)
+def test_what_is_required_to_be_finite(loss, norm, scaled, message):
+    if message is None:
+        require_finite(loss, norm, scaled)
+        return
+    with pytest.raises(FloatingPointError, match=message):
+        require_finite(loss, norm, scaled)

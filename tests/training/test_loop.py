@@ -7,7 +7,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from small_runs import Killed, equal, killer, losses, quietly, small_run, stop_after, write_text
+from small_runs import (
+    Killed,
+    assert_same_end,
+    cut_into,
+    equal,
+    killer,
+    losses,
+    quietly,
+    small_run,
+    stop_after,
+    write_text,
+)  # fmt: skip
 
 import tinyllm
 from tinyllm import (
@@ -20,10 +31,12 @@ from tinyllm import (
     load_run,
     train,
 )
+from tinyllm.model.gpt import TransformerBlock
+from tinyllm.system.distributed import Processes
 from tinyllm.text.batches import Blocks
 from tinyllm.text.prepared import prepare
-from tinyllm.training import loop, monitoring
-from tinyllm.training.checkpoint import find_checkpoint
+from tinyllm.training import loop, micro_batches, monitoring
+from tinyllm.training.checkpoint import find_checkpoint, load_training_state
 
 # --- The numbers ---
 
@@ -76,17 +89,56 @@ def test_a_loop_written_by_hand_gives_the_same_losses_and_weights(text, tmp_path
         torch.testing.assert_close(run.model.state_dict()[name], weight, rtol=0, atol=2e-5, msg=name)
 
 
-def test_accumulation_of_n_equals_one_n_times_larger_batch(text, tmp_path):
+def test_accumulation_of_n_equals_one_n_times_larger_batch(text, tmp_path, monkeypatch):
     """The same global batch, however it is cut, gives the same losses and weights."""
-    shapes = [(8, 1), (2, 4), (1, 8)]
-    runs = [
-        quietly(small_run(text, tmp_path / str(size), dropout=0.0, batch_size=size, gradient_accumulation_steps=steps))
-        for size, steps in shapes
-    ]
+    runs = []
+    for blocks in (8, 2, 1):
+        with monkeypatch.context() as patches:
+            sizes = cut_into(patches, blocks)
+            runs.append(quietly(small_run(text, tmp_path / str(blocks), dropout=0.0)))
+        assert sizes == [blocks] * (8 // blocks) * 10
+    assert losses(runs[0]) != losses(runs[1])  # they add up in another order
     for run in runs[1:]:
         np.testing.assert_allclose(losses(run), losses(runs[0]), rtol=0, atol=1e-5)
         for name, weight in runs[0].model.state_dict().items():
             torch.testing.assert_close(run.model.state_dict()[name], weight, rtol=0, atol=1e-4, msg=name)
+
+
+def test_only_the_product_of_batch_size_and_accumulation_matters(text, tmp_path, uninterrupted):
+    for size, steps in ((8, 1), (2, 4), (1, 8)):
+        quietly(small_run(text, tmp_path / str(size), batch_size=size, gradient_accumulation_steps=steps))
+        assert_same_end(tmp_path / str(size), uninterrupted)
+
+
+def test_by_default_a_step_is_the_largest_pass_that_memory_has_room_for(text, tmp_path, monkeypatch):
+    config = small_run(text, tmp_path, max_iterations=2)
+    sizes = cut_into(monkeypatch, 8)
+    monkeypatch.setattr(loop, "largest_cut", micro_batches.largest_cut)
+    room = 2 * micro_batches.memory_bytes(config, "cpu", 4, 4) + 2  # of which half may be used
+    monkeypatch.setattr(micro_batches, "free_memory", lambda device: room)
+    quietly(config)
+    assert sizes == [4] * 4
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+def test_computing_layers_again_changes_no_bit_of_a_run(text, tmp_path, monkeypatch, optimizer):
+    calls, forward = [], TransformerBlock.forward
+    monkeypatch.setattr(
+        TransformerBlock, "forward", lambda self, *of: calls.append(self.training) or forward(self, *of)
+    )
+    counts = []
+    for name, recompute in (("kept", False), ("again", True)):
+        quietly(small_run(text, tmp_path / name, max_iterations=5, optimizer=optimizer, recompute=recompute))
+        counts.append(sum(calls))
+        calls.clear()
+    assert counts == [5 * 2, 5 * 2 * 2]
+    assert_same_end(tmp_path / "kept", tmp_path / "again")
+
+
+def test_asking_for_determinism_changes_nothing_on_a_cpu(text, tmp_path, uninterrupted):
+    quietly(small_run(text, tmp_path, deterministic=True))
+    assert_same_end(tmp_path, uninterrupted)
+    assert not torch.are_deterministic_algorithms_enabled()
 
 
 def test_the_seed_decides_the_run_and_nothing_else_does(text, tmp_path):
@@ -214,6 +266,95 @@ def test_a_checkpoint_that_cannot_be_saved_does_not_stop_the_training(text, tmp_
     assert all("No space left" in line and "step-000002" in line and "goes on" in line for line in lines)
     assert attempts == [2, 4, 6, 8, 10]
     assert run.finished
+
+
+def _memory_for(monkeypatch, blocks: int, from_step: int = 0) -> list[int]:
+    """Larger passes run out of memory in their backward pass, when some gradients are there. Says what was tried."""
+    accumulate, tried = loop.accumulate_gradients, []
+
+    def accumulate_gradients(model, batches, *rest):
+        tried.append(len(batches[0][0]))
+        loss = accumulate(model, batches, *rest)
+        if tried[-1] > blocks and len(tried) > from_step:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.\nmore lines")
+        return loss
+
+    monkeypatch.setattr(loop, "accumulate_gradients", accumulate_gradients)
+    return tried
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.1])
+@pytest.mark.parametrize(("blocks", "tried"), [(4, [8, 4]), (1, [8, 4, 2, 1])])
+def test_out_of_memory_goes_on_in_smaller_passes_as_if_they_had_been_chosen(
+    text, tmp_path, monkeypatch, blocks, tried, dropout
+):
+    """Bit for bit, with dropout too: each attempt begins with the same random state and without gradients."""
+    with monkeypatch.context() as patches:
+        cut_into(patches, blocks)
+        quietly(small_run(text, tmp_path / "chosen", dropout=dropout))
+    with monkeypatch.context() as patches:
+        cut_into(patches, 8)
+        found = _memory_for(patches, blocks)
+        quietly(small_run(text, tmp_path / "found", dropout=dropout))
+    assert found == [*tried, *[blocks] * 9]  # and it is remembered
+    assert_same_end(tmp_path / "chosen", tmp_path / "found")
+    assert load_training_state(find_checkpoint(tmp_path / "found"))["cut"] == {"machine": "here", "blocks": blocks}
+
+
+def test_memory_that_runs_out_in_the_middle_of_a_run_loses_no_step(text, tmp_path, monkeypatch):
+    cut_into(monkeypatch, 8)
+    whole = quietly(small_run(text, tmp_path / "whole", dropout=0.0))
+    tried = _memory_for(monkeypatch, 2, from_step=6)
+    run = quietly(small_run(text, tmp_path / "run", dropout=0.0))
+    assert tried == [8] * 7 + [4] + [2] * 4
+    assert [point["iteration"] for point in run.history if "training_loss" in point] == list(range(10))
+    np.testing.assert_allclose(losses(run), losses(whole), rtol=0, atol=1e-5)
+    for name, weight in whole.model.state_dict().items():
+        torch.testing.assert_close(run.model.state_dict()[name], weight, rtol=0, atol=1e-4, msg=name)
+
+
+def test_a_smaller_pass_is_wrapped_anew(text, tmp_path, monkeypatch):
+    """CUDA graphs are for a step of one pass: the next pass would overwrite the gradients of the last."""
+    wrap, cuts = loop._wrap, []
+    monkeypatch.setattr(loop, "_wrap", lambda *of: cuts.append(of[-1].blocks) or wrap(*of))
+    cut_into(monkeypatch, 8)
+    _memory_for(monkeypatch, 4)
+    quietly(small_run(text, tmp_path, max_iterations=2))
+    assert cuts == [8, 4]
+
+
+@pytest.mark.parametrize(
+    ("device", "blocks", "processes", "size", "mode"),
+    [
+        ("cuda", 8, 1, 16, "reduce-overhead"),
+        ("cuda", 4, 1, 16, None),  # the second pass would overwrite the gradients of the first
+        ("cuda", 4, 2, 16, "reduce-overhead"),
+        ("cuda", 8, 1, 8192, None),  # its kernels run longer than their launch takes
+        ("cpu", 8, 1, 16, None),
+    ],
+)
+def test_small_steps_of_one_pass_are_launched_as_cuda_graphs(monkeypatch, device, blocks, processes, size, mode):
+    config = small_run("text", "folder", compile=True, embedding_dim=size, num_heads=2, feedforward_dim=4 * size)
+    modes = []
+    monkeypatch.setattr(torch, "compile", lambda model, mode, dynamic: modes.append(mode) or model)
+    monkeypatch.setattr(loop, "DistributedDataParallel", lambda model: model)
+    with torch.device("meta"):
+        model = GPT(config.model)
+    loop._wrap(model, config, Processes(torch.device(device), 0, processes), micro_batches.Cut("here", blocks))
+    assert modes == [mode]
+
+
+@pytest.mark.parametrize(("size", "steps"), [(4, 2), (9, 1), (7, 3), (1, 5)])
+def test_without_memory_for_a_single_block_the_error_says_what_to_change(text, tmp_path, monkeypatch, size, steps):
+    tried = _memory_for(monkeypatch, 0)
+    with pytest.raises(RuntimeError) as failure:
+        quietly(small_run(text, tmp_path, batch_size=size, gradient_accumulation_steps=steps))
+    message = str(failure.value)
+    assert "\n" not in message
+    assert "out of GPU memory" in message
+    assert "recompute=True" in message
+    assert "context_length" in message
+    assert tried == micro_batches.divisors(size * steps)
 
 
 @pytest.mark.parametrize("stop", [None, 5])

@@ -3,15 +3,30 @@
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
 from saved_checkpoints import model_and_optimizer
-from small_runs import Killed, assert_same_end, equal, losses, quietly, small_run, stop_after, write_text, written
+from small_runs import (
+    Killed,
+    assert_same_end,
+    cut_into,
+    equal,
+    losses,
+    quietly,
+    small_run,
+    stop_after,
+    write_text,
+    written,
+)  # fmt: skip
 
 from tinyllm import GPT, DataConfig, ModelConfig, RunConfig, TrainingConfig, load_run, train
-from tinyllm.training.checkpoint import find_checkpoint, read_checkpoint, save_checkpoint
-from tinyllm.training.resume import check_same_run, restore
+from tinyllm.system.distributed import Processes
+from tinyllm.training.checkpoint import find_checkpoint, load_training_state, read_checkpoint, save_checkpoint
+from tinyllm.training.micro_batches import Cut
+from tinyllm.training.optimizers import make_optimizer
+from tinyllm.training.resume import FREE, check_same_run, restore, resumed_cut
 
 BEFORE_ROOMS = Path(__file__).parents[1] / "written_before_rooms"
 CLASSIC = RunConfig(
@@ -117,6 +132,67 @@ def test_another_configuration_is_refused_naming_what_differs(text, tmp_path):
     assert "run_folder" in message
 
 
+@pytest.mark.parametrize(("size", "steps"), [(8, 1), (2, 4), (1, 8)])
+def test_another_cut_of_the_same_global_batch_is_the_same_run(text, tmp_path, uninterrupted, size, steps):
+    quietly(small_run(text, tmp_path), on_step=stop_after(4))
+    quietly(small_run(text, tmp_path, batch_size=size, gradient_accumulation_steps=steps))
+    assert_same_end(tmp_path, uninterrupted)
+
+
+@pytest.mark.parametrize(("size", "steps"), [(8, 2), (4, 3), (1, 1)])
+def test_another_global_batch_is_another_run(text, tmp_path, size, steps):
+    quietly(small_run(text, tmp_path), on_step=stop_after(4))
+    there = rf"batch_size times gradient_accumulation_steps \(8 there, {size * steps} now\)"
+    with pytest.raises(ValueError, match=there):
+        quietly(small_run(text, tmp_path, batch_size=size, gradient_accumulation_steps=steps))
+
+
+@pytest.mark.parametrize("stop", [1, 4])
+def test_on_another_machine_a_run_goes_on_with_that_machines_cut(text, tmp_path, monkeypatch, stop):
+    config = {"dropout": 0.0}
+    first = cut_into(monkeypatch, 8, "one")
+    whole = quietly(small_run(text, tmp_path / "whole", **config))
+    assert first == [8] * 10
+    quietly(small_run(text, tmp_path / "parts", **config), on_step=stop_after(stop))
+    second = cut_into(monkeypatch, 2, "another")
+    run = quietly(small_run(text, tmp_path / "parts", **config))
+    assert second == [2] * 4 * (10 - stop)
+    assert load_training_state(find_checkpoint(tmp_path / "parts"))["cut"] == {"machine": "another", "blocks": 2}
+    np.testing.assert_allclose(losses(run), losses(whole), rtol=0, atol=1e-5)
+    for name, weight in whole.model.state_dict().items():
+        torch.testing.assert_close(run.model.state_dict()[name], weight, rtol=0, atol=1e-4, msg=name)
+
+
+@pytest.mark.parametrize("now", [1, 2, 8])
+def test_on_the_same_machine_a_run_keeps_its_cut_and_so_its_bits(text, tmp_path, monkeypatch, now):
+    """Whatever its free memory would allow today; with dropout."""
+    cut_into(monkeypatch, 4)
+    quietly(small_run(text, tmp_path / "whole"))
+    quietly(small_run(text, tmp_path / "parts"), on_step=stop_after(4))
+    sizes = cut_into(monkeypatch, now)
+    quietly(small_run(text, tmp_path / "parts"))
+    assert sizes == [4] * 2 * 6
+    assert_same_end(tmp_path / "whole", tmp_path / "parts")
+
+
+def test_what_is_the_machines_choice_may_change_when_a_run_resumes(text, tmp_path):
+    """And the run goes on from the same weights: its next loss is about what it would have been."""
+    free = {"precision": "bfloat16", "recompute": True, "compile": False, "device": "auto"}
+    monitored = quietly(small_run(text, tmp_path / "whole", dropout=0.0))
+    quietly(small_run(text, tmp_path / "parts", dropout=0.0), on_step=stop_after(5))
+    run = quietly(small_run(text, tmp_path / "parts", dropout=0.0, **free))
+    assert run.finished
+    assert losses(run)[:5] == losses(monitored)[:5]
+    assert losses(run)[5:] != losses(monitored)[5:] == pytest.approx(losses(run)[5:], rel=2e-2)
+
+
+def test_a_run_in_float16_resumes_in_float32_and_the_other_way_round(text, tmp_path):
+    """The scale of its gradients is kept only where it is needed."""
+    for name, first, second in (("down", "float32", "float16"), ("up", "float16", "float32")):
+        quietly(small_run(text, tmp_path / name, precision=first), on_step=stop_after(5))
+        assert quietly(small_run(text, tmp_path / name, precision=second)).finished
+
+
 def test_a_moved_run_folder_still_belongs_to_its_run(text, tmp_path):
     config = small_run(text, tmp_path / "here", max_iterations=2)
     quietly(config)
@@ -144,18 +220,87 @@ def test_only_what_differs_is_named_and_the_folder_may_differ():
     )
 
 
+def test_the_machines_choices_are_free_and_nothing_else_is():
+    config = small_run("text", "folder")
+    changed = {
+        "device": "cuda", "precision": "float16", "compile": True, "recompute": True, "batch_size": 2,
+        "gradient_accumulation_steps": 4,
+    }  # fmt: skip
+    assert set(changed) == set(FREE)
+    check_same_run(config.replace(**changed), config)
+    for name, value in {"deterministic": True, "seed": 1, "optimizer": "muon"}.items():
+        with pytest.raises(ValueError, match=f"{name} "):
+            check_same_run(config.replace(**{name: value}), config)
+
+
+def test_a_cut_is_kept_on_its_machine_where_it_still_divides():
+    config = small_run("text", "folder", batch_size=4, gradient_accumulation_steps=3)
+    alone, here = Processes(torch.device("cpu")), Cut("here", 12)
+    assert resumed_cut(Cut("here", 3), here, config, alone) == Cut("here", 3)
+    assert resumed_cut(Cut("there", 3), here, config, alone) == here
+    assert resumed_cut(None, here, config, alone) == Cut("here", 4)  # written before cuts were: batch_size
+    for blocks in (0, -3, 5, 24, "3"):  # whoever wrote that
+        assert resumed_cut(Cut("here", blocks), here, config, alone) == here
+    three = Processes(torch.device("cpu"), 0, 3)
+    assert resumed_cut(None, Cut("here", 2), config, three) == Cut("here", 4)
+    six = Processes(torch.device("cpu"), 0, 6)  # whose shares are smaller than batch_size
+    assert resumed_cut(None, Cut("here", 2), config, six) == Cut("here", 2)
+
+
+@pytest.mark.parametrize("name", ["adamw", "muon"])
+def test_whether_adamw_is_fused_is_the_devices_choice(tmp_path, tiny_config, tokenizer, name):
+    """A run that was saved on a GPU resumes on a CPU, and the other way round."""
+    config = small_run("text", tmp_path, optimizer=name)
+
+    def built(fused: bool) -> tuple[GPT, torch.optim.Optimizer]:
+        model = GPT(tiny_config)
+        optimizer = make_optimizer(model, config.training)
+        adamw = optimizer if name == "adamw" else optimizer.parts["adamw"]
+        for group in adamw.param_groups:
+            group["fused"] = fused
+        return model, optimizer
+
+    model, optimizer = built(fused=True)
+    ids = torch.randint(97, (2, 8))
+    model(ids, ids).backward()
+    optimizer.step()
+    state = {"optimizer": optimizer.state_dict(), "scaler": {}}
+    checkpoint = read_checkpoint(save_checkpoint(1, None, config, model, tokenizer, state))
+    for fused in (False, True):
+        other, restored = built(fused)
+        restore(checkpoint, other, restored, torch.amp.GradScaler("cpu", enabled=False))
+        assert {group["fused"] for group in restored.param_groups if "fused" in group} == {fused}
+        other(ids, ids).backward()
+        restored.step()
+
+
 def test_restoring_brings_back_weights_optimizer_and_scaler(tmp_path, tiny_config, tokenizer):
     model, optimizer = model_and_optimizer(tiny_config)
     state = {"optimizer": optimizer.state_dict(), "scaler": torch.amp.GradScaler("cpu", init_scale=32.0).state_dict()}
     checkpoint = read_checkpoint(save_checkpoint(1, None, small_run("text", tmp_path), model, tokenizer, state))
     other = GPT(tiny_config)
     restored, scaler = torch.optim.AdamW(other.parameters(), lr=0.5), torch.amp.GradScaler("cpu")
-    restore(checkpoint, other, restored, scaler)
+    assert restore(checkpoint, other, restored, scaler) is None  # it does not say how its steps were cut
     assert equal(dict(other.state_dict()), dict(model.state_dict()))
     assert equal(restored.state_dict(), optimizer.state_dict())
     assert scaler.get_scale() == 32.0
     with pytest.raises(ValueError, match=r"training_state\.pt is from a run with other settings"):
         restore(checkpoint, other, torch.optim.AdamW([other.final_norm.weight]), scaler)
+
+
+def test_restoring_says_how_the_steps_were_cut(tmp_path, tiny_config, tokenizer):
+    model, optimizer = model_and_optimizer(tiny_config)
+
+    def restored(cut: object) -> Cut | None:
+        state = {"optimizer": optimizer.state_dict(), "scaler": {}, "cut": cut}
+        checkpoint = read_checkpoint(save_checkpoint(1, None, small_run("text", tmp_path), model, tokenizer, state))
+        return restore(checkpoint, model, optimizer, torch.amp.GradScaler("cpu", enabled=False))
+
+    cut = {"machine": "here", "blocks": 3}
+    assert restored(cut) == Cut("here", 3)
+    for bad in ({"machine": "here"}, cut | {"more": 1}, [1], "here"):
+        with pytest.raises(ValueError, match=r"training_state\.pt is from a run with other settings"):
+            restored(bad)
 
 
 @pytest.mark.parametrize("name", ["classic", "muon"])
@@ -175,7 +320,9 @@ def test_a_run_stopped_by_the_code_before_the_rooms_loads_and_ends_as_that_code_
     assert stopped.config == SETTINGS[name]
     assert stopped.generate("The", maximum_length=3).startswith("The")
 
+    sizes = cut_into(monkeypatch, 4, "cpu, 1 processes")
     run = train(stopped.config, progress=False)
+    assert sizes == [2] * 2 * 10  # batch_size was a forward pass then, and still is for this run
     assert (run.iteration, run.finished) == (20, True)
     assert run.history[: len(before)] == before
     assert [point["iteration"] for point in run.history if "training_loss" in point] == list(range(20))

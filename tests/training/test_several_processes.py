@@ -145,13 +145,13 @@ def test_a_checkpoint_does_not_depend_on_the_number_of_processes(both, tmp_path)
 
 
 def test_steps_that_cannot_be_shared_are_a_clear_error(text, tmp_path):
-    config = small_run(text, tmp_path / "run", gradient_accumulation_steps=3, max_iterations=2)
+    config = small_run(text, tmp_path / "run", batch_size=3, gradient_accumulation_steps=3, max_iterations=2)
     process = start(config, tmp_path)
     _, errors = finish(process)
     assert process.returncode == 0, errors
     for rank in (0, 1):
         message = notes(tmp_path, rank)
-        assert "gradient_accumulation_steps (3)" in message
+        assert "batch_size times gradient_accumulation_steps (9 blocks a step)" in message
         assert "2 processes" in message
     assert not list((tmp_path / "run").glob("step-*"))
 
