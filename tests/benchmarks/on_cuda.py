@@ -4,14 +4,15 @@ Each row is printed as one line of JSON when it is measured. A part that fails p
 others go on. With `--tiny` everything is small, and runs on a CPU where there is no GPU: a test of this script.
 """
 
+import contextlib
 import gc
 import json
 import os
+import shutil
 import sys
-import tempfile
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -45,12 +46,11 @@ PROMPT = 8  # tokens
 class Bench:
     """The text, the device, the sizes, and what has been measured so far."""
 
-    def __init__(self, text: str, tiny: bool, limit: float):
-        self.text, self.tiny, self.ends = text, tiny, time.perf_counter() + limit
+    def __init__(self, text: str, tiny: bool, limit: float, folder: Path):
+        self.text, self.tiny, self.folder, self.ends = text, tiny, folder, time.perf_counter() + limit
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.overrides: dict[str, Any] = TINY if tiny else {}
         self.steps, self.sampled, self.scored = (8, 10, 2_000) if tiny else (80, 200, 500_000)
-        self.folder = Path(tempfile.mkdtemp(dir=os.environ["TINYLLM_HOME"]))
         self.rows: list[dict[str, Any]] = []
         self.models: dict[str, GPT] = {}
         self.speeds: dict[str, float] = {}
@@ -70,13 +70,19 @@ class Bench:
                 self.row(part, "not started: no time left")
                 continue
             began = time.perf_counter()
-            forget()
-            try:
+            with self.attempt(part, "failed"):
                 parts[part](self)
-            except Exception as error:
-                traceback.print_exc()
-                self.row(part, "failed", error=f"{type(error).__name__}: {error}"[:400])
             print(f"{part} took {time.perf_counter() - began:.0f} s", file=sys.stderr, flush=True)
+
+    @contextlib.contextmanager
+    def attempt(self, part: str, what: str) -> Iterator[None]:
+        """Something that may fail without ending the rest: its error is a row."""
+        forget()
+        try:
+            yield
+        except Exception as error:
+            traceback.print_exc()
+            self.row(part, what, error=f"{type(error).__name__}: {error}"[:400])
 
     def config(self, preset: str) -> RunConfig:
         """A preset with the text, and with the sizes of this benchmark."""
@@ -146,13 +152,14 @@ class Steps:
 
 
 def train(bench: Bench, config: RunConfig, name: str, **overrides: Any) -> tuple[tinyllm.Run, dict[str, Any]]:
-    """A run with nothing unusual, in a folder of its own, and its speed."""
+    """A run with nothing unusual, and its speed. Its folder is removed."""
     steps = Steps(bench, overrides["max_iterations"])
     folder = bench.folder / name
     run = tinyllm.train(
         config, run_folder=folder, progress=False, **overrides,
         on_step=lambda point: steps.ended() if "training_loss" in point else None,
     )  # fmt: skip
+    shutil.rmtree(folder)
     losses = [point["training_loss"] for point in run.history if "training_loss" in point]
     speed = steps.measured(run.config.training.global_batch * run.config.model.context_length)
     return run, speed | {"first_loss": losses[0], "last_loss": losses[-1], "first_step_s": run.history[1]["seconds"]}
@@ -162,23 +169,24 @@ def training_rows(bench: Bench) -> None:
     """Both presets as a learner would train them, for fewer steps."""
     assert bench.data  # so that preparing is measured by itself
     for preset in (CLASSIC, MODERN):
-        forget()
-        run, measured = train(bench, bench.config(preset), preset, max_iterations=bench.steps)
-        bench.models[preset], bench.speeds[preset] = run.model, measured["tokens_per_second"]
-        of_classic = {"of_classic": bench.speeds[preset] / bench.speeds[CLASSIC]} if preset == MODERN else {}
-        bench.row("training", preset, **measured, **of_classic)
+        with bench.attempt("training", preset):
+            run, measured = train(bench, bench.config(preset), preset, max_iterations=bench.steps)
+            bench.models[preset], bench.speeds[preset] = run.model, measured["tokens_per_second"]
+            bench.row("training", preset, **measured)
+    if len(bench.speeds) == 2:
+        bench.row("training", f"{MODERN} / {CLASSIC}", ratio=bench.speeds[MODERN] / bench.speeds[CLASSIC])
 
 
 def transformers_rows(bench: Bench) -> None:
     """The same size and batches with transformers: compiled with its loss, bfloat16, fused AdamW."""
     training = bench.config(CLASSIC).training
     for size in (training.global_batch, training.batch_size):
-        forget()
-        measured = _train_theirs(bench, size)
-        ours = bench.speeds.get(CLASSIC)
-        beside = {"tinyllm_is_times": ours / measured["tokens_per_second"]} if ours else {}
         what = f"GPT2LMHeadModel, {size} blocks x {training.global_batch // size}"
-        bench.row("transformers", what, **measured, **beside)
+        with bench.attempt("transformers", what):
+            measured = _train_theirs(bench, size)
+            ours = bench.speeds.get(CLASSIC)
+            beside = {"tinyllm_by_this": ours / measured["tokens_per_second"]} if ours else {}
+            bench.row("transformers", what, **measured, **beside)
 
 
 def _train_theirs(bench: Bench, size: int) -> dict[str, Any]:
@@ -278,8 +286,7 @@ def quickstart_rows(bench: Bench) -> None:
     config = PRESETS["quickstart"].replace(device=bench.device.type, evaluation_interval=10**6)
     choices = [("quickstart", loop.LAUNCH_BOUND), ("quickstart without CUDA graphs", 0)]
     for what, bound in choices if bench.device.type == "cuda" else choices[:1]:
-        forget()
-        with patch.object(loop, "LAUNCH_BOUND", bound):
+        with bench.attempt("quickstart", what), patch.object(loop, "LAUNCH_BOUND", bound):
             bench.row("quickstart", what, **train(bench, config, what, max_iterations=steps)[1])
 
 

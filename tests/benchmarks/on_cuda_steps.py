@@ -3,6 +3,7 @@
 import contextlib
 import json
 import operator
+import os
 import subprocess
 import sys
 import time
@@ -13,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import torch
-from on_cuda import CLASSIC, MODERN, Bench, forget, train
+from on_cuda import CLASSIC, MODERN, Bench, train
 from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
 
@@ -29,10 +30,10 @@ KERNELS = 25
 
 
 def deterministic_elsewhere(bench: Bench, arguments: list[str]) -> None:
-    """`deterministic_rows` in a process of its own: cuBLAS reads its settings once, and other parts did not set them."""
+    """`deterministic_rows` in a process of its own: torch reads cuBLAS's setting once, before its first product."""
     command = [sys.executable, str(Path(__file__).parent), "--device", "cuda", "--text", bench.text, "deterministic"]
     left = max(1.0, bench.ends - time.perf_counter())
-    command += ["--limit", f"{left:.0f}", *arguments]
+    command += ["--limit", f"{left:.0f}", "--home", os.environ["TINYLLM_HOME"], *arguments]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         for printed in process.stdout:
             row = json.loads(printed) if printed.startswith("{") else {"part": ""}
@@ -45,18 +46,22 @@ def deterministic_elsewhere(bench: Bench, arguments: list[str]) -> None:
 
 def deterministic_rows(bench: Bench) -> None:
     """Two equal runs, and one that was cut and resumed: the largest difference of their weights, and their speed."""
-    steps = 8 if bench.tiny else DETERMINISTIC_STEPS
     for preset in (CLASSIC, MODERN):
-        forget()
-        config = bench.config(preset).replace(deterministic=True, max_iterations=steps)
-        first, speed = train(bench, config, f"{preset} first", max_iterations=steps)
-        second, _ = train(bench, config, f"{preset} second", max_iterations=steps)
-        bench.row("deterministic", preset, **speed, steps=steps, twice=_difference(first.model, second.model))
-        cut = {"config": config, "run_folder": bench.folder / f"{preset} cut", "progress": False}
-        stopped = tinyllm.train(on_step=lambda point: point["iteration"] >= CUT - 1, **cut)
-        resumed = tinyllm.train(**cut)
-        difference = _difference(first.model, resumed.model)
-        bench.row("deterministic", f"{preset}, resumed", cut_after=stopped.iteration, difference=difference)
+        with bench.attempt("deterministic", preset):
+            _compare_runs(bench, preset)
+
+
+def _compare_runs(bench: Bench, preset: str) -> None:
+    steps = 8 if bench.tiny else DETERMINISTIC_STEPS
+    config = bench.config(preset).replace(deterministic=True, max_iterations=steps)
+    first, speed = train(bench, config, f"{preset} first", max_iterations=steps)
+    second, _ = train(bench, config, f"{preset} second", max_iterations=steps)
+    bench.row("deterministic", preset, **speed, steps=steps, run_twice=_difference(first.model, second.model))
+    cut = {"config": config, "run_folder": bench.folder / f"{preset} cut", "progress": False}
+    stopped = tinyllm.train(on_step=lambda point: point["iteration"] >= CUT - 1, **cut)
+    resumed = tinyllm.train(**cut)
+    difference = _difference(first.model, resumed.model)
+    bench.row("deterministic", f"{preset}, resumed", cut_after=stopped.iteration, difference=difference)
 
 
 def _difference(a: GPT, b: GPT) -> float:
@@ -83,11 +88,10 @@ def waiting_rows(bench: Bench) -> None:
     if bench.device.type != "cuda":
         return bench.row("waiting", "skipped: only CUDA can tell")
     for preset in (MODERN, CLASSIC):
-        forget()
-        with warm_trainer(bench, preset) as trainer:
+        with bench.attempt("waiting", preset), warm_trainer(bench, preset) as trainer:
             places = _waits(trainer)
             error = None if places else _first_wait(trainer)
-        bench.row("waiting", preset, steps=5, waits=sum(places.values()), places=dict(places), error=error)
+            bench.row("waiting", preset, steps=5, waits=sum(places.values()), places=dict(places), error=error)
 
 
 def _waits(trainer: Trainer) -> Counter[str]:
@@ -96,7 +100,7 @@ def _waits(trainer: Trainer) -> Counter[str]:
         warnings.simplefilter("always")
         for _ in range(5):
             trainer.step()
-    return Counter(f"{w.filename}:{w.lineno}" for w in caught if "synchroniz" in str(w.message))
+    return Counter(f"{w.filename}:{w.lineno}" for w in caught if "called a synchronizing" in str(w.message))
 
 
 def _first_wait(trainer: Trainer) -> str | None:
@@ -125,7 +129,7 @@ def profile_rows(bench: Bench) -> None:
     on_cuda = bench.device.type == "cuda"
     with warm_trainer(bench, MODERN) as trainer:
         wall = bench.seconds(trainer.step)
-        with profile(activities=[ProfilerActivity.CUDA if on_cuda else ProfilerActivity.CPU]) as profiler:
+        with profile(activities=[ProfilerActivity.CPU, *[ProfilerActivity.CUDA][:on_cuda]]) as profiler:
             trainer.step()
             synchronize(bench.device)
         trainer.gradients()
