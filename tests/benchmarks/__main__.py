@@ -55,8 +55,9 @@ def cpu_parts() -> dict[str, Callable[[int, str], Iterable[Row]]]:
 def measure_cpu(arguments: argparse.Namespace) -> None:
     """Print the table, each row when it is measured."""
     parts = cpu_parts()
+    names = chosen(arguments.parts, parts)
     print(HEADER, flush=True)
-    for name in chosen(arguments.parts, parts):
+    for name in names:
         print(f"measuring {name} ...", file=sys.stderr)
         for row in parts[name](arguments.rounds, arguments.text):
             print(line(row), flush=True)
