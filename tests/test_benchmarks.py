@@ -1,9 +1,15 @@
-"""The benchmark's arithmetic and its contestants, on functions whose time is known."""
+"""The benchmark's arithmetic and its contestants, on functions whose time is known; and the GPU table without a GPU."""
 
+import json
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import pytest
 from benchmarks.measuring import Contestant, alternate, compare, table
+from benchmarks.on_cuda import Bench, Steps
+from benchmarks.on_cuda import table as table_of_gpu
 
 
 def sleeper(seconds: float):
@@ -35,3 +41,36 @@ def test_contestants_take_turns_in_processes_of_their_own():
     assert large.peak_memory() > short.peak_memory() + 150e6
     for contestant in (short, long, large):
         contestant.end()
+
+
+def fail(bench: Bench) -> None:
+    raise ValueError("too hot")
+
+
+def test_gpu_rows_are_printed_when_measured_and_an_error_is_one(tmp_path, capsys):
+    bench = Bench("tinywiki", tiny=True, limit=100, folder=tmp_path)
+    parts = {"first": fail, "second": lambda bench: bench.row("second", "a speed", ms=1.23456)}
+    bench.measure(parts, ["second", "first"])
+    bench.ends = time.perf_counter()
+    bench.measure(parts, ["second"])
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert rows == bench.rows
+    assert [row for row in rows if row["part"] != "machine"] == [
+        {"part": "first", "what": "failed", "error": "ValueError: too hot"},
+        {"part": "second", "what": "a speed", "ms": 1.235},
+        {"part": "second", "what": "not started: no time left"},
+    ]
+    assert "| second | a speed | ms 1.235 |" in table_of_gpu(bench.rows).splitlines()
+
+
+def test_a_gpu_speed_is_that_of_the_second_half_of_the_steps(tmp_path):
+    steps = Steps(Bench("tinywiki", tiny=True, limit=100, folder=tmp_path), expected=6)
+    steps.ends = [10.0, 20.0, 30.0, 30.5, 31.0, 31.5]
+    assert steps.measured(tokens=100) == {"tokens_per_second": 200, "ms_a_step": 500, "peak_gb": None}
+
+
+def test_without_a_gpu_the_gpu_table_says_so_in_one_line():
+    command = [sys.executable, str(Path(__file__).parent / "benchmarks"), "--device", "cuda"]
+    result = subprocess.run(command, capture_output=True, text=True)
+    assert (result.returncode, result.stdout) == (1, "")
+    assert result.stderr == "there is no CUDA device here (--tiny tries this script without one)\n"

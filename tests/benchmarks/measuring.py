@@ -106,14 +106,19 @@ def compare(
     )  # fmt: skip
 
 
+HEADER = "| measured | unit | tinyllm | peer | limit | / peer | / limit | target | met |\n|" + " --- |" * 9
+
+
 def table(rows: Sequence[Row]) -> str:
     """The rows as a table in Markdown."""
-    lines = ["| measured | unit | tinyllm | peer | limit | / peer | / limit | target | met |", "|" + " --- |" * 9]
-    for row in rows:
-        numbers = [_short(value) for value in (row.ours, row.peer, row.limit, row.to_peer, row.to_limit)]
-        met = {None: "", True: "yes", False: "**no**"}[row.met]
-        lines.append(f"| {row.what} | {row.unit} | {' | '.join(numbers)} | {row.target} | {met} |")
-    return "\n".join(lines)
+    return "\n".join([HEADER, *map(line, rows)])
+
+
+def line(row: Row) -> str:
+    """A row as a line of the table."""
+    numbers = [_short(value) for value in (row.ours, row.peer, row.limit, row.to_peer, row.to_limit)]
+    met = {None: "", True: "yes", False: "**no**"}[row.met]
+    return f"| {row.what} | {row.unit} | {' | '.join(numbers)} | {row.target} | {met} |"
 
 
 def _short(value: float | None) -> str:

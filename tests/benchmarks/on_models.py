@@ -2,7 +2,7 @@
 
 import itertools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
@@ -22,32 +22,22 @@ TOKENS = FULL.training.batch_size * FULL.model.context_length  # in one micro-ba
 SAMPLED = 200
 
 
-def training_rows(rounds: int) -> list[Row]:
+def training_rows(rounds: int) -> Iterator[Row]:
     """One step on 4 x 512 tokens, dropout 0 and 0.1, and the memory it needs."""
-    rows = []
     for dropout in (0.0, 0.1):
         contestants = [Contestant(make, dropout) for make in (_our_step, _their_step, _matrix_products)]
         turns = alternate(contestants, rounds)
         speeds = [[TOKENS / seconds for seconds in times] for times in turns]
         what = f"training step, dropout {dropout:g}"
-        rows.append(compare(what, "tokens/s", *speeds, least=1.15))
+        yield compare(what, "tokens/s", *speeds, least=1.15)
         memory = [[contestant.peak_memory() / 1e9] for contestant in contestants[:2]]
-        rows.append(compare(f"its peak memory, dropout {dropout:g}", "GB", *memory, most=0.45))
+        yield compare(f"its peak memory, dropout {dropout:g}", "GB", *memory, most=0.45)
         if dropout == 0:
             predicted = estimate(FULL.replace(max_iterations=1, gradient_accumulation_steps=1)).seconds
-            rows.append(
-                compare(
-                    "a step as estimate() predicts it (peer: measured)",
-                    "s",
-                    [predicted],
-                    [np.median(turns[0])],
-                    least=0.7,
-                    most=1.3,
-                )
-            )
+            what = "a step as estimate() predicts it (peer: measured)"
+            yield compare(what, "s", [predicted], [np.median(turns[0])], least=0.7, most=1.3)
         for contestant in contestants:
             contestant.end()
-    return rows
 
 
 def _batch() -> tuple[torch.Tensor, torch.Tensor]:
@@ -62,20 +52,21 @@ def _our_step(dropout: float) -> Callable[[], None]:
     return lambda: train_step(model, [_batch()], optimizer, scaler, 1.0) and None
 
 
-def _theirs(dropout: float = 0.0) -> GPT2LMHeadModel:
-    config = FULL.model
+def gpt2_of_transformers(config: ModelConfig) -> GPT2LMHeadModel:
+    """The same model as transformers has it."""
     return GPT2LMHeadModel(
         GPT2Config(
             vocab_size=config.vocab_size, n_positions=config.context_length, n_embd=config.embedding_dim,
             n_layer=config.num_layers, n_head=config.num_heads, n_inner=config.feedforward_dim,
-            activation_function="gelu", resid_pdrop=dropout, embd_pdrop=dropout, attn_pdrop=dropout,
-            attn_implementation="sdpa", bos_token_id=None, eos_token_id=None, pad_token_id=0,
+            activation_function="gelu", resid_pdrop=config.dropout, embd_pdrop=config.dropout,
+            attn_pdrop=config.dropout, attn_implementation="sdpa", bos_token_id=None, eos_token_id=None,
+            pad_token_id=0,
         )
     )  # fmt: skip
 
 
 def _their_step(dropout: float) -> Callable[[], None]:
-    model = _theirs(dropout).train()
+    model = gpt2_of_transformers(FULL.replace(dropout=dropout).model).train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4)
 
     def step() -> None:
@@ -115,21 +106,19 @@ def _matrix_products(_dropout: float) -> Callable[[], None]:
     return step
 
 
-def sampling_rows(rounds: int) -> list[Row]:
+def sampling_rows(rounds: int) -> Iterator[Row]:
     """Writing 200 tokens, one sequence and eight; and whether a token costs the same late in the context."""
     one, eight = Contestant(_our_sampling, 1), Contestant(_our_sampling, 8)
     contestants = [one, Contestant(_their_sampling, 1), Contestant(_pass_over_weights), eight]
     ours, theirs, limit, batch = ([SAMPLED / seconds for seconds in times] for times in alternate(contestants, rounds))
     batch = [8 * speed for speed in batch]
+    yield compare(f"sampling {SAMPLED} tokens", "tokens/s", ours, theirs, limit, least=1.5, least_of_limit=0.75)
+    yield compare("sampling 8 texts at once (peer: one text)", "tokens/s", batch, ours, least=4)
     late = Contestant(_late_tokens)
     flat = alternate([late], rounds)[0]
     for contestant in [*contestants, late]:
         contestant.end()
-    return [
-        compare(f"sampling {SAMPLED} tokens", "tokens/s", ours, theirs, limit, least=1.5, least_of_limit=0.75),
-        compare("sampling 8 texts at once (peer: one text)", "tokens/s", batch, ours, least=4),
-        compare("time of tokens 412 to 511 (peer: 12 to 111)", "ratio", flat, [1.0] * rounds, most=1.1),
-    ]
+    yield compare("time of tokens 412 to 511 (peer: 12 to 111)", "ratio", flat, [1.0] * rounds, most=1.1)
 
 
 def _our_sampling(number: int) -> Callable[[], None]:
@@ -139,7 +128,7 @@ def _our_sampling(number: int) -> Callable[[], None]:
 
 
 def _their_sampling(number: int) -> Callable[[], None]:
-    model = _theirs().eval()
+    model = gpt2_of_transformers(FULL.model).eval()
     prompt = torch.zeros(number, 8, dtype=torch.long)
 
     def sample() -> None:

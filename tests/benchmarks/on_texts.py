@@ -4,7 +4,7 @@ import itertools
 import os
 import random
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +38,7 @@ def write_corpus(path: Path, source: str, megabytes: float) -> None:
                 file.write(article)
 
 
-def preparing_rows(rounds: int, source: str) -> list[Row]:
+def preparing_rows(rounds: int, source: str) -> Iterator[Row]:
     """The speed of `prepare` on 20 MB, and the memory it needs for 20 and for 500."""
     with tempfile.TemporaryDirectory() as folder:
         small, large = Path(folder) / "small.raw", Path(folder) / "large.raw"
@@ -46,7 +46,7 @@ def preparing_rows(rounds: int, source: str) -> list[Row]:
         contestants = [Contestant(_prepare, small), Contestant(_bare_tiktoken, small)]
         megabytes = small.stat().st_size / 1e6
         speeds = [[megabytes / seconds for seconds in times] for times in alternate(contestants, rounds)]
-        rows = [compare("preparing 20 MB (peer: tiktoken, 2 threads)", "MB/s", *speeds, least=0.8)]
+        yield compare("preparing 20 MB (peer: tiktoken, 2 threads)", "MB/s", *speeds, least=0.8)
         for contestant in contestants:
             contestant.end()
         memory = []
@@ -56,9 +56,8 @@ def preparing_rows(rounds: int, source: str) -> list[Row]:
             contestant = Contestant(_prepare, path)
             memory.append(contestant.peak_memory() / 1e6)
             contestant.end()
-        rows.append(compare("memory to prepare 500 MB (peer: 20 MB)", "MB", memory[1:], memory[:1], most=1.1))
-        rows.append(compare("memory to prepare 500 MB (peer: allowed)", "MB", memory[1:], [500], most=1))
-    return rows
+        yield compare("memory to prepare 500 MB (peer: 20 MB)", "MB", memory[1:], memory[:1], most=1.1)
+        yield compare("memory to prepare 500 MB (peer: allowed)", "MB", memory[1:], [500], most=1)
 
 
 def _prepare(path: Path) -> Callable[[], None]:
@@ -78,7 +77,7 @@ def _bare_tiktoken(path: Path) -> Callable[[], None]:
     return lambda: encoding.encode_ordinary_batch(documents, num_threads=2) and None
 
 
-def vocabulary_rows(rounds: int, source: str) -> list[Row]:
+def vocabulary_rows(rounds: int, source: str) -> Iterator[Row]:
     """Learning 4,096 tokens from 1 MB, and the memory needed for 100 MB."""
     with tempfile.TemporaryDirectory() as folder:
         small, large = Path(folder) / "small.raw", Path(folder) / "large.raw"
@@ -87,14 +86,12 @@ def vocabulary_rows(rounds: int, source: str) -> list[Row]:
         times = alternate(contestants, rounds)
         for contestant in contestants:
             contestant.end()
+        yield compare("a vocabulary of 4,096 from 1 MB (peer: tokenizers)", "s", *times, most=5)
         write_corpus(large, source, 100)
         contestant = Contestant(_our_vocabulary, large)
         memory = contestant.peak_memory() / 1e9
         contestant.end()
-    return [
-        compare("a vocabulary of 4,096 from 1 MB (peer: tokenizers)", "s", *times, most=5),
-        compare("memory for one from 100 MB (peer: allowed)", "GB", [memory], [2.0], most=1),
-    ]
+        yield compare("memory for one from 100 MB (peer: allowed)", "GB", [memory], [2.0], most=1)
 
 
 def _our_vocabulary(path: Path) -> Callable[[], None]:
