@@ -25,7 +25,7 @@ from torch import Tensor, nn
 import tinyllm
 from tinyllm import GPT, PRESETS, GenerationConfig, RunConfig, generate
 from tinyllm.evaluation import evaluate_split
-from tinyllm.model.decoding import Decoder, FixedShapeDecoder, make_decoder
+from tinyllm.generation.decoding import Decoder, FixedShapeDecoder, make_decoder
 from tinyllm.system.device import pick_compile, synchronize
 from tinyllm.system.distributed import Processes
 from tinyllm.system.precision import autocast, matrix_products, pick_precision
