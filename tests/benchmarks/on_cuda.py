@@ -204,7 +204,7 @@ def _train_theirs(bench: Bench, size: int) -> dict[str, Any]:
         return nn.functional.cross_entropy(logits.flatten(0, 1), targets.flatten())
 
     compiled = torch.compile(loss_of, dynamic=False) if pick_compile(device) else loss_of
-    with matrix_products():
+    with matrix_products(bench.device):
         for iteration in range(bench.steps):
             batches = micro_batches(blocks, config, iteration, Processes(device), size)
             for ids, targets in batches:
@@ -251,7 +251,7 @@ def decoding_rows(bench: Bench) -> None:
     for preset in (CLASSIC, MODERN):
         model, speeds, ids = bench.model(preset), {}, {}
         for name, decoder in (("plain", Decoder), ("recorded", recorded)):
-            with patch("tinyllm.generation.make_decoder", decoder):
+            with patch("tinyllm.generation.writing.make_decoder", decoder):
                 seconds = bench.seconds(lambda model=model: _sample(bench, model, 1, 0.8))
                 ids[name] = _sample(bench, model, 4, 0)
             speeds[f"{name}_tokens_per_second"] = bench.sampled / seconds

@@ -76,7 +76,7 @@ def warm_trainer(bench: Bench, preset: str) -> Iterator[Trainer]:
     folder.mkdir()
     config = bench.config(preset).replace(run_folder=folder, max_iterations=100)
     trainer = Trainer(config, None, Processes(bench.device), progress=False)
-    with matrix_products(), trainer.history:
+    with matrix_products(bench.device), trainer.history:
         for _ in range(4):
             trainer.step()
         synchronize(bench.device)
