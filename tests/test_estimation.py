@@ -11,7 +11,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._pytree import tree_map_only
 from torch.utils.flop_counter import FlopCounterMode
 
-from tinyllm import GPT, PRESETS, ModelConfig, RunConfig, TrainingConfig
+from tinyllm import GPT, PRESETS, ModelConfig, RunConfig, TrainingConfig, estimation
 from tinyllm.config import Activation, Norm, Positions
 from tinyllm.estimation import count_parameters, estimate, flops_per_token, measure_flops, memory_bytes, optimizer_flops
 from tinyllm.training.optimizers import make_optimizer
@@ -219,3 +219,30 @@ def test_the_measured_speed_is_that_of_a_matrix_product():
     config = ModelConfig(context_length=64, embedding_dim=64, feedforward_dim=256)
     speed = measure_flops(config, 4, torch.device("cpu"), torch.float32, seconds=0.1)
     assert 1e7 < speed < 1e15
+
+
+@pytest.mark.parametrize(
+    ("device", "share_of_peak", "word"),
+    [("NVIDIA H200", 0.3, "measured"), ("NVIDIA H100 80GB HBM3", 0.3, "guess"), ("Tesla T4", 0.3, "guess")],
+)
+def test_a_known_card_is_estimated_from_its_peak(device, share_of_peak, word):
+    speed, basis = estimation._step_speed(device, 1e9)
+    peak = next(peak for card, peak in estimation.PEAKS.items() if card in device)
+    assert speed == pytest.approx(share_of_peak * peak)
+    assert word in basis
+
+
+def test_any_other_device_is_estimated_from_its_own_products():
+    speed, basis = estimation._step_speed("cpu", 1e9)
+    assert speed == pytest.approx(estimation.STEP_SHARE * 1e9)
+    assert "that speed" in basis
+
+
+def test_the_measured_speeds_on_an_h200_are_within_a_third_of_the_estimate():
+    """947 thousand tokens a second for the classic preset and 816 for the modern one: tests/benchmarks/README.md."""
+    for preset, measured in (("wikitext103", 946_700), ("wikitext103-modern", 816_200)):
+        config = PRESETS[preset]
+        tokens = config.training.global_batch * config.model.context_length
+        flops = flops_per_token(config.model) * tokens + optimizer_flops(config)
+        predicted = tokens / (flops / estimation._step_speed("NVIDIA H200", 1.0)[0])
+        assert 0.7 < predicted / measured < 1.3

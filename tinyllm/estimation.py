@@ -12,10 +12,13 @@ from tinyllm.system.device import pick_device, synchronize
 from tinyllm.system.precision import autocast, pick_precision
 
 # Dense tensor-core peaks in FLOP/s, from NVIDIA's data sheets: float16 on the T4, bfloat16 on the others.
-PEAKS = {"T4": 65e12, "A100": 312e12, "H100": 989e12}
-UTILISATION = 0.3  # of the peak, for models of this size; assumed, not measured
-# The speed of a whole training step as a share of the speed of its matrix products: 0.6 to 0.8 for the three presets on
-# two CPU cores (tests/benchmarks). Not yet measured on a GPU.
+PEAKS = {"T4": 65e12, "A100": 312e12, "H100": 989e12, "H200": 989e12}
+# The share of its peak that a training step reaches: 0.32 (wikitext103) and 0.29 (wikitext103-modern), measured on an
+# H200 (tests/benchmarks). For the other cards it is a guess.
+UTILISATION = 0.3
+MEASURED = ("H200",)
+# Elsewhere: the speed of a whole training step as a share of the speed of its matrix products. On two CPU cores it is
+# 0.6 to 0.8 for the three presets (tests/benchmarks); on other GPUs it is a guess.
 STEP_SHARE = 0.7
 
 
@@ -36,9 +39,11 @@ class Estimate:
     flops_per_second: float
     """Just measured on this device, in matrix products of the model's own shapes."""
     seconds: float
-    """For the whole run, at `STEP_SHARE` of `flops_per_second`."""
+    """For the whole run: on a GPU of `PEAKS` at its `UTILISATION`, else at `STEP_SHARE` of `flops_per_second`."""
+    basis: str
+    """What `seconds` rests on, for people to read."""
     seconds_elsewhere: dict[str, float]
-    """For the whole run on each GPU of `PEAKS`, at an assumed `UTILISATION`."""
+    """For the whole run on each GPU of `PEAKS`, at its `UTILISATION`: measured on those of `MEASURED`, else a guess."""
 
 
 def count_parameters(config: ModelConfig) -> int:
@@ -135,6 +140,7 @@ def estimate(config: RunConfig) -> Estimate:
     per_token = flops_per_token(config.model)
     flops = tokens * per_token + training.max_iterations * optimizer_flops(config)
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+    step_speed, basis = _step_speed(name, speed)
     return Estimate(
         parameters=count_parameters(config.model),
         tokens=tokens,
@@ -142,9 +148,19 @@ def estimate(config: RunConfig) -> Estimate:
         memory_bytes=memory_bytes(config, device.type, torch.finfo(precision).bits // 8),
         device=name,
         flops_per_second=speed,
-        seconds=flops / (STEP_SHARE * speed),
+        seconds=flops / step_speed,
+        basis=basis,
         seconds_elsewhere={gpu: flops / (peak * UTILISATION) for gpu, peak in PEAKS.items()},
     )
+
+
+def _step_speed(device: str, product_speed: float) -> tuple[float, str]:
+    """FLOP/s of a whole training step on a device, and what that number rests on."""
+    for card, peak in PEAKS.items():
+        if card in device:
+            source = "measured on such a card" if card in MEASURED else "a guess"
+            return UTILISATION * peak, f"{UTILISATION:.0%} of the {card}'s peak, {source}"
+    return STEP_SHARE * product_speed, f"{STEP_SHARE:.0%} of that speed"
 
 
 @torch.no_grad()

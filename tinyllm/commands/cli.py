@@ -18,7 +18,7 @@ from tinyllm.commands.cli_options import (
     parse,
 )
 from tinyllm.commands.quickstart import quickstart
-from tinyllm.estimation import STEP_SHARE, UTILISATION, estimate
+from tinyllm.estimation import MEASURED, UTILISATION, estimate
 from tinyllm.evaluation import Evaluation, FloorEvaluation
 from tinyllm.presets import PRESETS, get_preset
 from tinyllm.run import load_run, train
@@ -106,9 +106,10 @@ def _estimate(arguments: list[str]) -> Result:
     print(f"memory, about      {result.memory_bytes / 1e9:.2f} GB")
     speed = f"{result.flops_per_second / 1e9:,.0f} GFLOP/s in matrix products, measured now"
     print(f"device             {result.device}: {speed}")
-    print(f"time, about        {_duration(result.seconds)} at {STEP_SHARE:.0%} of that speed")
+    print(f"time, about        {_duration(result.seconds)} at {result.basis}")
     elsewhere = ", ".join(f"{gpu} {_duration(seconds)}" for gpu, seconds in result.seconds_elsewhere.items())
-    print(f"on a GPU, about    {elsewhere}, assuming {UTILISATION:.0%} of its peak")
+    measured = " and ".join(MEASURED)
+    print(f"on a GPU, about    {elsewhere}: at {UTILISATION:.0%} of its peak, as measured on an {measured}")
     return dataclasses.asdict(result)
 
 
