@@ -11,7 +11,7 @@ from small_runs import assert_same_end, losses, quietly, small_run, stop_after, 
 from torch import Tensor
 
 from tinyllm import RunConfig
-from tinyllm.training import loop, reading
+from tinyllm.training import loop, monitoring, reading
 from tinyllm.training.checkpoint import find_checkpoint
 from tinyllm.training.reading import Clock, Reading
 
@@ -92,6 +92,25 @@ def test_the_clock_counts_from_reading_to_reading_and_leaves_out_what_it_is_told
         "iteration": 1, "training_loss": 1.0, "learning_rate": 0.1, "gradient_norm": 2.0, "tokens_per_second": 15.0,
         "seconds": 4.0,
     }  # fmt: skip
+
+
+def test_a_steps_seconds_are_its_own_without_measuring_and_saving(text, tmp_path, monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(reading.time, "perf_counter", lambda: now[0])
+
+    def taking(seconds: float, original):
+        def slow(*arguments):
+            now[0] += seconds
+            return original(*arguments)
+
+        return slow
+
+    monkeypatch.setattr(loop, "accumulate_gradients", taking(2.0, loop.accumulate_gradients))
+    monkeypatch.setattr(monitoring, "mean_loss", taking(100.0, monitoring.mean_loss))
+    monkeypatch.setattr(loop, "save_checkpoint", taking(1000.0, loop.save_checkpoint))
+    run = quietly(small_run(text, tmp_path, checkpoint_interval=3))  # which is not when it is measured
+    assert [point["seconds"] for point in run.history if "training_loss" in point] == [2.0] * 10
+    assert now[0] == 10 * 2 + 4 * 100 + 4 * 1000
 
 
 # --- A run whose readings are late ---

@@ -307,8 +307,9 @@ def test_restoring_says_how_the_steps_were_cut(tmp_path, tiny_config, tokenizer)
 def test_a_run_stopped_by_the_code_before_the_rooms_loads_and_ends_as_that_code_ended_it(name, tmp_path, monkeypatch):
     """Two run folders, stopped at iteration 10 of 20, and the weights that the old code itself ended with.
 
-    Here the new code ends with the very same bits (torch 2.13 on a CPU, one thread). Other torch versions and
-    processors add up in another order, so the last digits may differ there.
+    Here the classic run ends with the very same bits (torch 2.13 on a CPU, one thread). Muon has since come to multiply
+    its matrices in stacks, which adds up in another order, as other torch versions and processors do: the last digits
+    may differ.
     """
     shutil.copytree(BEFORE_ROOMS / name, tmp_path / name)
     shutil.copy(BEFORE_ROOMS.parent / "sample.raw", tmp_path)
