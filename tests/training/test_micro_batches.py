@@ -7,7 +7,7 @@ import torch
 from tinyllm import ModelConfig, RunConfig, TrainingConfig
 from tinyllm.system.distributed import Processes
 from tinyllm.text.batches import Blocks
-from tinyllm.text.prepared import TokenizedSplit
+from tinyllm.text.tokenized import TokenizedSplit
 from tinyllm.training.micro_batches import micro_batches
 
 CPU = torch.device("cpu")
