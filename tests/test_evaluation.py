@@ -14,7 +14,7 @@ from tinyllm.evaluation import Evaluation, evaluate_split, label_tokens, surpris
 from tinyllm.text import tinywiki
 from tinyllm.text.articles import LABELS
 from tinyllm.text.corpus import Corpus
-from tinyllm.text.prepared import tokenize
+from tinyllm.text.tokenized import tokenize
 
 
 def make_model(vocab_size: int, context_length: int, dropout: float = 0.5) -> GPT:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from tinyllm.text.prepared import TokenizedSplit
+from tinyllm.text.tokenized import TokenizedSplit
 
 
 def documents_of(split: TokenizedSplit) -> list[list[int]]:

@@ -14,8 +14,8 @@ from tinyllm.model.evaluation_mode import evaluation_mode
 from tinyllm.model.gpt import GPT
 from tinyllm.text.articles import LABELS, Article
 from tinyllm.text.corpus import Corpus
-from tinyllm.text.prepared import TokenizedSplit, text_size, tokenize
 from tinyllm.text.subword_tokenizer import SubWordTokenizer
+from tinyllm.text.tokenized import TokenizedSplit, text_size, tokenize
 from tinyllm.text.tokenizer import Tokenizer
 
 _BATCH_TOKENS = 8192  # positions in one forward pass

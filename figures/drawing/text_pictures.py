@@ -14,7 +14,7 @@ from tinyllm.plots import BLUE, GREEN, GREY, ORANGE
 from tinyllm.text import tinywiki
 from tinyllm.text.batches import Blocks
 from tinyllm.text.bpe import count_words
-from tinyllm.text.prepared import tokenize
+from tinyllm.text.tokenized import tokenize
 
 WORDS = ("low", "low", "low", "lower", "lower", "lowest", "newer", "newer", "widest")
 MERGES = 9  # so that "lower" is one token, and "newest" is not

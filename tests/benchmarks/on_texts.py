@@ -16,7 +16,8 @@ from measuring import Contestant, Row, alternate, compare
 from tinyllm import GPT, PRESETS, SubWordTokenizer, load_corpus
 from tinyllm.system.distributed import Processes
 from tinyllm.text.batches import Blocks
-from tinyllm.text.prepared import prepare, tokenize
+from tinyllm.text.prepared import prepare
+from tinyllm.text.tokenized import tokenize
 from tinyllm.training.gradient_step import train_step
 from tinyllm.training.micro_batches import micro_batches
 from tinyllm.training.optimizers import make_optimizer

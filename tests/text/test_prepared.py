@@ -15,20 +15,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tiktoken
-from hypothesis import given
-from hypothesis import strategies as st
 from local_texts import SENTENCE, written
 from token_splits import documents_of
 
 import tinyllm.text.prepared
+import tinyllm.text.tokenized
 from tinyllm.__main__ import main
 from tinyllm.config import DataConfig
 from tinyllm.text import tinywiki
 from tinyllm.text.corpus import Corpus
-from tinyllm.text.prepared import HELD_OUT, PreparedData, prepare, text_size, tokenize
+from tinyllm.text.holdout import split_documents
+from tinyllm.text.prepared import HELD_OUT, PreparedData, prepare
 from tinyllm.text.sources import load_corpus
 from tinyllm.text.subword_tokenizer import SubWordTokenizer
-from tinyllm.text.tokenizer import CharacterTokenizer, WordTokenizer
+from tinyllm.text.tokenized import text_size, tokenize
 
 pytestmark = pytest.mark.usefixtures("home")
 
@@ -41,7 +41,7 @@ def no_tokenizing(monkeypatch):
         raise AssertionError("the text was tokenised again")
 
     def switch() -> None:
-        monkeypatch.setattr(SubWordTokenizer, "encode_batch", fail)
+        monkeypatch.setattr(SubWordTokenizer, "encode_documents", fail)
         monkeypatch.setattr(SubWordTokenizer, "train", fail)
 
     return switch
@@ -58,6 +58,59 @@ def test_ids_are_tiktokens_with_the_separator_before_each_document(config):
     assert documents_of(data.splits["train"]) == rest
     assert len(rest) == 3
     assert data.splits["train"].tokens.dtype == np.uint16
+
+
+@pytest.mark.parametrize("tokenizer", ["gpt2", "bpe"])
+@pytest.mark.parametrize("count", [1, 2, 3, 40])
+@pytest.mark.parametrize("fraction", [0.01, 0.4])
+@pytest.mark.parametrize("batch", [50, 1 << 18])
+def test_the_files_are_those_of_encoding_each_document_alone(home, monkeypatch, tokenizer, count, fraction, batch):
+    texts = [f" = {index} = \n\n" + "a cat, é\u00a0本 <|endoftext|>\n" * (index % 5 + 1) for index in range(count)]
+    splits = {"train": lambda: iter(texts), "validation": lambda: iter(texts[:3])}
+    monkeypatch.setattr(tinyllm.text.prepared, "load_corpus", lambda _: Corpus("some", splits))
+    monkeypatch.setattr(tinyllm.text.tokenized, "_BATCH", batch)
+    data = prepare(DataConfig(data="some", tokenizer=tokenizer, validation_fraction=fraction), 300, progress=False)
+    meta = json.loads((data.folder / "meta.json").read_text(encoding="utf-8"))
+    assert list(meta["splits"]) == ["train", HELD_OUT, "validation"]
+    assert len(list(data.folder.iterdir())) == 2 * 3 + 2
+    for split, counts in meta["splits"].items():
+        held_out = split == HELD_OUT
+        documents = texts[:3] if split == "validation" else list(split_documents(texts, count, fraction, 0, held_out))
+        ids = [[data.tokenizer.end_of_text_id, *data.tokenizer.encode(document)] for document in documents]
+        assert (data.folder / f"{split}.bin").read_bytes() == np.concatenate(ids).astype(np.uint16).tobytes()
+        starts = np.load(data.folder / f"{split}-starts.npy")
+        assert starts.dtype == np.int64
+        assert starts.tolist() == [sum(map(len, ids[:index])) for index in range(len(ids))]
+        assert counts == {
+            "documents": len(documents),
+            "tokens": sum(map(len, ids)),
+            "words": sum(len(document.split()) + document.count("\n") for document in documents),
+            "bytes": sum(len(document.encode("utf-8")) for document in documents),
+        }
+
+
+def test_a_split_without_text_is_refused_by_its_name(home, monkeypatch):
+    splits = {"train": lambda: iter(["one\n", "two\n"]), "validation": lambda: iter(())}
+    monkeypatch.setattr(tinyllm.text.prepared, "load_corpus", lambda _: Corpus("some", splits))
+    with pytest.raises(ValueError, match="the validation split has no text"):
+        prepare(DataConfig(data="some"), 300, progress=False)
+    assert not list(home.rglob("*.bin"))
+
+
+def test_a_lone_surrogate_is_the_error_it_is_for_one_text(home, monkeypatch):
+    texts = ["good\n"] * 50 + ["bad \ud800\n"] + ["good\n"] * 50
+    monkeypatch.setattr(tinyllm.text.prepared, "load_corpus", lambda _: Corpus("some", {"train": lambda: iter(texts)}))
+    with pytest.raises(ValueError, match=r"^character 4 of the text is the lone surrogate '\\ud800'"):
+        prepare(DataConfig(data="some"), 300, progress=False)
+    assert not list(home.rglob("*.bin"))
+
+
+def test_a_text_that_breaks_off_while_it_is_read_leaves_nothing(home, tmp_path, monkeypatch):
+    monkeypatch.setattr(tinyllm.text.tokenized, "_BATCH", 100)
+    path = written(tmp_path, b"\n = A = \n\n a cat \n" * 200 + b"\xff")
+    with pytest.raises(ValueError, match="is not UTF-8 text: invalid start byte at byte"):
+        prepare(DataConfig(data=path), 300, progress=False)
+    assert not list(home.rglob("*.bin"))
 
 
 def test_words_and_bytes_are_those_of_the_text(config):
@@ -103,17 +156,6 @@ def test_separators_written_in_the_text_are_ordinary_text(tmp_path):
         assert Counter(split.tokens.tolist())[data.tokenizer.end_of_text_id] == len(split.starts) == 1
 
 
-@pytest.mark.parametrize(("characters", "dtype"), [(65_535, np.uint16), (65_536, np.uint32)])
-def test_ids_that_need_more_than_two_bytes_get_four(characters, dtype):
-    alphabet = [chr(code) for code in range(0x20, 0x20 + characters + 0x800) if not 0xD800 <= code < 0xE000]
-    tokenizer = CharacterTokenizer("".join(alphabet[:characters]))
-    last = tokenizer.characters[-1]
-    split = tokenize([last], tokenizer)
-    assert tokenizer.vocab_size == characters + 1
-    assert split.tokens.dtype == dtype
-    assert split.tokens.tolist() == [characters, characters - 1]
-
-
 def test_in_memory_and_prepared_are_the_same(config):
     prepared = prepare(config, 50_257, progress=False)
     documents = [prepared.tokenizer.decode(ids[1:]) for ids in documents_of(prepared.splits["train"])]
@@ -122,11 +164,6 @@ def test_in_memory_and_prepared_are_the_same(config):
         assert np.array_equal(getattr(split, name), getattr(prepared.splits["train"], name))
         assert getattr(split, name).dtype == getattr(prepared.splits["train"], name).dtype
     assert (split.words, split.size) == (prepared.splits["train"].words, prepared.splits["train"].size)
-
-
-@given(st.text(alphabet=st.sampled_from("ab \n\té本")))
-def test_words_are_counted_as_the_word_tokenizer_cuts_them(text):
-    assert text_size([text]) == (len(WordTokenizer.split(text)), len(text.encode("utf-8")))
 
 
 @pytest.mark.parametrize("text", ["", "\n \n\n"])
@@ -236,22 +273,25 @@ def test_an_edited_description_is_noticed(config, edited):
 
 
 @pytest.mark.parametrize("error", [MemoryError, KeyboardInterrupt])
-def test_nothing_half_written_stays_after_an_error(config, home, monkeypatch, error):
+@pytest.mark.parametrize("broken", ["encode_documents", "decode"])
+def test_nothing_half_written_stays_after_an_error(config, home, monkeypatch, error, broken):
+    """While the second batch is encoded, or while the held-out documents are taken out."""
     calls = 0
-    encode_batch = SubWordTokenizer.encode_batch
+    function = getattr(SubWordTokenizer, broken)
 
-    def break_down(self, texts):
+    def break_down(self, argument):
         nonlocal calls
         calls += 1
-        if calls == 2:  # the training part is written, the held-out part is not
+        if calls == 2 or broken == "decode":
             raise error
-        return encode_batch(self, texts)
+        return function(self, argument)
 
     with monkeypatch.context() as patch:
-        patch.setattr(SubWordTokenizer, "encode_batch", break_down)
+        patch.setattr(SubWordTokenizer, broken, break_down)
+        patch.setattr(tinyllm.text.tokenized, "_BATCH", 100)
         with pytest.raises(error):
             prepare(config, 50_257, progress=False)
-    assert calls == 2
+    assert calls >= 1
     assert [path for path in home.rglob("*") if path.is_dir() or path.suffix != ".lock"] == [home / "prepared"]
     assert prepare(config, 50_257, progress=False).splits[HELD_OUT].words > 0
 
@@ -271,12 +311,12 @@ from pathlib import Path
 from tinyllm.config import DataConfig
 from tinyllm.text.prepared import prepare
 from tinyllm.text.subword_tokenizer import SubWordTokenizer
-encode_batch = SubWordTokenizer.encode_batch
+encode_documents = SubWordTokenizer.encode_documents
 def count(self, texts):
     print("tokenised", flush=True)
-    time.sleep(0.3)  # long enough for the other process to meet the lock
-    return encode_batch(self, texts)
-SubWordTokenizer.encode_batch = count
+    time.sleep(0.6)  # long enough for the other process to meet the lock
+    return encode_documents(self, texts)
+SubWordTokenizer.encode_documents = count
 Path(sys.argv[2]).touch()
 while not all(Path(sign).exists() for sign in sys.argv[3:]):
     time.sleep(0.01)
@@ -293,7 +333,7 @@ def test_four_processes_end_with_one_good_cache(config, home, tmp_path):
     ]
     outputs = [process.communicate(timeout=120)[0] for process in processes]
     assert [process.returncode for process in processes] == [0] * 4
-    assert sorted(output.count("tokenised") for output in outputs) == [0, 0, 0, 2]  # one did it all, the others waited
+    assert sorted(output.count("tokenised") for output in outputs) == [0, 0, 0, 1]  # one did it all, the others waited
     assert len({output.splitlines()[-1] for output in outputs}) == 1
     folders = [path for path in (home / "prepared").iterdir() if path.is_dir()]
     assert len(folders) == 1
@@ -319,11 +359,12 @@ def test_documents_are_read_in_a_stream(home, monkeypatch):
     Document.__hash__ = object.__hash__  # a WeakSet would keep equal texts only once
     Document.__eq__ = object.__eq__
     monkeypatch.setattr(tinyllm.text.prepared, "load_corpus", lambda _: Corpus("many", {"train": documents}))
-    monkeypatch.setattr(tinyllm.text.prepared, "_BATCH", 1000)
+    monkeypatch.setattr(tinyllm.text.tokenized, "_BATCH", 1000)
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
     gc.collect()
     data = prepare(DataConfig(data="many", tokenizer="bpe"), 300, progress=False)
     assert len(data.splits["train"].starts) + len(data.splits[HELD_OUT].starts) == 2000
-    assert most < 60  # a batch of about twenty documents, and the one before it
+    assert most < 110  # four batches of about twenty documents, and the next
 
 
 def test_the_cache_is_where_the_environment_says(config, tmp_path, monkeypatch):

@@ -103,9 +103,21 @@ def test_a_character_cut_short_at_the_end_is_shown_as_replaced(gpt2_tokenizer):
 
 def test_what_tiktoken_cannot_match_is_an_error_and_not_a_panic(gpt2_tokenizer):
     text = " " * 1_000_000 + "a"
-    for encode in (gpt2_tokenizer.encode, lambda text: gpt2_tokenizer.encode_batch([text])):
+    batch, documents = gpt2_tokenizer.encode_batch, gpt2_tokenizer.encode_documents
+    for encode in (gpt2_tokenizer.encode, lambda text: batch([text]), lambda text: documents([text])):
         with pytest.raises(ValueError, match=r"[Ss]tack"):
             encode(text)
+
+
+@PROPERTY
+@given(
+    st.lists(ANY_TEXT | st.sampled_from([END, f"a{END}b", END[:5], END[5:], " \n ", "\n\n", "it's ", "'s", "<|user|>"]))
+)
+def test_documents_encoded_together_have_the_ids_each_has_alone(gpt2_tokenizer, texts):
+    longer = [f"{END}<|user|>", END, f"<|user|>{END}", "<|user|>"]  # a match of the first would hide a separator
+    for tokenizer in (gpt2_tokenizer, subword_tokenizer(), SubWordTokenizer.train("it is a cat\n\n", 270, longer)):
+        wanted = [id for text in texts for id in (tokenizer.end_of_text_id, *tokenizer.encode(text))]
+        assert tokenizer.encode_documents(texts).tolist() == wanted
 
 
 @PROPERTY

@@ -28,7 +28,11 @@ def each(request) -> Tokenizer:
 def test_lone_surrogates_are_refused_by_their_position(surrogate, each, gpt2_tokenizer):
     for tokenizer in (each, gpt2_tokenizer):
         text = "the cat 🙂" + surrogate + " the mat"
-        for encode in (tokenizer.encode, lambda text, t=tokenizer: t.encode_batch(["the", text])):
+        for encode in (
+            tokenizer.encode,
+            lambda text, t=tokenizer: t.encode_batch(["the", text]),
+            lambda text, t=tokenizer: t.encode_documents(["the", text]),
+        ):
             with pytest.raises(ValueError, match=rf"character 9 .*surrogate.*{ascii(surrogate[0])[2:-1]}"):
                 encode(text)
 
@@ -92,6 +96,14 @@ def test_encode_batch_equals_encode(each, gpt2_tokenizer):
     many = [text for text in TEXTS.values() for _ in range(3)]
     assert gpt2_tokenizer.encode_batch(many) == [gpt2_tokenizer.encode(text) for text in many]
     assert each.encode_batch([]) == []
+
+
+def test_encode_documents_puts_the_separator_before_each_text(each, gpt2_tokenizer):
+    for tokenizer in (each, gpt2_tokenizer):
+        for texts in ([], [""], ["the cat"], ["", "the cat", "", "sat on\nthe mat \n ", "\n", "cat ", " ", " the"]):
+            ids = tokenizer.encode_documents(texts)
+            assert ids.dtype == np.uint32
+            assert ids.tolist() == [id for text in texts for id in (tokenizer.end_of_text_id, *tokenizer.encode(text))]
 
 
 @PROPERTY

@@ -11,7 +11,7 @@ from tinyllm import ModelConfig, RunConfig, TrainingConfig
 from tinyllm.estimation import memory_bytes
 from tinyllm.system.distributed import Processes
 from tinyllm.text.batches import Blocks
-from tinyllm.text.prepared import TokenizedSplit
+from tinyllm.text.tokenized import TokenizedSplit
 from tinyllm.training import micro_batches as module
 from tinyllm.training.micro_batches import Cut, blocks_per_process, divisors, largest_cut, micro_batches, smaller_cut
 

@@ -8,7 +8,7 @@ import bisect
 import numpy as np
 from jaxtyping import Int
 
-from tinyllm.text.prepared import TokenizedSplit
+from tinyllm.text.tokenized import TokenizedSplit
 
 
 class Blocks:

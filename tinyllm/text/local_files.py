@@ -79,7 +79,9 @@ def _file_lines(path: Path) -> Iterator[str]:
         yield from _parquet_lines(path)
         return
     try:
-        with path.open(encoding="utf-8-sig") as file:
+        with path.open(encoding="utf-8", buffering=1 << 20) as file:  # "utf-8-sig" reads at half the speed
+            if file.read(1) != "\ufeff":  # a byte-order mark
+                file.seek(0)
             yield from file
     except UnicodeDecodeError:
         raise ValueError(f"{path} is not UTF-8 text: {_first_bad_byte(path)}; convert it first") from None

@@ -2,17 +2,19 @@
 
 import glob
 import hashlib
+import itertools
 import json
 import logging
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from filelock import FileLock
-from jaxtyping import Int, UInt
+from jaxtyping import Int
 from tqdm.auto import tqdm
 
 from tinyllm.config import DataConfig
@@ -20,28 +22,14 @@ from tinyllm.system.cache import home, not_writable
 from tinyllm.system.files import new_folder, read_json, sha256, write_json
 from tinyllm.text.articles import Article
 from tinyllm.text.corpus import Corpus
-from tinyllm.text.holdout import HELD_OUT, choose_documents, split_documents
+from tinyllm.text.holdout import HELD_OUT, choose_documents, held_out_documents, split_documents
 from tinyllm.text.sources import load_corpus
 from tinyllm.text.subword_tokenizer import SubWordTokenizer
+from tinyllm.text.tokenized import TokenizedSplit, id_dtype, text_size, tokenized_batches
 from tinyllm.text.tokenizer import Tokenizer, load_tokenizer
 
 _FORMAT = 1  # goes up when the files of a prepared corpus change
-_BATCH = 1 << 22  # characters encoded at a time: this, not the size of the corpus, decides the memory needed
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class TokenizedSplit:
-    """One split as ids: `<|endoftext|>`, document, `<|endoftext|>`, document ...
-
-    `tokens` is memory-mapped if it comes from `prepare`; `starts` are the indices of the separators. `words` counts as
-    WikiText's papers do: words between white space, plus one per line end. `size` is the text's length in UTF-8 bytes.
-    """
-
-    tokens: UInt[np.ndarray, " N"]
-    starts: Int[np.ndarray, " documents"]
-    words: int
-    size: int
 
 
 @dataclass(frozen=True)
@@ -120,7 +108,7 @@ def _open(folder: Path, recipe: dict[str, Any], corpus: Corpus, config: DataConf
     for split, counts in meta["splits"].items():
         if not {f"{split}.bin", f"{split}-starts.npy"} <= meta["checksums"].keys():
             raise ValueError(f"the split {split!r} has no checksums")
-        tokens = np.memmap(folder / f"{split}.bin", _dtype(tokenizer.vocab_size), mode="r")
+        tokens = np.memmap(folder / f"{split}.bin", id_dtype(tokenizer.vocab_size), mode="r")
         starts = np.load(folder / f"{split}-starts.npy", mmap_mode="r")
         splits[split] = TokenizedSplit(tokens, starts, counts["words"], counts["bytes"])
     return PreparedData(folder, tokenizer, splits, corpus, config)
@@ -131,91 +119,105 @@ def _checksum(meta: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def _dtype(vocab_size: int) -> type[np.uint16] | type[np.uint32]:
-    return np.uint16 if vocab_size <= 1 << 16 else np.uint32
-
-
 def _write(
     folder: Path, corpus: Corpus, config: DataConfig, vocab_size: int, recipe: dict[str, Any], progress: bool
 ) -> None:
-    count = sum(1 for _ in corpus.documents("train"))
-    if count == 0:
+    at_most_two = sum(1 for _ in itertools.islice(corpus.documents("train"), 2))
+    if at_most_two == 0:
         raise ValueError(f"there is no text in {config.data}")
-
-    def documents(split: str) -> Iterator[str]:
-        if split not in ("train", HELD_OUT):
-            return corpus.documents(split)
-        fraction, seed = config.validation_fraction, config.split_seed
-        return split_documents(corpus.documents("train"), count, fraction, seed, split == HELD_OUT)
-
-    if config.tokenizer == "gpt2":
-        tokenizer = SubWordTokenizer("gpt2")
-    else:
-        try:
-            tokenizer = SubWordTokenizer.train(documents("train"), vocab_size)
-        except ValueError as error:
-            raise ValueError(f"{config.data}: {error}") from None
+    tokenizer = _tokenizer(corpus, config, vocab_size)
     tokenizer.save(folder / "tokenizer.json")
-    counts = {}
-    for split in ["train", HELD_OUT, *(split for split in corpus.splits if split != "train")]:
-        counts[split] = _write_split(folder, split, documents(split), tokenizer, progress)
+    if at_most_two == 1:
+        counts = {
+            split: _write_split(folder, split, _documents(corpus, config, 1, split), tokenizer, progress)
+            for split in ("train", HELD_OUT)
+        }
+    else:
+        together = _write_split(folder, "train", corpus.documents("train"), tokenizer, progress)
+        counts = _hold_out(folder, together, config, tokenizer)
+    for split in corpus.splits:
+        if split != "train":
+            counts[split] = _write_split(folder, split, corpus.documents(split), tokenizer, progress)
     checksums = {path.name: sha256(path) for path in sorted(folder.iterdir())}
     meta = {"recipe": recipe, "tokenizer": tokenizer.fingerprint, "splits": counts, "checksums": checksums}
     write_json(folder / "meta.json", meta | {"checksum": _checksum(meta)})
 
 
+def _tokenizer(corpus: Corpus, config: DataConfig, vocab_size: int) -> SubWordTokenizer:
+    """GPT-2's, or one learned from the training text without what is held out."""
+    if config.tokenizer == "gpt2":
+        return SubWordTokenizer("gpt2")
+    count = sum(1 for _ in corpus.documents("train"))
+    try:
+        return SubWordTokenizer.train(_documents(corpus, config, count, "train"), vocab_size)
+    except ValueError as error:
+        raise ValueError(f"{config.data}: {error}") from None
+
+
+def _documents(corpus: Corpus, config: DataConfig, count: int, split: str) -> Iterator[str]:
+    """The training text's `count` documents that are in one of its two splits."""
+    fraction, seed = config.validation_fraction, config.split_seed
+    return split_documents(corpus.documents("train"), count, fraction, seed, split == HELD_OUT)
+
+
 def _write_split(
     folder: Path, split: str, documents: Iterable[str], tokenizer: Tokenizer, progress: bool
 ) -> dict[str, int]:
-    starts: list[int] = []
-    tokens = words = size = 0
-    dtype = _dtype(tokenizer.vocab_size)
+    lengths = []
+    words = size = 0
     with (
         (folder / f"{split}.bin").open("wb") as file,
         tqdm(desc=f"tokenising {split}", unit="B", unit_scale=True, disable=not progress, leave=False) as bar,
+        closing(tokenized_batches(documents, tokenizer)) as batches,
     ):
-        for batch in _batches_of_text(documents):
-            for ids in tokenizer.encode_batch(batch):
-                starts.append(tokens)
-                tokens += len(ids) + 1
-                file.write(np.array([tokenizer.end_of_text_id, *ids], dtype).tobytes())
-            batch_words, batch_size = text_size(batch)
-            words, size = words + batch_words, size + batch_size
-            bar.update(batch_size)
-    if not starts:
-        raise ValueError(f"the {split} split has no text")
-    np.save(folder / f"{split}-starts.npy", np.array(starts, np.int64))
-    return {"documents": len(starts), "tokens": tokens, "words": words, "bytes": size}
+        for batch in batches:
+            file.write(batch.tokens.tobytes())
+            lengths.append(np.diff(batch.starts, append=len(batch.tokens)))
+            words, size = words + batch.words, size + batch.size
+            bar.update(batch.size)
+    return _write_starts(folder, split, np.concatenate([np.array([], np.int64), *lengths]), words, size)
 
 
-def tokenize(documents: Iterable[str], tokenizer: Tokenizer) -> TokenizedSplit:
-    """Tokenise in memory, for a text that is read once. Raises ValueError if there is none."""
-    texts = list(documents)
-    if not texts:
-        raise ValueError("there is no text to tokenise")
-    parts = [[tokenizer.end_of_text_id, *ids] for ids in tokenizer.encode_batch(texts)]
-    starts = np.cumsum([0, *map(len, parts[:-1])])
-    tokens = np.concatenate([np.array(part, _dtype(tokenizer.vocab_size)) for part in parts])
-    return TokenizedSplit(tokens, starts, *text_size(texts))
+def _hold_out(
+    folder: Path, together: dict[str, int], config: DataConfig, tokenizer: SubWordTokenizer
+) -> dict[str, dict[str, int]]:
+    """Move the held-out documents out of the training split, which was written with all documents.
 
-
-def text_size(texts: Iterable[str]) -> tuple[int, int]:
-    """The size of some texts: words (between white space, plus one per line end) and UTF-8 bytes."""
+    Which ones these are depends on how many documents there are. To count them first would read the text twice.
+    """
+    both = (folder / "train.bin").rename(folder / "both.bin")
+    lengths = np.diff(np.load(folder / "train-starts.npy"), append=together["tokens"])
+    chosen = held_out_documents(len(lengths), config.validation_fraction, config.split_seed)
+    dtype = np.dtype(id_dtype(tokenizer.vocab_size))
     words = size = 0
-    for text in texts:
-        words += len(text.split()) + text.count("\n")
-        size += len(text.encode("utf-8"))
-    return words, size
+    with (
+        both.open("rb") as source,
+        (folder / "train.bin").open("wb") as train,
+        (folder / f"{HELD_OUT}.bin").open("wb") as held_out,
+    ):
+        for index, length in enumerate(lengths):
+            ids = source.read(length * dtype.itemsize)
+            if index in chosen:
+                held_out.write(ids)
+                document = tokenizer.decode(np.frombuffer(ids, dtype)[1:])
+                words, size = (sum(pair) for pair in zip((words, size), text_size([document]), strict=True))
+            else:
+                train.write(ids)
+    both.unlink()
+    is_held_out = np.isin(np.arange(len(lengths)), list(chosen))
+    rest = together["words"] - words, together["bytes"] - size
+    return {
+        "train": _write_starts(folder, "train", lengths[~is_held_out], *rest),
+        HELD_OUT: _write_starts(folder, HELD_OUT, lengths[is_held_out], words, size),
+    }
 
 
-def _batches_of_text(documents: Iterable[str]) -> Iterator[list[str]]:
-    batch: list[str] = []
-    size = 0
-    for document in documents:
-        batch.append(document)
-        size += len(document)
-        if size >= _BATCH:
-            yield batch
-            batch, size = [], 0
-    if batch:
-        yield batch
+def _write_starts(
+    folder: Path, split: str, lengths: Int[np.ndarray, " documents"], words: int, size: int
+) -> dict[str, int]:
+    """Write where a split's documents start; returns its counts."""
+    if len(lengths) == 0:
+        raise ValueError(f"the {split} split has no text")
+    ends = np.cumsum(lengths)
+    np.save(folder / f"{split}-starts.npy", ends - lengths)
+    return {"documents": len(lengths), "tokens": int(ends[-1]), "words": words, "bytes": size}

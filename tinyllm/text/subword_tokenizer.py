@@ -2,12 +2,15 @@
 
 import base64
 import codecs
+import contextlib
 import os
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import tiktoken
+from jaxtyping import UInt
 
 from tinyllm.text.bpe import PATTERN, check_text, count_words, learn_merges
 from tinyllm.text.gpt2_vocabulary import gpt2_tokens
@@ -81,6 +84,18 @@ class SubWordTokenizer(Tokenizer):
             check_text(text)
         # `encode_ordinary_batch` panics where this raises ValueError: at a million spaces before a letter.
         return self.encoding.encode_batch(list(texts), num_threads=os.cpu_count() or 1, disallowed_special=())
+
+    def encode_documents(self, texts: Sequence[str]) -> UInt[np.ndarray, " N"]:
+        # One call for all texts, during which tiktoken lets other threads run Python. It cuts the text at each
+        # separator, so no token spans two documents.
+        together = END_OF_TEXT.join(["", *texts])
+        with contextlib.suppress(UnicodeEncodeError):
+            ids = self.encoding.encode_to_numpy(together, allowed_special={END_OF_TEXT}, disallowed_special=())
+            if len(self.special_tokens) == 1 and np.count_nonzero(ids == self.end_of_text_id) == len(texts):
+                return ids
+        # A text contains a lone surrogate, which is an error, or `<|endoftext|>`, which is ordinary text there; or
+        # another special token may begin with that.
+        return super().encode_documents(texts)
 
     def decode_bytes(self, ids: Iterable[int]) -> bytes:
         """Turn ids into bytes. A token may end in the middle of a UTF-8 character."""

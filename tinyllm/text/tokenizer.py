@@ -12,6 +12,9 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
+from jaxtyping import UInt
+
 from tinyllm.system.files import read_json
 from tinyllm.text.bpe import check_text
 
@@ -55,6 +58,10 @@ class Tokenizer:
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
         """Encode many texts, none with special tokens."""
         return [self.encode(text) for text in texts]
+
+    def encode_documents(self, texts: Sequence[str]) -> UInt[np.ndarray, " N"]:
+        """The ids of many texts one after another, each preceded by the id of `<|endoftext|>`."""
+        return np.array([token for ids in self.encode_batch(texts) for token in (self.end_of_text_id, *ids)], np.uint32)
 
     def _encode_ordinary(self, text: str) -> list[int]:
         raise NotImplementedError
