@@ -259,3 +259,12 @@ def test_unknown_settings_and_presets_get_near_names(text, tmp_path):
         train("lapptop")
     with pytest.raises(ValueError, match="known are laptop, quickstart, wikitext103"):
         train("enormous")
+
+
+def test_evaluate_in_half_precision_is_close_and_must_be_asked_for(text_run, wiki_run):
+    for run in (text_run, wiki_run):
+        exact, half = run.evaluate(), run.evaluate(precision="bfloat16")
+        assert 0 < abs(exact.nats_per_token - half.nats_per_token) < 1e-3
+        assert run.evaluate(precision="auto").nats == exact.nats, "on a CPU there is nothing to gain"
+    with pytest.raises(ValueError, match="precision must be"):
+        text_run.evaluate(precision="half")

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from tinyllm.model.evaluation_mode import evaluation_mode
 from tinyllm.model.gpt import GPT
+from tinyllm.system.precision import autocast
 from tinyllm.text.articles import LABELS, Article
 from tinyllm.text.corpus import Corpus
 from tinyllm.text.subword_tokenizer import SubWordTokenizer
@@ -71,14 +72,17 @@ class _Window(NamedTuple):
 
 @torch.no_grad()
 def surprises(
-    model: GPT, sequences: Sequence[Integer[np.ndarray, " _"]], stride: int | None = None
+    model: GPT,
+    sequences: Sequence[Integer[np.ndarray, " _"]],
+    stride: int | None = None,
+    precision: torch.dtype = torch.float32,
 ) -> list[Float[np.ndarray, " _"]]:
     """-log p, in nats, of every token of each sequence except its first: N tokens give N - 1 values.
 
     A sequence longer than the context is read through a window that moves by `stride` tokens (by default half the
     context), and each token is scored once, in the first window that reaches it: with at least
-    context_length - stride tokens before it, except at the start of the sequence. Raises ValueError for a stride
-    outside 1 to context_length.
+    context_length - stride tokens before it, except at the start of the sequence. Matrix products are exact float32
+    unless `precision` says otherwise. Raises ValueError for a stride outside 1 to context_length.
     """
     context_length = model.config.context_length
     stride = context_length // 2 or 1 if stride is None else stride
@@ -87,7 +91,7 @@ def surprises(
     windows = _windows([len(sequence) for sequence in sequences], context_length, stride)
     results = [np.zeros(max(0, len(sequence) - 1), np.float32) for sequence in sequences]
     rows = max(1, _BATCH_TOKENS // context_length)
-    with evaluation_mode(model):
+    with evaluation_mode(model), autocast(model.device, precision):
         for first in range(0, len(windows), rows):
             batch = windows[first : first + rows]
             for window, losses in zip(batch, _window_losses(model, sequences, batch), strict=True):
@@ -129,23 +133,30 @@ def _window_losses(
 
 
 def evaluate(
-    model: GPT, tokenizer: Tokenizer, corpus: Corpus, split: str = "validation", stride: int | None = None
+    model: GPT,
+    tokenizer: Tokenizer,
+    corpus: Corpus,
+    split: str = "validation",
+    stride: int | None = None,
+    precision: torch.dtype = torch.float32,
 ) -> Evaluation:
-    """Score every token of a corpus's split once.
+    """Score every token of a corpus's split once; in bfloat16 faster on a GPU, within 0.001 nats per token.
 
     Where the corpus knows its entropy, the result is a `FloorEvaluation`; only a `SubWordTokenizer` can give that,
     because labels belong to bytes. Raises ValueError if there is no such split.
     """
     articles = corpus.articles(split)
     if articles and isinstance(tokenizer, SubWordTokenizer):
-        return evaluate_articles(model, tokenizer, articles)
+        return evaluate_articles(model, tokenizer, articles, precision)
     tokenizer.check_vocabulary(model.config.vocab_size)
-    return evaluate_split(model, tokenize(corpus.documents(split), tokenizer), stride)
+    return evaluate_split(model, tokenize(corpus.documents(split), tokenizer), stride, precision)
 
 
-def evaluate_split(model: GPT, split: TokenizedSplit, stride: int | None = None) -> Evaluation:
+def evaluate_split(
+    model: GPT, split: TokenizedSplit, stride: int | None = None, precision: torch.dtype = torch.float32
+) -> Evaluation:
     """Score a split as one stream; only its first separator, which has nothing before it, is left out."""
-    nats = surprises(model, [split.tokens], stride)[0].sum(dtype=np.float64)
+    nats = surprises(model, [split.tokens], stride, precision)[0].sum(dtype=np.float64)
     return Evaluation(float(nats), len(split.tokens) - 1, split.words, split.size)
 
 
@@ -173,12 +184,14 @@ class FloorEvaluation(Evaluation):
         return self.nats / self.floor_nats - 1
 
 
-def evaluate_articles(model: GPT, tokenizer: SubWordTokenizer, articles: Sequence[Article]) -> FloorEvaluation:
+def evaluate_articles(
+    model: GPT, tokenizer: SubWordTokenizer, articles: Sequence[Article], precision: torch.dtype = torch.float32
+) -> FloorEvaluation:
     """Score articles with a separator before and after each, and sort the nats by kind of token."""
     tokenizer.check_vocabulary(model.config.vocab_size)
     end = tokenizer.end_of_text_id
     encoded = tokenizer.encode_batch([article.text for article in articles])
-    scores = surprises(model, [np.array([end, *ids, end]) for ids in encoded])
+    scores = surprises(model, [np.array([end, *ids, end]) for ids in encoded], precision=precision)
     by_label = {label: {"tokens": 0, "nats": 0.0, "floor_nats": 0.0} for label in LABELS}
     for article, ids, score in zip(articles, encoded, scores, strict=True):
         for label, nats in zip([*label_tokens(article, tokenizer, ids), "grammar"], score, strict=True):

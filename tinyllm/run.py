@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from tinyllm.config import GenerationConfig, RunConfig
+from tinyllm.config import GenerationConfig, Precision, RunConfig
 from tinyllm.evaluation import Evaluation, FloorEvaluation, evaluate, evaluate_split
 from tinyllm.generation.writing import generate_text, stream_text
 from tinyllm.model.gpt import GPT
@@ -18,6 +18,7 @@ from tinyllm.probes.report import Report
 from tinyllm.probes.runs import subject_of_run
 from tinyllm.probes.subject import diagnose
 from tinyllm.system.distributed import join_processes
+from tinyllm.system.precision import pick_precision
 from tinyllm.text.holdout import HELD_OUT
 from tinyllm.text.prepared import PreparedData, prepare
 from tinyllm.text.sources import load_corpus
@@ -69,24 +70,28 @@ class Run:
         """What `generate` adds to the prompt, piece by piece as it is drawn."""
         return stream_text(self.model, self.tokenizer, prompt, GenerationConfig(**settings))
 
-    def evaluate(self, split: str = "validation", data: str | None = None) -> Evaluation:
+    def evaluate(
+        self, split: str = "validation", data: str | None = None, precision: Precision = "float32"
+    ) -> Evaluation:
         """Score a whole split: "validation" or "test" where the corpus has them, else the held-out articles.
 
         Text of known entropy gives a `FloorEvaluation`. `data` names another text to score: a corpus, or a file, all
-        of which is scored. Raises ValueError for an unknown split.
+        of which is scored. Products are exact float32; with `precision` "auto" faster ones on a GPU, within 0.001 nats
+        per token. Raises ValueError for an unknown split.
         """
+        dtype = pick_precision(self.model.device, precision)
         source = data or self.config.dataset.data
         corpus = load_corpus(source)
         if data is not None and len(corpus.splits) == 1:
             split = next(iter(corpus.splits))
         if data is not None or corpus.articles(split):
-            return evaluate(self.model, self.tokenizer, corpus, split)
+            return evaluate(self.model, self.tokenizer, corpus, split, precision=dtype)
         splits = self.data.splits
         if split == "validation" and split not in splits:
             split = HELD_OUT
         if split not in splits:
             raise ValueError(f"{source} has no split {split!r}, only {', '.join(splits)}")
-        return evaluate_split(self.model, splits[split])
+        return evaluate_split(self.model, splits[split], precision=dtype)
 
     def plot(self, path: str | Path | None = None) -> "Picture":
         """Draw the loss curve; with `path`, also save it as a picture."""

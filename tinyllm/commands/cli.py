@@ -49,7 +49,7 @@ def _train(arguments: list[str]) -> Result:
 def _evaluate(arguments: list[str]) -> Result:
     folder, rest = path_argument(arguments, "the run's folder", "evaluate models/quickstart")
     options = parse(EvaluateOptions(), rest, "evaluate RUN_FOLDER")
-    result = load_run(folder).evaluate(options.split, options.data)
+    result = load_run(folder).evaluate(options.split, options.data, options.precision)
     for line in describe(result):
         print(line)
     measures = {

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_origin, get_type_hints
 
-from tinyllm.config import GenerationConfig, RunConfig
+from tinyllm.config import GenerationConfig, Precision, RunConfig
 from tinyllm.system.validation import near_names
 
 if TYPE_CHECKING:
@@ -47,6 +47,8 @@ class EvaluateOptions(JsonOptions):
     """"validation" or "test", where the corpus has them; else the held-out articles are scored."""
     data: str | None = None
     """Score another text: a corpus's name, a file or a folder."""
+    precision: Precision = "float32"
+    """Number format of matrix products: float32 is exact; "auto" is faster on a GPU, within 0.001 nats per token."""
 
 
 @dataclass(frozen=True)

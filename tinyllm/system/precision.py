@@ -6,6 +6,8 @@ from collections.abc import Iterator
 
 import torch
 
+from tinyllm.system.validation import require
+
 _FORMATS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -15,6 +17,7 @@ def pick_precision(device: torch.device, wanted: str = "auto") -> torch.dtype:
     On other devices "auto" is float32. Emulated bfloat16 (all a T4 has) is slower than float32, so it does not count.
     """
     if wanted != "auto":
+        require(wanted in _FORMATS, "precision", wanted, "'auto' or one of " + ", ".join(map(repr, _FORMATS)))
         return _FORMATS[wanted]
     if device.type != "cuda":
         return torch.float32
