@@ -176,6 +176,7 @@ class TrainingConfig:
             self, 1, 10**9, "max_iterations", "batch_size", "gradient_accumulation_steps", "evaluation_interval",
             "evaluation_blocks", "checkpoint_interval",
         )  # fmt: skip
+        require(self.global_batch <= 10**9, "batch_size", self.batch_size, "at most 10**9 blocks with its accumulation")
         require_choice(self, "optimizer", get_args(Optimizer))
         require_choice(self, "schedule", get_args(Schedule))
         require_number(self, 0, 1, "decay_fraction")

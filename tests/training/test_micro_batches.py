@@ -168,3 +168,10 @@ def test_a_cut_that_does_not_divide_is_followed_by_the_next_one_that_does():
 def test_several_processes_do_not_change_the_cut_in_the_middle_of_a_step():
     with pytest.raises(RuntimeError, match="out of GPU memory with 6 blocks in a forward pass"):
         smaller_cut(Cut("here", 6), run_of(3, 4), Processes(CPU, 0, 2))
+
+
+def test_divisors_of_large_batches_are_found_at_once():
+    assert divisors(36) == [36, 18, 12, 9, 6, 4, 3, 2, 1]
+    assert divisors(999_999_937) == [999_999_937, 1], "a prime: trying each number would take minutes"
+    with pytest.raises(ValueError, match="batch_size"):
+        TrainingConfig(batch_size=10**6, gradient_accumulation_steps=10**4)

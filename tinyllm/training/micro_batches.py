@@ -5,6 +5,7 @@ is the machine's business: larger forward passes keep a GPU busier, smaller ones
 """
 
 import itertools
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -70,7 +71,8 @@ def smaller_cut(cut: Cut, config: RunConfig, processes: Processes) -> Cut:
 
 def divisors(number: int) -> list[int]:
     """All whole numbers that divide this one, the largest first."""
-    return [size for size in range(number, 0, -1) if number % size == 0]
+    small = [size for size in range(1, math.isqrt(number) + 1) if number % size == 0]
+    return sorted({*small, *(number // size for size in small)}, reverse=True)
 
 
 def micro_batches(blocks: Blocks, config: RunConfig, iteration: int, processes: Processes, size: int) -> list[Batch]:
