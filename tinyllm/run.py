@@ -76,8 +76,8 @@ class Run:
         """Score a whole split: "validation" or "test" where the corpus has them, else the held-out articles.
 
         Text of known entropy gives a `FloorEvaluation`. `data` names another text to score: a corpus, or a file, all
-        of which is scored. Products are exact float32; with `precision` "auto" faster ones on a GPU, within 0.001 nats
-        per token. Raises ValueError for an unknown split.
+        of which is scored. Products are exact float32; with `precision` "auto" they are what training uses, which is
+        faster on a GPU. Raises ValueError for an unknown split.
         """
         dtype = pick_precision(self.model.device, precision)
         source = data or self.config.dataset.data

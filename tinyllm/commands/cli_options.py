@@ -48,7 +48,7 @@ class EvaluateOptions(JsonOptions):
     data: str | None = None
     """Score another text: a corpus's name, a file or a folder."""
     precision: Precision = "float32"
-    """Number format of matrix products: float32 is exact; "auto" is faster on a GPU, within 0.001 nats per token."""
+    """Number format of matrix products: float32 is exact; "auto" is what the run was trained in, faster on a GPU."""
 
 
 @dataclass(frozen=True)
