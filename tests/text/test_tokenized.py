@@ -2,6 +2,7 @@
 
 import os
 import threading
+import time
 from contextlib import closing
 from itertools import chain
 
@@ -116,6 +117,24 @@ def test_an_error_while_documents_are_read_or_results_used_ends_all_threads(smal
             assert threading.active_count() > threads
             raise error
     assert threading.active_count() == threads
+
+
+def test_what_was_not_begun_before_an_error_is_not_begun_after_it(small_batches, gpt2_tokenizer, monkeypatch):
+    begun = []
+
+    def slow(self, texts):
+        begun.append(texts)
+        time.sleep(0.5)
+        return np.array([self.end_of_text_id], np.uint32)
+
+    def broken():
+        yield from numbered(3)
+        raise OSError
+
+    monkeypatch.setattr(SubWordTokenizer, "encode_documents", slow)
+    with pytest.raises(OSError):
+        tokenize(broken(), gpt2_tokenizer)
+    assert len(begun) <= 2
 
 
 @pytest.mark.parametrize(("characters", "dtype"), [(65_535, np.uint16), (65_536, np.uint32)])
