@@ -62,7 +62,7 @@ class OneTokenCache(KVCache):
     def append(
         self, layer: int, keys: Float[Tensor, "B K new D"], values: Float[Tensor, "B K new D"]
     ) -> tuple[Float[Tensor, "B K all D"], Float[Tensor, "B K all D"]]:
-        """Put one token's keys and values in their place in one layer; returns the whole layer's."""
+        """Write one token's keys and values at its position in one layer; returns the whole layer's."""
         self.keys[layer].index_copy_(2, self.position, keys)
         self.values[layer].index_copy_(2, self.position, values)
         return self.keys[layer], self.values[layer]
