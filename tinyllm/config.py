@@ -165,7 +165,7 @@ class TrainingConfig:
     compile: bool | None = None
     """Whether to use torch.compile; by default on CUDA where a compiler is found."""
     deterministic: bool = False
-    """Whether a GPU computes the same bits each time, which is slower; a CPU always does."""
+    """Whether a GPU computes the same bits each time, which is slower; the same CPU always does."""
     recompute: bool = False
     """Whether each layer is computed again in the backward pass instead of kept: less memory, more time."""
     seed: int = 0

@@ -9,7 +9,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from small_models import random_ids
 
-from tinyllm import load_model, save_model
+from tinyllm import GPT, load_model, save_model
 from tinyllm.model.weights import build_model, read_model
 
 
@@ -83,3 +83,24 @@ def test_a_built_model_has_float32_copies(model, config):
             before = originals[name].clone()
             parameter += 1
             assert torch.equal(originals[name], before), f"{name} shares memory with what it was built from"
+
+
+def test_what_a_file_only_claims_takes_no_memory(modern_config, tmp_path, monkeypatch):
+    """No weight's shape says how long a context with rotary positions is."""
+    path = tmp_path / "model.safetensors"
+    claimed = dataclasses.asdict(modern_config) | {"context_length": 10_000_000, "embedding_dim": 4096}
+    save_file({"one": torch.zeros(1)}, path, {"config": json.dumps(claimed)})
+    with pytest.raises(ValueError, match="does not fit this model"):
+        read_model(path)
+    weights = GPT(modern_config).state_dict()
+    monkeypatch.setattr("tinyllm.model.weights.LARGEST_TABLE", 100_000)
+    with pytest.raises(ValueError, match="does not fit into memory: a context_length of 1,000,000"):
+        build_model(dataclasses.replace(modern_config, context_length=1_000_000), weights, path)
+
+
+def test_the_layers_of_a_loaded_model_share_one_rotary_table(modern_config, tmp_path):
+    model = GPT(modern_config)
+    save_model(model, tmp_path / "model.safetensors")
+    tables = [block.attention.rotary_table for block in read_model(tmp_path / "model.safetensors").blocks]
+    assert tables[0] is tables[1]
+    assert torch.equal(tables[0], model.blocks[0].attention.rotary_table)

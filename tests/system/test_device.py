@@ -4,13 +4,13 @@ import importlib.util
 import math
 import os
 import shutil
-from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 from tinyllm.system import device as module
-from tinyllm.system.device import free_memory, pick_compile, pick_device, synchronize
+from tinyllm.system.device import pick_compile, pick_device, synchronize, total_memory
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 
@@ -74,26 +74,25 @@ def test_only_a_device_with_a_queue_is_waited_for(name, called, monkeypatch):
     assert waited == called
 
 
-def test_the_free_memory_of_a_gpu_is_what_cuda_says_of_it(monkeypatch):
+def test_a_gpus_memory_is_what_cuda_says_of_it(monkeypatch):
     asked = []
-    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: asked.append(device) or (3 << 30, 80 << 30))
-    assert free_memory(torch.device("cuda", 1)) == 3 << 30
+    properties = SimpleNamespace(total_memory=80 << 30)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: asked.append(device) or properties)
+    assert total_memory(torch.device("cuda", 1)) == 80 << 30
     assert asked == [torch.device("cuda", 1)]
 
 
 @pytest.mark.parametrize("device", [CPU, torch.device("mps")])
-def test_free_memory_is_what_linux_could_give_and_unbounded_where_the_system_does_not_say(
-    monkeypatch, tmp_path, device
-):
-    """Not what lies idle: files that the system has cached make way."""
-    monkeypatch.setattr(module, "MEMINFO", tmp_path / "meminfo")
-    assert free_memory(device) == math.inf
-    (tmp_path / "meminfo").write_text("MemTotal: 4000 kB\nMemFree:  20 kB\nMemAvailable:    3000 kB\nSwapFree: 9 kB\n")
-    assert free_memory(device) == 3000 * 1024
-    (tmp_path / "meminfo").write_text("MemTotal: 4000 kB\n")
-    assert free_memory(device) == math.inf
+def test_a_container_may_have_less_memory_than_its_machine(monkeypatch, tmp_path, device):
+    machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    limit = tmp_path / "memory.max"
+    monkeypatch.setattr(module, "CONTAINER_LIMIT", limit)
+    assert total_memory(device) == machine
+    for content, expected in (("max\n", machine), ("1000000\n", 1e6), (f"{2 * machine}\n", machine), ("", machine)):
+        limit.write_text(content)
+        assert total_memory(device) == expected
 
 
-@pytest.mark.skipif(not Path("/proc/meminfo").exists(), reason="needs /proc/meminfo, as Linux has it")
-def test_this_machine_has_some_memory_and_not_more_than_it_has():
-    assert 1e6 < free_memory(CPU) <= os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+def test_where_the_system_does_not_say_memory_is_unbounded(monkeypatch):
+    monkeypatch.setattr(os, "sysconf_names", {})
+    assert total_memory(CPU) == math.inf

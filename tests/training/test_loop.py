@@ -114,8 +114,8 @@ def test_by_default_a_step_is_the_largest_pass_that_memory_has_room_for(text, tm
     config = small_run(text, tmp_path, max_iterations=2)
     sizes = cut_into(monkeypatch, 8)
     monkeypatch.setattr(loop, "largest_cut", micro_batches.largest_cut)
-    room = 2 * micro_batches.memory_bytes(config, "cpu", 4, 4) + 2  # of which half may be used
-    monkeypatch.setattr(micro_batches, "free_memory", lambda device: room)
+    room = 4 * micro_batches.memory_bytes(config, "cpu", 4, 4) + 4  # of which a quarter may be used
+    monkeypatch.setattr(micro_batches, "total_memory", lambda device: room)
     quietly(config)
     assert sizes == [4] * 4
 

@@ -93,30 +93,51 @@ def test_divisors_come_largest_first():
 # --- How large a cut may be ---
 
 
-def free(monkeypatch, memory: float) -> None:
-    monkeypatch.setattr(module, "free_memory", lambda device: memory)
+def has(monkeypatch, memory: float) -> None:
+    monkeypatch.setattr(module, "total_memory", lambda device: memory)
 
 
 @pytest.mark.parametrize("size", TWELVE)
 def test_the_largest_divisor_that_fits_is_taken(monkeypatch, size):
-    """Half of a CPU's free memory may be used, for what `memory_bytes` says of so many blocks."""
+    """A quarter of a CPU's memory may be used, for what `memory_bytes` says of so many blocks."""
     config = run_of(3, 4)
     needed = memory_bytes(config, "cpu", 4, size)
-    free(monkeypatch, 2 * needed + 2)
-    assert largest_cut(config, Processes(CPU), torch.float32) == Cut("cpu, 1 processes", size)
-    free(monkeypatch, 2 * needed)
+    has(monkeypatch, 4 * needed + 4)
+    assert largest_cut(config, Processes(CPU), torch.float32).blocks == size
+    has(monkeypatch, 4 * needed)
     smaller = max([divisor for divisor in TWELVE if divisor < size], default=1)
     assert largest_cut(config, Processes(CPU), torch.float32).blocks == smaller
 
 
 def test_without_any_room_one_block_is_tried_all_the_same(monkeypatch):
-    free(monkeypatch, 0)
+    has(monkeypatch, 0)
     assert largest_cut(run_of(3, 4), Processes(CPU), torch.float32).blocks == 1
 
 
-def test_without_a_bound_a_step_is_one_pass(monkeypatch):
-    free(monkeypatch, float("inf"))
-    assert largest_cut(run_of(3, 4), Processes(CPU), torch.float32).blocks == 12
+def test_where_nobody_knows_the_memory_batch_size_is_a_pass(monkeypatch):
+    has(monkeypatch, float("inf"))
+    assert largest_cut(run_of(3, 4), Processes(CPU), torch.float32).blocks == 3
+    assert largest_cut(run_of(12, 1), Processes(CPU), torch.float32).blocks == 12
+
+
+def test_processes_on_a_cpu_share_its_memory(monkeypatch):
+    config = run_of(3, 4)
+    has(monkeypatch, 2 * (4 * memory_bytes(config, "cpu", 4, 3) + 4))
+    assert largest_cut(config, Processes(CPU), torch.float32).blocks >= 6
+
+    class Both(Processes):
+        def any(self, flag: bool) -> bool:
+            return flag
+
+    assert largest_cut(config, Both(CPU, 0, 2), torch.float32).blocks == 3
+
+
+def test_the_machines_memory_is_part_of_its_name(monkeypatch):
+    names = set()
+    for memory in (8e9, 16e9):
+        has(monkeypatch, memory)
+        names.add(largest_cut(run_of(3, 4), Processes(CPU), torch.float32).machine)
+    assert names == {"cpu, 8 GB, 1 processes", "cpu, 16 GB, 1 processes"}
 
 
 def test_a_gpu_has_its_own_bound_width_and_name(monkeypatch):
@@ -128,9 +149,9 @@ def test_a_gpu_has_its_own_bound_width_and_name(monkeypatch):
 
     monkeypatch.setattr(module, "memory_bytes", linear)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "NVIDIA Z1")
-    free(monkeypatch, 1000)  # of which 850 may be used
-    assert largest_cut(run_of(3, 4), Processes(CUDA), torch.bfloat16) == Cut("NVIDIA Z1, 1 processes", 4)
-    assert largest_cut(run_of(3, 4), Processes(CUDA), torch.float32) == Cut("NVIDIA Z1, 1 processes", 2)
+    has(monkeypatch, 1000)  # of which 800 may be used
+    assert largest_cut(run_of(3, 4), Processes(CUDA), torch.bfloat16) == Cut("NVIDIA Z1, 0 GB, 1 processes", 3)
+    assert largest_cut(run_of(3, 4), Processes(CUDA), torch.float32) == Cut("NVIDIA Z1, 0 GB, 1 processes", 1)
     assert set(seen) == {("cuda", 2), ("cuda", 4)}
 
 
@@ -144,8 +165,8 @@ class BesideAFullOne(Processes):
 
 
 def test_all_processes_take_what_fits_in_the_fullest_of_them(monkeypatch):
-    free(monkeypatch, float("inf"))
-    assert largest_cut(run_of(3, 4), BesideAFullOne(CPU, 0, 2), torch.float32) == Cut("cpu, 2 processes", 3)
+    has(monkeypatch, 1e15)
+    assert largest_cut(run_of(3, 4), BesideAFullOne(CPU, 0, 2), torch.float32).blocks == 3
 
 
 def test_memory_runs_out_in_ever_smaller_passes_until_a_clear_error():

@@ -103,7 +103,8 @@ def _estimate(arguments: list[str]) -> Result:
     print(f"parameters         {result.parameters:,}")
     print(f"tokens in the run  {result.tokens:,}")
     print(f"FLOPs per token    {result.flops_per_token:.3g}")
-    print(f"memory, about      {result.memory_bytes / 1e9:.2f} GB")
+    blocks = config.training.batch_size
+    print(f"memory, about      {result.memory_bytes / 1e9:.2f} GB with {blocks} blocks in a forward pass")
     speed = f"{result.flops_per_second / 1e9:,.0f} GFLOP/s in matrix products, measured now"
     print(f"device             {result.device}: {speed}")
     print(f"time, about        {_duration(result.seconds)} at {result.basis}")

@@ -73,19 +73,21 @@ class FixedShapeDecoder(Decoder):
 def record_cuda_graph(step: Step, example: Int[Tensor, "B 1"]) -> Step:
     """Record what a step launches; the result replays it on other ids of the same shape."""
     ids = example.clone()
-    side = torch.cuda.Stream()  # type: ignore[no-untyped-call]  # torch leaves it untyped
-    side.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(side):  # kernels that are loaded or chosen at their first launch cannot be recorded
-        for _ in range(3):
-            step(ids)
-    torch.cuda.current_stream().wait_stream(side)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        logits = step(ids)
+    with torch.cuda.device(example.device):
+        side = torch.cuda.Stream()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        side.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(side):  # kernels that are loaded or chosen at their first launch cannot be recorded
+            for _ in range(3):
+                step(ids)
+        torch.cuda.current_stream().wait_stream(side)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph, capture_error_mode="thread_local"):  # another thread may be training meanwhile
+            logits = step(ids)
 
     def replay(new: Int[Tensor, "B 1"]) -> Float[Tensor, "B V"]:
         ids.copy_(new)
-        graph.replay()
+        with torch.cuda.device(ids.device):
+            graph.replay()
         return logits
 
     return replay

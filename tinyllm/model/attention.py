@@ -43,8 +43,8 @@ class CausalSelfAttention(nn.Module):
         self.layer = layer
         self.rotary = config.positions == "rotary"
         if self.rotary:  # computed once: on a GPU the angles' cosines would take longer than the products they go into
-            positions = torch.arange(config.context_length, device="cpu")  # wherever the weights are, also on "meta"
-            self.register_buffer("rotary_table", rotary_table(positions, config.head_dim), persistent=False)
+            table = rotary_table(torch.arange(config.context_length), config.head_dim)
+            self.register_buffer("rotary_table", table, persistent=False)
         self.qkv_sizes = qkv_sizes(config)
         self.qkv = Linear(config.embedding_dim, sum(self.qkv_sizes), bias=config.bias)
         self.qk_norm = config.qk_norm

@@ -10,7 +10,11 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from tinyllm.config import ModelConfig
+from tinyllm.model.attention import CausalSelfAttention
 from tinyllm.model.gpt import GPT
+from tinyllm.model.rotary import rotary_table
+
+LARGEST_TABLE = 1 << 27  # cosines and sines
 
 
 def save_model(model: GPT, path: str | Path) -> None:
@@ -48,4 +52,17 @@ def build_model(config: ModelConfig, weights: dict[str, Tensor], source: object)
             raise ValueError(f"{source} does not fit this model: {name} has shape {found}, expected {expected}")
     copies = {name: tensor.float().clone(memory_format=torch.contiguous_format) for name, tensor in weights.items()}
     model.load_state_dict(copies, assign=True)
+    if config.positions == "rotary":
+        _fill_rotary_tables(model, source)
     return model
+
+
+def _fill_rotary_tables(model: GPT, source: object) -> None:
+    """Make what is in no file: all layers share one table. No weight's shape bounds its size, so here it is bounded."""
+    config = model.config
+    if config.context_length * config.head_dim > LARGEST_TABLE:
+        raise ValueError(f"{source} does not fit into memory: a context_length of {config.context_length:,}")
+    table = rotary_table(torch.arange(config.context_length), config.head_dim)
+    for module in model.modules():
+        if isinstance(module, CausalSelfAttention):
+            module.rotary_table = table

@@ -2,13 +2,13 @@
 
 import importlib.util
 import math
-import re
+import os
 import shutil
 from pathlib import Path
 
 import torch
 
-MEMINFO = Path("/proc/meminfo")  # Linux's
+CONTAINER_LIMIT = Path("/sys/fs/cgroup/memory.max")  # "max" where there is none
 
 
 def pick_device(name: str = "auto") -> torch.device:
@@ -37,13 +37,18 @@ def pick_compile(device: torch.device, wanted: bool | None = None) -> bool:
     return device.type == "cuda" and importlib.util.find_spec("triton") is not None and has_compiler
 
 
-def free_memory(device: torch.device) -> float:
-    """Bytes that are free on the device; infinity where the system does not say."""
+def total_memory(device: torch.device) -> float:
+    """Bytes of memory that the device has, a container's limit considered; infinity where the system does not say.
+
+    Not what is free at the moment: so what is decided by it is decided alike each time.
+    """
     if device.type == "cuda":
-        return float(torch.cuda.mem_get_info(device)[0])
-    meminfo = MEMINFO.read_text() if MEMINFO.exists() else ""
-    available = re.search(r"MemAvailable: +(\d+) kB", meminfo)  # what only caches files counts as free
-    return int(available[1]) * 1024.0 if available else math.inf
+        return float(torch.cuda.get_device_properties(device).total_memory)
+    if not hasattr(os, "sysconf") or "SC_PHYS_PAGES" not in os.sysconf_names:
+        return math.inf
+    machine = float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    limit = CONTAINER_LIMIT.read_text().strip() if CONTAINER_LIMIT.exists() else ""
+    return min(machine, float(limit)) if limit.isdigit() else machine
 
 
 def synchronize(device: torch.device) -> None:

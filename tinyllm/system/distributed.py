@@ -61,6 +61,8 @@ def join_processes(device_name: str) -> Iterator[Processes]:
         yield Processes(device)
         return
     if device.type == "cuda":
+        if "LOCAL_RANK" not in os.environ:
+            raise ValueError("WORLD_SIZE is set but LOCAL_RANK is not: start several processes with torchrun")
         device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
         torch.cuda.set_device(device)
     torch.distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")

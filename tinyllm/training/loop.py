@@ -210,7 +210,8 @@ def _wrap(model: GPT, config: RunConfig, processes: Processes, cut: Cut) -> nn.M
     if pick_compile(processes.device, config.training.compile):
         whole = cut.blocks * processes.world_size == config.training.global_batch
         small = flops_per_token(config.model) * cut.blocks * config.model.context_length < LAUNCH_BOUND
-        mode = "reduce-overhead" if whole and small and processes.device.type == "cuda" else None
+        main = threading.current_thread() is threading.main_thread()  # CUDA graphs of torch.compile know only this one
+        mode = "reduce-overhead" if whole and small and main and processes.device.type == "cuda" else None
         wrapped = torch.compile(model, mode=mode, dynamic=False)  # type: ignore[assignment]  # of a module: a module
     if processes.world_size > 1:
         wrapped = DistributedDataParallel(wrapped)

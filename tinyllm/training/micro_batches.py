@@ -15,12 +15,12 @@ from torch import Tensor
 
 from tinyllm.config import RunConfig
 from tinyllm.estimation import memory_bytes
-from tinyllm.system.device import free_memory
+from tinyllm.system.device import total_memory
 from tinyllm.system.distributed import Processes
 from tinyllm.text.batches import Blocks
 from tinyllm.training.gradient_step import Batch
 
-USABLE = {"cuda": 0.85, "cpu": 0.5}  # of the free memory; on a CPU other programs want some too
+USABLE = {"cuda": 0.8, "cpu": 0.25}  # of the memory there is; on a CPU other programs want most of it
 
 
 def blocks_per_process(config: RunConfig, processes: Processes) -> int:
@@ -42,17 +42,24 @@ class Cut(NamedTuple):
 
 
 def largest_cut(config: RunConfig, processes: Processes, precision: torch.dtype) -> Cut:
-    """The largest forward pass that divides a process's share of a step and that memory should have room for."""
+    """The largest forward pass that divides a process's share of a step and that memory should have room for.
+
+    It depends on the machine alone, so the same run is cut alike each time. Where the system does not say how much
+    memory there is, `batch_size` blocks are taken.
+    """
     share, device = blocks_per_process(config, processes), processes.device
-    usable = USABLE.get(device.type, 0.5) * free_memory(device)
+    memory = total_memory(device) / (1 if device.type == "cuda" else processes.world_size)
+    usable = USABLE.get(device.type, 0.25) * memory
     width = torch.finfo(precision).bits // 8
 
     def too_large(size: int) -> bool:
-        return processes.any(memory_bytes(config, device.type, width, size) >= usable)  # in the fullest of them
+        unknown = math.isinf(memory) and size > config.training.batch_size
+        needed = memory_bytes(config, device.type, width, size)
+        return processes.any(unknown or needed >= usable)  # in any of them
 
     blocks = next(itertools.dropwhile(too_large, divisors(share)), 1)
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
-    return Cut(f"{name}, {processes.world_size} processes", blocks)
+    return Cut(f"{name}, {memory / 1e9:.0f} GB, {processes.world_size} processes", blocks)
 
 
 def smaller_cut(cut: Cut, config: RunConfig, processes: Processes) -> Cut:

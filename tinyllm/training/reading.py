@@ -24,7 +24,7 @@ class Reading:
         if loss.is_cuda:
             self.values = torch.empty(2, pin_memory=True).copy_(self.values, non_blocking=True)
             self.ready = torch.cuda.Event()  # type: ignore[no-untyped-call]  # torch leaves it untyped
-            self.ready.record()
+            self.ready.record(torch.cuda.current_stream(loss.device))
 
     def loss_and_norm(self) -> tuple[float, float]:
         """Both, once they have arrived."""

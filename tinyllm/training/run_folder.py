@@ -36,7 +36,10 @@ def hold(folder: Path, processes: Processes) -> Iterator[None]:
 
 def last_good(config: RunConfig) -> str:
     """The clause of an error message that names the checkpoint a failed run can resume from."""
-    checkpoint = find_checkpoint(Path(config.run_folder))
+    try:
+        checkpoint = find_checkpoint(Path(config.run_folder))
+    except ValueError:
+        return "no checkpoint can be used"
     return f"the last good checkpoint is {checkpoint.folder}" if checkpoint else "there is no checkpoint yet"
 
 
