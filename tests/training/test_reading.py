@@ -28,7 +28,8 @@ class Event:
 
     waited: ClassVar[list["Event"]] = []
 
-    def record(self) -> None:
+    def record(self, stream: str) -> None:
+        assert stream == "the stream of cuda", "recorded elsewhere it would not wait for the copy"
         assert self not in self.waited
 
     def synchronize(self) -> None:
@@ -42,6 +43,7 @@ def late(monkeypatch):
     monkeypatch.setattr(loop, "accumulate_gradients", lambda *of: accumulate(*of).as_subclass(Late))
     monkeypatch.setattr(torch, "empty", lambda *size, pin_memory=False, **other: empty(*size, **other))
     monkeypatch.setattr(torch.cuda, "Event", Event)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: f"the stream of {device}")
     monkeypatch.setattr(Event, "waited", events)
     return events
 
