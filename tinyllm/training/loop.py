@@ -4,11 +4,13 @@ Everything random is drawn from (seed, iteration, rank): the blocks, and the dro
 each step. So a run that was cut off and resumed computes the same numbers as one that never was.
 """
 
+import contextlib
+import gc
 import math
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -87,7 +89,7 @@ class Trainer:
         """Train to the last iteration, or until Ctrl-C or `on_step` stops it. Saves along the way and at the end."""
         training = self.config.training
         numerics = matrix_products(self.processes.device, training.deterministic)
-        with self.bar, stop_on_signals(self.stop), self.history, numerics:
+        with self.bar, stop_on_signals(self.stop), self.history, numerics, self.among_others():
             self.clock.restart()
             if self.iteration == 0:
                 self.measure()
@@ -102,6 +104,20 @@ class Trainer:
                     saved_at = time.monotonic()
             if self.iteration < training.max_iterations and self.processes.first:
                 tqdm.write(f"stopped after {self.iteration} iterations and saved; the same call resumes from there")
+
+    @contextlib.contextmanager
+    def among_others(self) -> Iterator[None]:
+        """Afterwards the model exchanges no gradients any more.
+
+        What exchanges them must be gone before the process group is left: as the group's last owner it would wait for a
+        thread of gloo's, which waits for Python's lock (torch 2.13).
+        """
+        try:
+            yield
+        finally:
+            self.wrapped = self.model
+            if self.processes.world_size > 1:
+                gc.collect()
 
     def due(self, interval: int) -> bool:
         """Whether an interval of this many steps ends with the step just done; the last step ends all of them."""
