@@ -97,19 +97,16 @@ def test_a_room_says_what_is_in_it(room):
     assert len(docstring) > 100
 
 
-def test_file_of(path: Path) -> Path:
+def home_of_tests(path: Path) -> Path:
     """Where the tests of a module are: tinyllm/text/bpe.py -> tests/text/test_bpe.py."""
     return ROOT / "tests" / path.relative_to(PACKAGE).with_name(f"test_{path.name}")
-
-
-test_file_of.__test__ = False  # a helper, whatever its name
 
 
 @pytest.mark.parametrize("path", [path for path in FILES if path.name != "__init__.py"], ids=name_of)
 def test_a_modules_tests_are_found_by_its_name(path):
     if path.is_relative_to(TABLES) and path.stem.endswith("_mistakes"):
         path = path.with_stem(path.stem.removesuffix("_mistakes"))  # a chapter's references and mistakes together
-    assert test_file_of(path).is_file(), f"{test_file_of(path).relative_to(ROOT)} is missing"
+    assert home_of_tests(path).is_file(), f"{home_of_tests(path).relative_to(ROOT)} is missing"
 
 
 @pytest.mark.parametrize("path", FILES, ids=name_of)

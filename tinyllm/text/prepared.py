@@ -200,7 +200,8 @@ def _hold_out(
             if index in chosen:
                 held_out.write(ids)
                 document = tokenizer.decode(np.frombuffer(ids, dtype)[1:])
-                words, size = (sum(pair) for pair in zip((words, size), text_size([document]), strict=True))
+                document_words, document_size = text_size([document])
+                words, size = words + document_words, size + document_size
             else:
                 train.write(ids)
     both.unlink()
