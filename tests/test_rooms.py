@@ -38,7 +38,7 @@ def imports_of(name: str) -> set[str]:
 
 
 def room_of(name: str) -> str:
-    """A top-level module is a room of its own: tinyllm.config; any other one is in tinyllm.text, tinyllm.model ..."""
+    """A top-level module is a room of its own: tinyllm.run; any other one is in tinyllm.text, tinyllm.model ..."""
     return ".".join(name.split(".")[:2])
 
 
