@@ -187,7 +187,7 @@ def test_text_with_too_few_pairs_gives_fewer_tokens():
     assert tokenizer.encode("abc") == [257]
 
 
-@pytest.mark.parametrize("source", ["", [], ["", ""], END, iter(())], ids=["nothing", "no texts", "empty texts", "a separator alone", "an exhausted iterator"])
+@pytest.mark.parametrize("source", ["", [], ["", ""], END, iter(())], ids=["none", "no texts", "empty", "END", "iter"])
 def test_no_text_is_an_error(source):
     with pytest.raises(ValueError, match="no text"):
         SubWordTokenizer.train(source, 300)
