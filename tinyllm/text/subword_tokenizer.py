@@ -12,7 +12,7 @@ import numpy as np
 import tiktoken
 from jaxtyping import UInt
 
-from tinyllm.text.bpe import PATTERN, check_text, count_words, learn_merges
+from tinyllm.text.bpe import CUT, PATTERN, check_text, count_words, learn_merges
 from tinyllm.text.byte_level_files import read_vocabulary, write_vocabulary
 from tinyllm.text.gpt2_vocabulary import gpt2_tokens
 from tinyllm.text.tokenizer import END_OF_TEXT, Tokenizer
@@ -26,6 +26,7 @@ class SubWordTokenizer(Tokenizer):
     """
 
     kind = "subword"
+    _cut = CUT
 
     def __init__(self, name: str = "gpt2"):
         """Load GPT-2's 50,257 tokens; `train` and `load` give other vocabularies.
@@ -108,10 +109,8 @@ class SubWordTokenizer(Tokenizer):
             "tinyllm", pat_str=PATTERN, mergeable_ranks=ranks, special_tokens=self.special_tokens
         )
 
-    def encode(self, text: str, allowed_special: Collection[str] = ()) -> list[int]:
-        check_text(text)
-        self._check_special(allowed_special)
-        return self.encoding.encode(text, allowed_special=set(allowed_special), disallowed_special=())
+    def _encode_ordinary(self, text: str) -> list[int]:
+        return self.encoding.encode(text, disallowed_special=())
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
         for text in texts:
