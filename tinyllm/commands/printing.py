@@ -8,12 +8,14 @@ import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from tinyllm.system.validation import plain
+
 LARGEST_PERPLEXITY = 1e6  # far above any vocabulary: a larger one says only that the text is not predicted
 
 
 @contextlib.contextmanager
 def any_terminal() -> Iterator[None]:
-    """Meanwhile, a character that a terminal's encoding lacks is printed as its escape, such as \\u65e5, not an error."""
+    """Meanwhile, a character that a terminal's encoding lacks is no error: its escape is printed, such as \\u65e5."""
     streams = [stream for stream in (sys.stdout, sys.stderr) if isinstance(stream, io.TextIOWrapper)]
     before = [stream.errors for stream in streams]
     for stream in streams:
@@ -22,7 +24,7 @@ def any_terminal() -> Iterator[None]:
         yield
     finally:
         for stream, errors in zip(streams, before, strict=True):
-            with contextlib.suppress(ValueError):  # closed meanwhile
+            with contextlib.suppress(OSError, ValueError):  # closed meanwhile, at either end
                 stream.reconfigure(errors=errors)
 
 
@@ -35,6 +37,7 @@ def as_json(result: Mapping[str, Any]) -> str:
 
 
 def _valid(value: Any) -> Any:
+    value = plain(value)
     if isinstance(value, Mapping):
         return {_valid(key): _valid(one) for key, one in value.items()}
     if isinstance(value, list | tuple):
