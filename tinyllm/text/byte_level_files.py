@@ -100,7 +100,7 @@ def _check_pipeline(content: dict[str, Any], model: dict[str, Any]) -> None:
     if content.get("normalizer"):
         raise ValueError(f"it changes the text first ({content['normalizer'].get('type')} normalizer)")
     if splitting.get("type") != "ByteLevel" or not splitting.get("use_regex", True):
-        raise ValueError("its pre_tokenizer cuts text into words by another pattern")
+        raise ValueError(f"its pre_tokenizer ({_kinds(splitting)}) cuts text into words by another pattern")
     if splitting.get("add_prefix_space", True):
         raise ValueError("it puts a space before each text (add_prefix_space)")
     for setting in ("dropout", "continuing_subword_prefix", "end_of_word_suffix"):
@@ -111,6 +111,11 @@ def _check_pipeline(content: dict[str, Any], model: dict[str, Any]) -> None:
             raise ValueError(f"its added token {token['content']!r} is not a special one")
         if token.get("single_word") or token.get("lstrip") or token.get("rstrip"):
             raise ValueError(f"its special token {token['content']!r} takes in the white space beside it, or needs it")
+
+
+def _kinds(splitting: dict[str, Any]) -> str:
+    """A pre_tokenizer's kind, or those it is a sequence of: "Split, ByteLevel" is Llama 3's."""
+    return ", ".join(str(part.get("type", "none")) for part in splitting.get("pretokenizers", [splitting]))
 
 
 def _merge(pair: str | Sequence[str]) -> Merge:
