@@ -12,6 +12,7 @@ From text to ids:
 
 - `tokenizer`: what all tokenizers share, and the two simplest, characters and words
 - `bpe`: learning byte-pair merges; `subword_tokenizer`: encoding with them; `gpt2_vocabulary`: GPT-2's own ids
+- `byte_level_files`: the files in which Hugging Face keeps such a vocabulary
 - `tokenized`: documents to ids, on all cores
 
 From ids to batches:
