@@ -27,7 +27,7 @@ _NOT_PROSE = re.compile(
 
 
 def make_book(folder: Path) -> None:
-    """Write the site into `folder`, which must be new, empty or an earlier site. Raises SystemExit with what is wrong."""
+    """Write the site into `folder`: new, empty or an earlier site. Raises SystemExit with what is wrong."""
     try:
         from sphinx.cmd.build import main as sphinx
     except ImportError:
