@@ -40,6 +40,8 @@ def make_book(folder: Path) -> None:
         write_sources(source)
         if sphinx(["-q", "-W", "--keep-going", "-d", f"{scratch}/doctrees", str(source), f"{scratch}/site"]):
             raise SystemExit("the book was not written: mend what Sphinx names above")
+        for page in Path(scratch, "site").rglob("*.html"):
+            page.write_text(accessible(page.read_text(encoding="utf-8")), encoding="utf-8")
         if folder.exists():
             shutil.rmtree(folder)
         shutil.copytree(f"{scratch}/site", folder, ignore=shutil.ignore_patterns(".buildinfo", "objects.inv"))
@@ -61,6 +63,17 @@ def write_sources(folder: Path) -> None:
     index = index.replace("{{map}}", course_map()).replace("{{chapters}}", "\n".join(path.stem for path in paths))
     (folder / "index.md").write_text(index, encoding="utf-8")
     write_reference(folder)
+
+
+def accessible(page: str) -> str:
+    """What Sphinx and the theme leave out: levels of headings, code that the keyboard scrolls, lists that are lists."""
+    page = page.replace('class="caption" role="heading"', 'class="caption" role="heading" aria-level="2"')
+    page = page.replace("<pre>", '<pre tabindex="0">')
+
+    def parameters(match: re.Match[str]) -> str:
+        return match[0].replace("dl>", "div>").replace("<dd>", '<div class="sig-line">').replace("</dd>", "</div>")
+
+    return re.sub(r"<dl>\n(<dd>.*</dd>\n)+</dl>", parameters, page)
 
 
 # Chapters

@@ -32,6 +32,7 @@ html_static_path = ["_static"]
 html_css_files = ["book.css"]
 html_copy_source = False
 html_show_sphinx = False
+html_show_search_summary = False  # it would be fetched, which a browser refuses for a site read from the disk
 html_theme_options = {"navigation_with_keys": True, "top_of_page_buttons": []}
 # Colours of code that pass a contrast of 4.5 in both themes.
 pygments_style = "a11y-high-contrast-light"
