@@ -24,7 +24,7 @@ from tinyllm.__main__ import main
 from tinyllm.config import DataConfig
 from tinyllm.text import tinywiki
 from tinyllm.text.corpus import Corpus
-from tinyllm.text.holdout import split_documents
+from tinyllm.text.holdout import document_size, hold_out
 from tinyllm.text.prepared import HELD_OUT, PreparedData, prepare
 from tinyllm.text.sources import load_corpus
 from tinyllm.text.subword_tokenizer import SubWordTokenizer
@@ -74,9 +74,10 @@ def test_the_files_are_those_of_encoding_each_document_alone(home, monkeypatch, 
     meta = json.loads((data.folder / "meta.json").read_text(encoding="utf-8"))
     assert list(meta["splits"]) == ["train", HELD_OUT, "validation"]
     assert len(list(data.folder.iterdir())) == 2 * 3 + 2
+    chosen = hold_out([document_size(text) for text in texts], fraction, 0)
     for split, counts in meta["splits"].items():
         held_out = split == HELD_OUT
-        documents = texts[:3] if split == "validation" else list(split_documents(texts, count, fraction, 0, held_out))
+        documents = texts[:3] if split == "validation" else list(chosen.side(texts, held_out))
         ids = [[data.tokenizer.end_of_text_id, *data.tokenizer.encode(document)] for document in documents]
         assert (data.folder / f"{split}.bin").read_bytes() == np.concatenate(ids).astype(np.uint16).tobytes()
         starts = np.load(data.folder / f"{split}-starts.npy")
@@ -144,8 +145,8 @@ def test_official_splits_stay_apart_from_training(tmp_path):
     for split in ("train", "valid", "test"):
         (tmp_path / f"{split}.txt").write_text(f"{split} " * 50, encoding="utf-8")
     data = prepare(DataConfig(data=str(tmp_path)), 50_257, progress=False)
-    assert set(data.splits) == {"train", HELD_OUT, "validation", "test"}
-    for split, word in {"train": "train", HELD_OUT: "train", "validation": "valid", "test": "test"}.items():
+    assert set(data.splits) == {"train", "validation", "test"}
+    for split, word in {"train": "train", "validation": "valid", "test": "test"}.items():
         assert set(data.tokenizer.decode(data.splits[split].tokens[1:]).split()) == {word}
 
 

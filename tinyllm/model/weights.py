@@ -13,6 +13,7 @@ from tinyllm.config import ModelConfig
 from tinyllm.model.attention import CausalSelfAttention
 from tinyllm.model.gpt import GPT
 from tinyllm.model.rotary import rotary_table
+from tinyllm.system.paths import user_path
 
 LARGEST_TABLE = 1 << 27  # cosines and sines
 
@@ -20,7 +21,7 @@ LARGEST_TABLE = 1 << 27  # cosines and sines
 def save_model(model: GPT, path: str | Path) -> None:
     """Write the weights as one .safetensors file with the model's configuration in its metadata."""
     metadata = {"config": json.dumps(asdict(model.config))}
-    save_file({name: tensor.contiguous() for name, tensor in model.state_dict().items()}, path, metadata)
+    save_file({name: tensor.contiguous() for name, tensor in model.state_dict().items()}, user_path(path), metadata)
 
 
 def read_model(path: Path) -> GPT:
