@@ -1,7 +1,10 @@
 """Paths as people write and read them: `~`, spaces, and names whose bytes are no text."""
 
+import contextlib
 import os
 import shlex
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 
@@ -11,6 +14,18 @@ def user_path(path: str | Path) -> Path:
         return Path(path).expanduser()
     except RuntimeError:
         return Path(path)
+
+
+@contextlib.contextmanager
+def utf8_path(path: Path) -> Iterator[Path]:
+    """The path to an existing file, for a library that reads only names in UTF-8: if this is none, a link to it."""
+    if str(path).isascii() or shown(str(path)) == str(path):
+        yield path
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        link = Path(folder) / "link"
+        link.symlink_to(path.absolute())
+        yield link
 
 
 def shown(text: str) -> str:
