@@ -29,6 +29,7 @@ from tinyllm.text.prepared import HELD_OUT, PreparedData, prepare
 from tinyllm.text.sources import load_corpus
 from tinyllm.text.subword_tokenizer import SubWordTokenizer
 from tinyllm.text.tokenized import text_size, tokenize
+from tinyllm.text.tokenizer import CharacterTokenizer
 
 pytestmark = pytest.mark.usefixtures("home")
 
@@ -500,3 +501,36 @@ def test_an_article_that_was_cut_in_two_is_in_no_split(few_articles):
 def test_other_text_has_no_articles(config):
     data = prepare(config, 50_257, progress=False)
     assert not any(data.articles(split) for split in ("train", HELD_OUT, "validation", "test"))
+
+
+def test_a_given_tokenizer_is_used_whatever_the_configuration_says(config):
+    tokenizer = SubWordTokenizer.train("a rather small vocabulary " * 9, 270)
+    data = prepare(config, 50_257, progress=False, tokenizer=tokenizer)
+    assert data.tokenizer.fingerprint == tokenizer.fingerprint
+    documents = list(load_corpus(config.data).documents("train"))
+    found = {split: documents_of(data.splits[split]) for split in ("train", HELD_OUT)}
+    wanted = [[tokenizer.end_of_text_id, *tokenizer.encode(document)] for document in documents]
+    assert sorted(found["train"] + found[HELD_OUT]) == sorted(wanted)
+    assert data.folder != prepare(config, 50_257, progress=False).folder
+    assert data.folder == prepare(config, 300, progress=False, tokenizer=tokenizer).folder
+
+
+def test_a_tokenizer_that_cannot_separate_documents_is_refused_in_one_line(config):
+    tokenizer = CharacterTokenizer("abc")
+    tokenizer.special_tokens = {}  # as one from elsewhere may have none
+    with pytest.raises(
+        ValueError, match=r"^this character tokenizer has no <\|endoftext\|>, which separates documents$"
+    ):
+        prepare(config, 300, progress=False, tokenizer=tokenizer)
+
+
+def test_the_checksum_of_the_text_is_of_its_content(config, tmp_path, sample_text):
+    checksums = {}
+    for name, content in {"here": b"", "there": b"", "longer": b"\n more \n"}.items():
+        (tmp_path / name).mkdir()
+        path = written(tmp_path / name, sample_text.read_bytes() + content)
+        checksums[name] = prepare(dataclasses.replace(config, data=path), 50_257, progress=False).text_checksum
+    assert checksums["here"] == checksums["there"] != checksums["longer"]
+    other = prepare(dataclasses.replace(config, split_seed=1), 50_257, progress=False)
+    assert other.text_checksum not in checksums.values()
+    assert prepare(config, 50_257, progress=False).text_checksum == checksums["here"]

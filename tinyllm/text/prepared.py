@@ -26,8 +26,9 @@ from tinyllm.text.holdout import HELD_OUT, choose_documents, held_out_documents,
 from tinyllm.text.sources import load_corpus
 from tinyllm.text.subword_tokenizer import SubWordTokenizer
 from tinyllm.text.tokenized import TokenizedSplit, id_dtype, text_size, tokenized_batches
-from tinyllm.text.tokenizer import Tokenizer, load_tokenizer
+from tinyllm.text.tokenizer import END_OF_TEXT, Tokenizer, load_tokenizer
 
+_FILES = (".bin", "-starts.npy")  # of each split: its ids, and where its documents start
 _FORMAT = 1  # goes up when the files of a prepared corpus change
 _log = logging.getLogger(__name__)
 
@@ -41,6 +42,8 @@ class PreparedData:
     splits: dict[str, TokenizedSplit]
     corpus: Corpus
     config: DataConfig
+    text_checksum: str
+    """Of the ids that are trained on and those that watch: another text, or another share of it, has another one."""
 
     def articles(self, split: str) -> Sequence[Article]:
         """A split's documents with their exact surprise, as `Corpus.articles`, also for "held_out".
@@ -56,21 +59,30 @@ class PreparedData:
         return list(choose_documents(every, len(every), fraction, seed, split == HELD_OUT))
 
 
-def prepare(config: DataConfig, vocab_size: int, progress: bool = True) -> PreparedData:
+def prepare(
+    config: DataConfig, vocab_size: int, progress: bool = True, tokenizer: Tokenizer | None = None
+) -> PreparedData:
     """Tokenise a corpus, or open what an earlier call left under TINYLLM_HOME.
 
     Args:
-        config: which text, which tokenizer, what share of the documents to hold out.
+        config: which text, which tokenizer, what share of the text to hold out.
         vocab_size: how many tokens to learn, if the tokenizer is learned from this text.
         progress: show a progress bar.
+        tokenizer: use this one, whatever `config` says: that of a model whose training goes on with this text.
 
-    Raises ValueError for a corpus without text, OSError if the folder cannot be written.
+    Raises ValueError for a corpus without text or a tokenizer without `<|endoftext|>`, OSError if the folder cannot be
+    written.
     """
     corpus = load_corpus(config.data)
+    name = config.tokenizer if config.tokenizer == "gpt2" else f"{config.tokenizer} {vocab_size}"
+    if tokenizer is not None:
+        if END_OF_TEXT not in tokenizer.special_tokens:
+            raise ValueError(f"this {tokenizer.kind} tokenizer has no {END_OF_TEXT}, which separates documents")
+        name = f"given {tokenizer.fingerprint}"
     recipe = {
         "format": _FORMAT,
         "source": corpus.identity,
-        "tokenizer": config.tokenizer if config.tokenizer == "gpt2" else f"{config.tokenizer} {vocab_size}",
+        "tokenizer": name,
         "validation_fraction": config.validation_fraction,
         "split_seed": config.split_seed,
     }
@@ -90,7 +102,7 @@ def prepare(config: DataConfig, vocab_size: int, progress: bool = True) -> Prepa
             except (OSError, ValueError, KeyError, TypeError) as error:
                 _log.warning(f"preparing {config.data} again: the prepared copy is damaged ({error})")
         with new_folder(folder) as unfinished:
-            _write(unfinished, corpus, config, vocab_size, recipe, progress)
+            _write(unfinished, corpus, config, tokenizer or vocab_size, recipe, progress)
         return _open(folder, recipe, corpus, config)
 
 
@@ -106,12 +118,15 @@ def _open(folder: Path, recipe: dict[str, Any], corpus: Corpus, config: DataConf
     tokenizer = load_tokenizer(folder / "tokenizer.json")
     splits = {}
     for split, counts in meta["splits"].items():
-        if not {f"{split}.bin", f"{split}-starts.npy"} <= meta["checksums"].keys():
+        if not {f"{split}{file}" for file in _FILES} <= meta["checksums"].keys():
             raise ValueError(f"the split {split!r} has no checksums")
         tokens = np.memmap(folder / f"{split}.bin", id_dtype(tokenizer.vocab_size), mode="r")
         starts = np.load(folder / f"{split}-starts.npy", mmap_mode="r")
         splits[split] = TokenizedSplit(tokens, starts, counts["words"], counts["bytes"])
-    return PreparedData(folder, tokenizer, splits, corpus, config)
+    checksums = [meta["checksums"][f"{split}{file}"] for split in ("train", HELD_OUT) for file in _FILES]
+    return PreparedData(
+        folder, tokenizer, splits, corpus, config, hashlib.sha256("".join(checksums).encode()).hexdigest()
+    )
 
 
 def _checksum(meta: dict[str, Any]) -> str:
@@ -120,12 +135,18 @@ def _checksum(meta: dict[str, Any]) -> str:
 
 
 def _write(
-    folder: Path, corpus: Corpus, config: DataConfig, vocab_size: int, recipe: dict[str, Any], progress: bool
+    folder: Path,
+    corpus: Corpus,
+    config: DataConfig,
+    tokenizer: Tokenizer | int,
+    recipe: dict[str, Any],
+    progress: bool,
 ) -> None:
     at_most_two = sum(1 for _ in itertools.islice(corpus.documents("train"), 2))
     if at_most_two == 0:
         raise ValueError(f"there is no text in {config.data}")
-    tokenizer = _tokenizer(corpus, config, vocab_size)
+    if isinstance(tokenizer, int):
+        tokenizer = _tokenizer(corpus, config, vocab_size=tokenizer)
     tokenizer.save(folder / "tokenizer.json")
     if at_most_two == 1:
         counts = {
@@ -179,7 +200,7 @@ def _write_split(
 
 
 def _hold_out(
-    folder: Path, together: dict[str, int], config: DataConfig, tokenizer: SubWordTokenizer
+    folder: Path, together: dict[str, int], config: DataConfig, tokenizer: Tokenizer
 ) -> dict[str, dict[str, int]]:
     """Move the held-out documents out of the training split, which was written with all documents.
 
