@@ -1,7 +1,6 @@
 """Runs: `train` makes one, `load_run` loads one; a `Run` evaluates, generates, plots and diagnoses."""
 
 import dataclasses
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -9,11 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from tinyllm.config import GenerationConfig, Precision, RunConfig
+from tinyllm.config import Precision, RunConfig
 from tinyllm.evaluation import Evaluation, FloorEvaluation, evaluate, evaluate_split
-from tinyllm.generation.writing import generate_text, stream_text
+from tinyllm.huggingface.export import export_model
+from tinyllm.huggingface.model_card import Facts
+from tinyllm.huggingface.model_files import is_huggingface
 from tinyllm.model.gpt import GPT
 from tinyllm.presets import get_preset
+from tinyllm.pretrained import TrainedModel, load_pretrained
 from tinyllm.probes.report import Report
 from tinyllm.probes.runs import subject_of_run
 from tinyllm.probes.subject import diagnose
@@ -32,6 +34,7 @@ from tinyllm.training.checkpoint import (
     resolve_checkpoint,
 )
 from tinyllm.training.history import read_history
+from tinyllm.training.initial_weights import starting_point
 from tinyllm.training.loop import OnStep, Trainer
 from tinyllm.training.resume import check_same_run
 from tinyllm.training.run_folder import hold
@@ -41,7 +44,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Run:
+class Run(TrainedModel):
     """A training run and what can be done with it: `train` and `load_run` return one."""
 
     config: RunConfig
@@ -62,14 +65,6 @@ class Run:
         """Whether this model has had all its steps."""
         return self.iteration >= self.config.training.max_iterations
 
-    def generate(self, prompt: str = "", **settings: Any) -> str:
-        """Continue `prompt`; settings are `GenerationConfig`'s fields."""
-        return generate_text(self.model, self.tokenizer, prompt, GenerationConfig(**settings))
-
-    def stream(self, prompt: str = "", **settings: Any) -> Iterator[str]:
-        """What `generate` adds to the prompt, piece by piece as it is drawn."""
-        return stream_text(self.model, self.tokenizer, prompt, GenerationConfig(**settings))
-
     def evaluate(
         self, split: str = "validation", data: str | None = None, precision: Precision = "float32"
     ) -> Evaluation:
@@ -79,12 +74,12 @@ class Run:
         of which is scored. Products are exact float32; with `precision` "auto" they are what training uses, which is
         faster on a GPU. Raises ValueError for an unknown split.
         """
+        if data is not None:
+            return super().evaluate(split, data, precision)
         dtype = pick_precision(self.model.device, precision)
-        source = data or self.config.dataset.data
+        source = self.config.dataset.data
         corpus = load_corpus(source)
-        if data is not None and len(corpus.splits) == 1:
-            split = next(iter(corpus.splits))
-        if data is not None or corpus.articles(split):
+        if corpus.articles(split):
             return evaluate(self.model, self.tokenizer, corpus, split, precision=dtype)
         splits = self.data.splits
         if split == "validation" and split not in splits:
@@ -98,6 +93,28 @@ class Run:
         from tinyllm.plots import loss_curve
 
         return loss_curve(self.history, path=path)
+
+    def export(self, folder: str | Path) -> Path:
+        """Write the model, its tokenizer and a model card into a new folder, in Hugging Face's layout.
+
+        Raises ValueError for a choice that neither GPT-2 nor Llama has there, OSError if the folder is not empty.
+        """
+        return export_model(self.model, self.tokenizer, Path(folder).expanduser(), self._facts())
+
+    def _facts(self) -> Facts:
+        """What a model card says of this run."""
+        measured = {
+            point["iteration"]: point["validation_loss"] for point in self.history if "validation_loss" in point
+        }
+        training = self.config.training
+        return Facts(
+            parameters=sum(parameter.numel() for parameter in self.model.parameters()),
+            data=self.config.dataset.data,
+            iterations=self.iteration,
+            tokens=self.iteration * training.global_batch * self.config.model.context_length,
+            held_out_loss=measured.get(self.iteration),
+            init_from=training.init_from,
+        )
 
     def diagnose(self) -> Report:
         """Is my loss right? Probe this run for the usual bugs; the report prints as one line for each probe.
@@ -117,7 +134,8 @@ class Run:
     @cached_property
     def data(self) -> PreparedData:
         """The run's corpus as ids, prepared again if need be. Raises ValueError if the text has changed since."""
-        data = prepare(self.config.dataset, self.config.model.vocab_size)
+        given = self.tokenizer if self.config.training.init_from else None
+        data = prepare(self.config.dataset, self.config.model.vocab_size, tokenizer=given)
         if data.tokenizer.fingerprint != self.tokenizer.fingerprint:
             raise ValueError(f"{self.config.dataset.data} has changed since this run began; name a text with data=")
         return data
@@ -143,13 +161,15 @@ def train(config: str | RunConfig, *, on_step: OnStep | None = None, progress: b
     folder = Path(config.run_folder)
     with join_processes(config.training.device) as processes, hold(folder, processes):
         checkpoint = find_checkpoint(folder)
+        start = starting_point(config, overrides, checkpoint)
+        config = start.config
         if checkpoint is not None:
             check_same_run(config, checkpoint.config)
             if checkpoint.iteration >= config.training.max_iterations:
                 return _run_at(checkpoint, config, str(processes.device))
         gpus = [processes.device] if processes.device.type == "cuda" else []
         with torch.random.fork_rng(gpus):  # the caller's random numbers go on as if none had been drawn
-            trainer = Trainer(config, checkpoint, processes, progress, on_step)
+            trainer = Trainer(config, checkpoint, processes, progress, on_step, start)
             trainer.run()
     return Run(config, trainer.model.eval(), trainer.data.tokenizer, trainer.history.points, trainer.iteration)
 
@@ -164,6 +184,14 @@ def load_run(folder: str | Path, which: Which = "best", device: str = "auto") ->
         raise FileNotFoundError(f"no run folder at {folder}")
     checkpoint = resolve_checkpoint(folder, which)
     return _run_at(checkpoint, dataclasses.replace(checkpoint.config, run_folder=str(folder)), device)
+
+
+def load_trained(source: str | Path, device: str = "auto") -> TrainedModel:
+    """Load a run, or a model of any kind without one: see `load_run` and `load_pretrained`."""
+    folder = Path(source).expanduser()
+    if folder.is_dir() and not is_huggingface(folder):
+        return load_run(folder, device=device)
+    return load_pretrained(source, device)
 
 
 def _run_at(checkpoint: Checkpoint, config: RunConfig, device: str) -> Run:

@@ -66,6 +66,9 @@ class TrainingConfig:
     """Whether each layer is computed again in the backward pass instead of kept: less memory, more time."""
     seed: int = 0
     """Fixes the initial weights, the order of the blocks and the dropout."""
+    init_from: str | None = None
+    """Begin with these weights, their shape and tokenizer: a run, a checkpoint, a .safetensors file, a folder of
+    Hugging Face's, or a model's name on the Hub. Their dropout may be changed, and context_length shortened."""
 
     def __post_init__(self) -> None:
         require_whole(
@@ -81,6 +84,8 @@ class TrainingConfig:
         bound = f"at most max_learning_rate ({self.max_learning_rate})"
         require(self.min_learning_rate <= self.max_learning_rate, "min_learning_rate", self.min_learning_rate, bound)
         require_seed(self, "seed")
+        named = self.init_from is None or (isinstance(self.init_from, str) and self.init_from.strip() != "")
+        require(named, "init_from", self.init_from, "a path or a model's name on the Hub")
         if self.warmup_iterations is not None:
             require_whole(self, 0, 10**9, "warmup_iterations")
             fits = self.warmup_iterations < self.max_iterations

@@ -31,3 +31,21 @@ def read_model_folder(folder: Path, source: object) -> GPT:
         return from_huggingface(*read_files(folder))
     except (OSError, SafetensorError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(f"{str(source)!r} is not a GPT-2 or Llama that can be loaded: {error}") from None
+
+
+def read_tokenizer_folder(folder: Path, model: GPT, source: object) -> Tokenizer:
+    """The tokenizer of the model in a folder: byte-level BPE.
+
+    GPT-2's own vocabulary needs no file, as its first release had none. Raises ValueError, in one line that names
+    `source`, for any other kind, or if there is none.
+    """
+    try:
+        if any((folder / name).exists() for name in ("tokenizer.json", "vocab.json")):
+            return SubWordTokenizer.from_huggingface(folder)
+        if (folder / "tokenizer.model").exists():
+            raise ValueError("its tokenizer.model is SentencePiece's; only byte-level BPE, as GPT-2's, is read")
+        if model.config.vocab_size == GPT2_VOCAB_SIZE and model.config.positions == "learned":
+            return SubWordTokenizer("gpt2")
+        raise ValueError("it has no tokenizer.json, and no vocab.json with merges.txt")
+    except ValueError as error:
+        raise ValueError(f"the tokenizer of {str(source)!r} cannot be used: {error}") from None

@@ -32,6 +32,7 @@ from tinyllm.text.prepared import PreparedData, prepare
 from tinyllm.training.checkpoint import Checkpoint, save_checkpoint
 from tinyllm.training.gradient_step import accumulate_gradients, apply_gradients, require_finite
 from tinyllm.training.history import History
+from tinyllm.training.initial_weights import Start
 from tinyllm.training.interruption import stop_on_signals
 from tinyllm.training.micro_batches import Cut, largest_cut, micro_batches, smaller_cut
 from tinyllm.training.monitoring import make_monitor
@@ -58,13 +59,15 @@ class Trainer:
         processes: Processes,
         progress: bool = True,
         on_step: OnStep | None = None,
+        start: Start | None = None,
     ):
         _check_vocab_size(config)
         training, device = config.training, processes.device
         progress = progress and processes.first
         self.config, self.processes, self.on_step = config, processes, on_step
-        self.data = prepare(config.dataset, config.model.vocab_size, progress)
-        self.model = _new_model(config, self.data).to(device)
+        start = start or Start(config)
+        self.data = prepare(config.dataset, config.model.vocab_size, progress, start.tokenizer)
+        self.model = (start.model or _new_model(config, self.data)).to(device)
         self.optimizer = make_optimizer(self.model, training)
         self.precision = pick_precision(device, training.precision)
         self.scaler = torch.amp.GradScaler(device.type, enabled=self.precision == torch.float16)
