@@ -182,6 +182,8 @@ def load_run(folder: str | Path, which: Which = "best", device: str = "auto") ->
     folder = Path(folder)
     if not folder.is_dir():
         raise FileNotFoundError(f"no run folder at {folder}")
+    if is_huggingface(folder):
+        raise ValueError(f"{folder} is not a run but a model in Hugging Face's layout: load_pretrained loads it")
     checkpoint = resolve_checkpoint(folder, which)
     return _run_at(checkpoint, dataclasses.replace(checkpoint.config, run_folder=str(folder)), device)
 

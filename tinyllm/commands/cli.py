@@ -99,14 +99,14 @@ def _export(arguments: list[str]) -> Result:
     run = load_run(folder, device="cpu")
     target = run.export(to[1])
     print(f"{run.iteration} iterations of {folder} in Hugging Face's layout, with a model card to complete: {target}")
-    print(f'next: transformers.AutoModelForCausalLM.from_pretrained("{target}")')
+    print(f"next: transformers.AutoModelForCausalLM.from_pretrained({str(target)!r})")
     return {"folder": str(target), "iteration": run.iteration}
 
 
 def _prepare(arguments: list[str]) -> Result:
     start = _preset_start(arguments, "prepare")
     config = start.config
-    data = prepare(config.dataset, config.model.vocab_size, tokenizer=start.tokenizer)
+    data = prepare(config.dataset, config.model.vocab_size, True, start.tokenizer)
     print(f"{config.dataset.data}: {data.tokenizer.vocab_size:,} different tokens; prepared in {data.folder}")
     result = {}
     for name, split in data.splits.items():

@@ -20,26 +20,40 @@ def fetch_model(name: str, tokenizer: bool = True) -> Path:
     .safetensors files.
     """
     from huggingface_hub import hf_hub_download
+
+    def cached(file: str) -> Path:
+        return Path(hf_hub_download(name, file, local_files_only=True))
+
+    def fetched(file: str) -> Path:
+        return Path(hf_hub_download(name, file, endpoint=hub_endpoint()))
+
+    try:
+        folder = _cached_folder(cached, name, tokenizer)
+        if folder is not None and (not tokenizer or any((folder / file).exists() for file in TOKENIZER_FILES)):
+            return folder
+        try:
+            instead = "there is no file or folder of that name here: give a folder with config.json and its weights"
+            check_reachable(hub_endpoint(), f"the weights of {name!r}", instead)
+        except ConnectionError:
+            if folder is None:
+                raise
+            return folder
+        return _folder(fetched, name, tokenizer)
+    except Exception as error:  # the Hub's client raises exceptions of many kinds
+        if type(error) in (ConnectionError, ValueError):  # ours; the client's are of other classes, if below these
+            raise
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise ConnectionError(f"could not load {name!r} from the Hub: {reason}") from error
+
+
+def _cached_folder(cached: Get, name: str, tokenizer: bool) -> Path | None:
+    """The folder that an earlier call has left; None if it lacks weights. An earlier one may have left no tokenizer."""
     from huggingface_hub.errors import LocalEntryNotFoundError
 
     try:
-        try:
-            return _folder(lambda file: Path(hf_hub_download(name, file, local_files_only=True)), name, tokenizer)
-        except LocalEntryNotFoundError:
-            instead = "there is no file or folder of that name here: give a folder with config.json and its weights"
-            check_reachable(hub_endpoint(), f"the weights of {name!r}", instead)
-            return _folder(lambda file: Path(hf_hub_download(name, file)), name, tokenizer)
-    except (ConnectionError, ValueError) as error:
-        if type(error) in (ConnectionError, ValueError):  # ours; the Hub's are of classes below these
-            raise
-        raise _unreadable(name, error) from error
-    except Exception as error:  # the Hub's client raises exceptions of many kinds
-        raise _unreadable(name, error) from error
-
-
-def _unreadable(name: str, error: Exception) -> ConnectionError:
-    reason = next(iter(str(error).splitlines()), type(error).__name__)
-    return ConnectionError(f"could not load {name!r} from the Hub: {reason}")
+        return _folder(cached, name, tokenizer)
+    except LocalEntryNotFoundError:
+        return None
 
 
 def _folder(get: Get, name: str, tokenizer: bool) -> Path:
