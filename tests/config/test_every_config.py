@@ -58,6 +58,7 @@ BAD = [
     *((TrainingConfig, "compile", value) for value in [1, "yes", 0]),
     *((TrainingConfig, name, value) for name in ("deterministic", "recompute") for value in [None, 0, 1, "yes", []]),
     *((TrainingConfig, "seed", value) for value in [*BAD_SEEDS, None]),
+    *((TrainingConfig, "init_from", value) for value in ["", " ", 3, True, Path("a")]),
     *((GenerationConfig, "maximum_length", value) for value in [-1, 1.5, True, "9", None, math.nan, 10**10]),
     *((GenerationConfig, "temperature", value) for value in [*BAD_RATES, 1e-7, 1e-40]),
     *((GenerationConfig, "top_k", value) for value in [0, -1, 1.0, True, "5", math.nan, 10**10]),
