@@ -49,7 +49,7 @@ def test_sample_and_evaluate_take_any_model(run, exported, text, tmp_path, monke
 def test_without_a_run_a_text_must_be_named(exported, capsys):
     assert main(["evaluate", str(exported)]) == 1
     assert "name one with data= (--data)" in capsys.readouterr().err
-    with pytest.raises(ValueError, match="no split 'exam'"):
+    with pytest.raises(ValueError, match="no exam split"):
         load_pretrained(exported).evaluate("exam", "tinywiki")
 
 
