@@ -20,7 +20,11 @@ LARGEST_TABLE = 1 << 27  # cosines and sines
 def save_model(model: GPT, path: str | Path) -> None:
     """Write the weights as one .safetensors file with the model's configuration in its metadata."""
     metadata = {"config": json.dumps(asdict(model.config))}
+    path = Path(path)
+    path.touch()  # with the rights that the user gives to new files; `save_file` would give them to the owner alone
+    rights = path.stat().st_mode
     save_file({name: tensor.contiguous() for name, tensor in model.state_dict().items()}, path, metadata)
+    path.chmod(rights)
 
 
 def read_model(path: Path) -> GPT:
