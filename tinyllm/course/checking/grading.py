@@ -24,7 +24,7 @@ def grade(notebook: Path) -> dict[str, Any]:
     notebook = Path(notebook)
     content = _read(notebook)
     code = "\n".join(cell.source for cell in content.cells if cell.cell_type == "code")
-    names = list(dict.fromkeys(re.findall(r"""^\s*check\(\s*["'](\w+\.\w+)["']""", code, re.MULTILINE)))
+    names = list(dict.fromkeys(re.findall(r"""^\s*(?:\w+\s*=\s*)?check\(\s*["'](\w+\.\w+)["']""", code, re.MULTILINE)))
     if not names:
         raise ValueError(f"{notebook} checks no exercise: no cell calls check(...)")
     attempts = _run(content, notebook.parent)
