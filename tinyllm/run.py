@@ -176,7 +176,7 @@ def train(config: str | RunConfig, *, on_step: OnStep | None = None, progress: b
 def _check_text_if_there(config: RunConfig, checkpoint: Checkpoint, progress: bool) -> None:
     """Raise ValueError if a finished run is asked for with another text. It needs none: its own may be gone."""
     path, before = Path(config.dataset.data).expanduser(), checkpoint.config.dataset.data
-    if path.exists() or before not in (config.dataset.data, str(path.absolute())):
+    if path.exists() or before not in (config.dataset.data, str(path.resolve())):
         check_same_text(config, checkpoint, prepare(config.dataset, config.model.vocab_size, progress))
 
 

@@ -39,7 +39,7 @@ def path_from_anywhere(data: str) -> str:
         named = data in (*tinywiki.CORPORA, *HUB_CORPORA) or not path.exists()
     except (OSError, ValueError, RuntimeError):  # no path at all: `load_corpus` says so
         named = True
-    return data if named else str(path.absolute())
+    return data if named else str(path.resolve())
 
 
 def _tinywiki_corpus(name: str) -> Corpus:

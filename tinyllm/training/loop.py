@@ -234,7 +234,7 @@ class Trainer:
         try:
             save_checkpoint(
                 self.iteration, validation_loss, self.config, self.model, self.data.tokenizer, state,
-                text_checksum=self.data.text_checksum, stopped=stopped,
+                self.data.text_checksum, stopped,
             )  # fmt: skip
         except OSError as error:
             failed = f"iteration {self.iteration} could not be saved ({error}); {last_good(self.config)}"
