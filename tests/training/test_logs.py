@@ -6,7 +6,7 @@ import sys
 import types
 
 import pytest
-from small_runs import killer, quietly, small_run, stop_after, written
+from small_runs import Killed, killer, quietly, small_run, stop_after, written
 
 from tinyllm.__main__ import main
 
@@ -14,7 +14,7 @@ from tinyllm.__main__ import main
 def test_the_table_is_the_history(text, tmp_path):
     config = small_run(text, tmp_path)
     quietly(config, on_step=stop_after(5))  # without a table so far
-    with pytest.raises(BaseException, match="^$"):
+    with pytest.raises(Killed):
         quietly(config, csv=True, on_step=killer(6))
     quietly(config, csv=True)
     with (tmp_path / "history.csv").open(newline="", encoding="utf-8") as file:
@@ -45,7 +45,7 @@ def test_tensorboard_shows_the_history(text, tmp_path, monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: name)
     config = small_run(text, tmp_path, tensorboard=True)
     quietly(config, on_step=stop_after(4))
-    with pytest.raises(BaseException, match="^$"):
+    with pytest.raises(Killed):
         quietly(config, on_step=killer(6))
     quietly(config)
     assert Writer.shown.pop("closed")

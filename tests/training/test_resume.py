@@ -215,7 +215,7 @@ def test_a_text_that_changed_under_a_stopped_run_is_refused(tmp_path):
 
 def test_a_changed_text_is_noticed_whatever_the_tokenizer(tmp_path, gpt2_tokenizer, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    config = small_run(write_text(Path("text.txt"), 300), Path("run"), tokenizer="gpt2", vocab_size=50257, num_layers=1)
+    config = small_run(write_text(Path("text.txt"), 300), Path("run"), tokenizer="gpt2", vocab_size=50257)
     quietly(config, on_step=stop_after(5))
     original = Path("text.txt").read_bytes()
     other = original.replace(b"nobody", b"a girl")
@@ -301,8 +301,8 @@ def test_the_machines_choices_are_free_and_nothing_else_is():
     config = small_run("text", "folder")
     changed = {
         "device": "cuda", "precision": "float16", "compile": True, "recompute": True, "batch_size": 2,
-        "gradient_accumulation_steps": 4, "evaluation_interval": 3, "checkpoint_interval": 3, "patience": 2, "csv": True,
-        "tensorboard": True,
+        "gradient_accumulation_steps": 4, "evaluation_interval": 3, "checkpoint_interval": 3, "patience": 2,
+        "csv": True, "tensorboard": True,
     }  # fmt: skip
     assert set(changed) == set(FREE)
     check_same_run(config.replace(**changed), config)
