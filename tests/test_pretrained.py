@@ -9,6 +9,7 @@ from model_hub import model_hub
 
 from tinyllm import load_pretrained, load_run, save_model
 from tinyllm.__main__ import main
+from tinyllm.training.checkpoint import find_checkpoint
 
 GREEDY = ["--prompt", "a cat", "--temperature", "0", "--maximum-length", "8", "--json"]
 
@@ -35,7 +36,7 @@ def test_sample_and_evaluate_take_any_model(run, exported, text, tmp_path, monke
     run.tokenizer.save(alone / "tokenizer.json")
     expected = run.generate("a cat", temperature=0, maximum_length=8)
     nats = run.evaluate(data=str(text)).nats
-    for source in (run.folder, next(run.folder.glob("step-*")), exported, alone / "mine.safetensors"):
+    for source in (run.folder, find_checkpoint(run.folder, "best").folder, exported, alone / "mine.safetensors"):
         assert said(capsys, "sample", source, *GREEDY) == {"text": expected}
         assert said(capsys, "evaluate", source, "--data", text, "--json")["nats"] == pytest.approx(nats, rel=1e-6)
     with model_hub({"someone/small": exported}, tmp_path / "cache", monkeypatch):

@@ -1,6 +1,7 @@
 """Runs: `train` makes one, `load_run` loads one; a `Run` evaluates, generates, plots and diagnoses."""
 
-import dataclasses
+import contextlib
+import os
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -23,7 +24,7 @@ from tinyllm.system.distributed import join_processes
 from tinyllm.system.precision import pick_precision
 from tinyllm.text.holdout import HELD_OUT
 from tinyllm.text.prepared import PreparedData, prepare
-from tinyllm.text.sources import load_corpus
+from tinyllm.text.sources import load_corpus, path_from_anywhere
 from tinyllm.text.tokenizer import Tokenizer
 from tinyllm.training.checkpoint import (
     Checkpoint,
@@ -33,11 +34,13 @@ from tinyllm.training.checkpoint import (
     load_model,
     resolve_checkpoint,
 )
+from tinyllm.training.early_stopping import is_finished
 from tinyllm.training.history import read_history
-from tinyllm.training.initial_weights import starting_point
-from tinyllm.training.loop import OnStep, Trainer
-from tinyllm.training.resume import check_same_run
+from tinyllm.training.initial_weights import Start, starting_point
+from tinyllm.training.loop import Trainer
+from tinyllm.training.resume import check_same_run, check_same_text, is_same_text
 from tinyllm.training.run_folder import hold
+from tinyllm.training.watchers import OnStep
 
 if TYPE_CHECKING:
     from tinyllm.plots import Picture
@@ -54,6 +57,8 @@ class Run(TrainedModel):
     """One entry per optimizer step or measurement; see `read_history`."""
     iteration: int
     """Optimizer steps that led to this model's weights."""
+    text_checksum: str | None = None
+    """Of the text trained on; None from a checkpoint of version 0.1.0, which does not know it."""
 
     @property
     def folder(self) -> Path:
@@ -62,8 +67,8 @@ class Run(TrainedModel):
 
     @property
     def finished(self) -> bool:
-        """Whether this model has had all its steps."""
-        return self.iteration >= self.config.training.max_iterations
+        """Whether this model has had all its steps, or those that `patience` left it."""
+        return is_finished(self.config.training, self.history, self.iteration)
 
     def evaluate(
         self, split: str = "validation", data: str | None = None, precision: Precision = "float32"
@@ -133,10 +138,13 @@ class Run(TrainedModel):
 
     @cached_property
     def data(self) -> PreparedData:
-        """The run's corpus as ids, prepared again if need be. Raises ValueError if the text has changed since."""
+        """The run's corpus as ids, prepared again if need be. Raises ValueError if the text has changed since.
+
+        That is known by the text's checksum; of a run of version 0.1.0, only by the vocabulary learned from it.
+        """
         given = self.tokenizer if self.config.training.init_from else None
         data = prepare(self.config.dataset, self.config.model.vocab_size, tokenizer=given)
-        if data.tokenizer.fingerprint != self.tokenizer.fingerprint:
+        if not is_same_text(data, self.text_checksum, self.tokenizer):
             raise ValueError(f"{self.config.dataset.data} has changed since this run began; name a text with data=")
         return data
 
@@ -146,18 +154,27 @@ def train(config: str | RunConfig, *, on_step: OnStep | None = None, progress: b
 
     Args:
         config: a preset's name ("quickstart", "laptop", "wikitext103", "wikitext103-modern"), or a `RunConfig`.
-        on_step: called with each point of the history as it is made; returns True to stop the run.
+        on_step: called with each point of the history as it is made; returns True to stop the run. If it raises, the
+            run is saved, and then the exception goes on.
         progress: show a bar.
         overrides: any field of the configuration by name, as in `train("laptop", data="my.txt")`.
 
-    A run folder belongs to one configuration: a finished run is loaded and returned at once, and another
-    configuration is refused. Ctrl-C (Jupyter's stop button) and SIGTERM save, and return the run so far.
+    A run folder belongs to one run: a finished run is loaded and returned at once; other settings, or another text, are
+    refused. The text may have moved, its content may not have changed. What may change is the machine's part (device,
+    precision, compile, how a batch is cut), the intervals, patience and logs, and max_iterations to a larger number,
+    also of a finished run: the steps to come then take the learning rate, and the default warm-up, that a run of the
+    new length has there, mostly a higher one than the run ended with.
+
+    The checkpoints kept are the newest two and the one with the lowest held-out loss measured in training, which
+    `load_run` loads; the run returned has the weights of the last step. Ctrl-C (Jupyter's stop button) and SIGTERM
+    save, and return the run so far.
 
     Raises ValueError for settings that cannot work, ConnectionError for data that cannot be reached, OSError for a
     disk that is full or cannot be written, RuntimeError for a run folder in use, a loss that is not finite, or a GPU
     out of memory.
     """
     config = (get_preset(config) if isinstance(config, str) else config).replace(**overrides)
+    config = config.replace(data=path_from_anywhere(config.dataset.data))
     folder = Path(config.run_folder)
     with join_processes(config.training.device) as processes, hold(folder, processes):
         checkpoint = find_checkpoint(folder)
@@ -165,13 +182,23 @@ def train(config: str | RunConfig, *, on_step: OnStep | None = None, progress: b
         config = start.config
         if checkpoint is not None:
             check_same_run(config, checkpoint.config)
-            if checkpoint.iteration >= config.training.max_iterations:
+            if is_finished(config.training, read_history(folder), checkpoint.iteration):
+                _check_text_if_there(start, checkpoint, progress and processes.first)
                 return _run_at(checkpoint, config, str(processes.device))
         gpus = [processes.device] if processes.device.type == "cuda" else []
         with torch.random.fork_rng(gpus):  # the caller's random numbers go on as if none had been drawn
             trainer = Trainer(config, checkpoint, processes, progress, on_step, start)
             trainer.run()
-    return Run(config, trainer.model.eval(), trainer.data.tokenizer, trainer.history.points, trainer.iteration)
+    data, model = trainer.data, trainer.model.eval()
+    return Run(config, model, data.tokenizer, trainer.history.points, trainer.iteration, data.text_checksum)
+
+
+def _check_text_if_there(start: Start, checkpoint: Checkpoint, progress: bool) -> None:
+    """Raise ValueError if a finished run is asked for with another text. It needs none: its own may be gone."""
+    config = start.config
+    path, before = Path(config.dataset.data).expanduser(), checkpoint.config.dataset.data
+    if path.exists() or before not in (config.dataset.data, str(path.resolve())):
+        check_same_text(config, checkpoint, prepare(config.dataset, config.model.vocab_size, progress, start.tokenizer))
 
 
 def load_run(folder: str | Path, which: Which = "best", device: str = "auto") -> Run:
@@ -185,7 +212,18 @@ def load_run(folder: str | Path, which: Which = "best", device: str = "auto") ->
     if is_huggingface(folder):
         raise ValueError(f"{folder} is not a run but a model in Hugging Face's layout: load_pretrained loads it")
     checkpoint = resolve_checkpoint(folder, which)
-    return _run_at(checkpoint, dataclasses.replace(checkpoint.config, run_folder=str(folder)), device)
+    return _run_at(checkpoint, checkpoint.config.replace(run_folder=folder, data=_text_of(checkpoint, folder)), device)
+
+
+def _text_of(checkpoint: Checkpoint, folder: Path) -> str:
+    """Where the text of a run is: if it is gone from there, perhaps it has moved together with the run folder."""
+    text, before = Path(checkpoint.config.dataset.data), Path(checkpoint.config.run_folder)
+    if text.is_absolute() and before.is_absolute() and not text.exists():
+        with contextlib.suppress(ValueError):  # on another drive
+            moved = Path(os.path.normpath(folder.absolute() / os.path.relpath(text, before)))
+            if moved.exists():
+                return str(moved)
+    return str(text)
 
 
 def load_trained(source: str | Path, device: str = "auto") -> TrainedModel:
@@ -200,4 +238,5 @@ def _run_at(checkpoint: Checkpoint, config: RunConfig, device: str) -> Run:
     """The run as it was at a checkpoint. `config` says where its folder is now."""
     model = load_model(checkpoint.folder, device)
     history = read_history(Path(config.run_folder))
-    return Run(config, model, load_checkpoint_tokenizer(checkpoint), history, checkpoint.iteration)
+    tokenizer = load_checkpoint_tokenizer(checkpoint)
+    return Run(config, model, tokenizer, history, checkpoint.iteration, checkpoint.text_checksum)

@@ -28,6 +28,7 @@ from tinyllm.run import load_run, load_trained, train
 from tinyllm.system.distributed import is_first_process
 from tinyllm.system.validation import near_names
 from tinyllm.text.prepared import prepare
+from tinyllm.training.early_stopping import measurements
 from tinyllm.training.initial_weights import Start, starting_point
 
 Result = dict[str, Any] | None
@@ -45,10 +46,14 @@ def _train(arguments: list[str]) -> Result:
         return None
     if not is_first_process():
         return {}  # under torchrun one process speaks for all
-    measured = [point["validation_loss"] for point in run.history if "validation_loss" in point]
-    print(f"done: {run.iteration} iterations, held-out loss {measured[-1]:.4f} nats per token; saved in {run.folder}")
+    measured = [(point["validation_loss"], point["iteration"]) for point in measurements(run.history, run.iteration)]
+    (loss, _), (lowest, at) = measured[-1], min(measured)
+    print(f"done: {run.iteration} iterations, held-out loss {loss:.4f} nats per token; saved in {run.folder}")
+    if lowest < loss:
+        print(f"the best was {lowest:.4f}, after {at} iterations: evaluate and sample use that checkpoint")
     print(f"next: python -m tinyllm evaluate {run.folder}   or   python -m tinyllm sample {run.folder}")
-    return {"validation_loss": measured[-1], "iteration": run.iteration, "run": str(run.folder)}
+    best = {"best_validation_loss": lowest, "best_iteration": at}
+    return {"validation_loss": loss, "iteration": run.iteration, **best, "run": str(run.folder)}
 
 
 def _evaluate(arguments: list[str]) -> Result:
@@ -215,7 +220,8 @@ def run_command(arguments: Sequence[str] | None, commands: Commands) -> int:
             result = commands[command][0](rest)
     except (ValueError, OSError, RuntimeError, MemoryError) as error:
         # These are raised with a line that says what to do; more of it would hide that line.
-        print(f"tinyllm: {str(error) or 'out of memory: use a smaller model or batch_size'}", file=sys.stderr)
+        line = str(error) or "out of memory: use a smaller model or batch_size"
+        print("tinyllm:", "; ".join([line, *getattr(error, "__notes__", [])]), file=sys.stderr)
         return 1
     except KeyboardInterrupt:  # outside training, which ends a step first and gives back the run so far
         result = None

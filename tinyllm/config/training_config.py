@@ -25,7 +25,7 @@ class TrainingConfig:
     """How the model learns. The defaults are those of the full WikiText-103 run."""
 
     max_iterations: int = 100_000
-    """Number of optimizer steps."""
+    """Number of optimizer steps. With more of them, a run goes on: the steps to come follow the longer schedule."""
     batch_size: int = 8
     """Blocks per optimizer step, together with gradient_accumulation_steps: only their product matters."""
     gradient_accumulation_steps: int = 4
@@ -53,7 +53,13 @@ class TrainingConfig:
     evaluation_blocks: int = 64
     """Held-out blocks (or TinyWiki articles) scored at each measurement, always the same ones."""
     checkpoint_interval: int = 5000
-    """Steps between checkpoints (one is also written every 15 minutes)."""
+    """Steps between checkpoints. One is also written at each new best held-out loss, and every 15 minutes."""
+    patience: int | None = None
+    """Measurements in a row without a new best held-out loss that end the run early; by default none do."""
+    csv: bool = False
+    """Whether to write the history as a table too: `history.csv` in the run folder."""
+    tensorboard: bool = False
+    """Whether to write the history for TensorBoard too: `tensorboard/` in the run folder."""
     precision: Precision = "auto"
     """Number format of matrix products; "auto": bfloat16 on GPUs that have it, float16 on older ones, else float32."""
     device: str = "auto"
@@ -97,7 +103,9 @@ class TrainingConfig:
         require_choice(self, "precision", get_args(Precision))
         require(isinstance(self.device, str), "device", self.device, "a string such as 'cuda' or 'cpu'")
         require(self.compile is None or isinstance(self.compile, bool), "compile", self.compile, "True, False or None")
-        require_flag(self, "deterministic", "recompute")
+        require_flag(self, "deterministic", "recompute", "csv", "tensorboard")
+        if self.patience is not None:
+            require_whole(self, 1, 10**9, "patience")
 
     @property
     def global_batch(self) -> int:

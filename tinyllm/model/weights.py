@@ -29,6 +29,7 @@ def save_model(model: GPT, path: str | Path) -> None:
 
 def read_model(path: Path) -> GPT:
     """The model that `save_model` wrote, on the CPU, in evaluation mode. Raises ValueError for any other file."""
+    path.open("rb").close()  # safetensors says of a file that may not be read that there is none
     try:
         with safe_open(path, framework="pt") as file:
             config = ModelConfig(**json.loads((file.metadata() or {})["config"]))
