@@ -38,7 +38,7 @@ from tinyllm.training.early_stopping import is_finished
 from tinyllm.training.history import read_history
 from tinyllm.training.initial_weights import Start, starting_point
 from tinyllm.training.loop import Trainer
-from tinyllm.training.resume import check_same_run, check_same_text, is_same_text
+from tinyllm.training.resume import check_same_text, is_same_text
 from tinyllm.training.run_folder import hold
 from tinyllm.training.watchers import OnStep
 
@@ -180,11 +180,9 @@ def train(config: str | RunConfig, *, on_step: OnStep | None = None, progress: b
         checkpoint = find_checkpoint(folder)
         start = starting_point(config, overrides, checkpoint)
         config = start.config
-        if checkpoint is not None:
-            check_same_run(config, checkpoint.config)
-            if is_finished(config.training, read_history(folder), checkpoint.iteration):
-                _check_text_if_there(start, checkpoint, progress and processes.first)
-                return _run_at(checkpoint, config, str(processes.device))
+        if checkpoint is not None and is_finished(config.training, read_history(folder), checkpoint.iteration):
+            _check_text_if_there(start, checkpoint, progress and processes.first)
+            return _run_at(checkpoint, config, str(processes.device))
         gpus = [processes.device] if processes.device.type == "cuda" else []
         with torch.random.fork_rng(gpus):  # the caller's random numbers go on as if none had been drawn
             trainer = Trainer(config, checkpoint, processes, progress, on_step, start)

@@ -19,6 +19,7 @@ from tinyllm.model.gpt import GPT
 from tinyllm.model.weights import adapt_model, read_model
 from tinyllm.text.tokenizer import Tokenizer, load_tokenizer
 from tinyllm.training.checkpoint import Checkpoint, load_checkpoint_tokenizer, load_model, resolve_checkpoint
+from tinyllm.training.resume import check_same_run
 
 _HUB_NAME = re.compile(r"(?!.*\.\.)\w[\w.-]*(/\w[\w.-]*)?")
 _GPT2_FINGERPRINT = "ff71b3ab0673fb3a"  # of GPT-2's vocabulary, known here without its files
@@ -97,15 +98,22 @@ def starting_point(config: RunConfig, given: Collection[str] = (), checkpoint: C
         given: the names of those settings that the user chose; where they contradict the weights, that is an error.
         checkpoint: of this run, if it goes on.
 
-    Raises ValueError for settings that contradict the weights, and as `read_weights`.
+    Raises ValueError for settings that contradict the weights or the checkpoint's, and as `read_weights`.
     """
     source = config.training.init_from
-    if source is None:
-        return Start(config)
-    if checkpoint is not None:  # the weights may be gone; what else differs, `check_same_run` says
+    if checkpoint is None:
+        return Start(config) if source is None else _begin(config, source, given)
+    tokenizer = None
+    if source is not None:  # the weights may be gone: their shape is the checkpoint's
         there = _shape(checkpoint.config.model) | {"tokenizer": checkpoint.config.dataset.tokenizer}
-        kept = {name: value for name, value in there.items() if name not in given}
-        return Start(config.replace(**kept), load_checkpoint_tokenizer(checkpoint))
+        config = config.replace(**{name: value for name, value in there.items() if name not in given})
+        tokenizer = load_checkpoint_tokenizer(checkpoint)
+    check_same_run(config, checkpoint.config)
+    return Start(config, tokenizer)
+
+
+def _begin(config: RunConfig, source: str, given: Collection[str]) -> Start:
+    """A new run from these weights: all but its dropout, and a context that is to be shorter, is as they are."""
     model, tokenizer = read_weights(source)
     there = _shape(model.config) | {"tokenizer": _setting(tokenizer)}
     here = _shape(config.model) | {"tokenizer": config.dataset.tokenizer}
