@@ -37,9 +37,10 @@ def saved(tmp_path, tiny_config, tokenizer):
     """A run folder with checkpoints of iterations 1, 2 and 3 of different weights, and a way to write more."""
     config = dataclasses.replace(small_run(Path("text.txt"), tmp_path / "run"), model=tiny_config)
 
-    def write(iteration: int, loss: float | None = None) -> Path:
+    def write(iteration: int, loss: float | None = None, stopped: bool = False) -> Path:
         model, optimizer = model_and_optimizer(tiny_config, seed=iteration)
-        return save_checkpoint(iteration, loss, config, model, tokenizer, {"optimizer": optimizer.state_dict()})
+        state = {"optimizer": optimizer.state_dict()}
+        return save_checkpoint(iteration, loss, config, model, tokenizer, state, stopped=stopped)
 
     for iteration in (1, 2, 3):
         write(iteration, loss={1: 2.0, 2: 3.0, 3: 4.0}[iteration])  # 1 is the best: none of them is dropped

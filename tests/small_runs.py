@@ -98,6 +98,11 @@ def killer(iteration: int) -> Callable[[dict], None]:
     return kill
 
 
+def checkpoints(folder: Path) -> list[str]:
+    """The names of a run's checkpoints."""
+    return sorted(path.name for path in folder.glob("step-*"))
+
+
 def losses(run: tinyllm.Run) -> list[float]:
     return [point["training_loss"] for point in run.history if "training_loss" in point]
 

@@ -12,6 +12,7 @@ from tinyllm.model.gpt import GPT, TransformerBlock
 from tinyllm.model.kv_cache import KVCache
 from tinyllm.model.weights import save_model
 from tinyllm.presets import PRESETS
+from tinyllm.pretrained import load_pretrained
 from tinyllm.run import Run, load_run, train
 from tinyllm.text.bpe import learn_merges
 from tinyllm.text.sources import load_corpus
@@ -49,6 +50,7 @@ __all__ = [
     "learn_merges",
     "load_corpus",
     "load_model",
+    "load_pretrained",
     "load_run",
     "load_tokenizer",
     "save_model",

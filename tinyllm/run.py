@@ -1,7 +1,7 @@
 """Runs: `train` makes one, `load_run` loads one; a `Run` evaluates, generates, plots and diagnoses."""
 
-import dataclasses
-from collections.abc import Iterator
+import contextlib
+import os
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from tinyllm.config import GenerationConfig, Precision, RunConfig
+from tinyllm.config import Precision, RunConfig
 from tinyllm.evaluation import Evaluation, FloorEvaluation, evaluate, evaluate_split
-from tinyllm.generation.writing import generate_text, stream_text
+from tinyllm.huggingface.export import export_model
+from tinyllm.huggingface.model_card import Facts
+from tinyllm.huggingface.model_files import is_huggingface
 from tinyllm.model.gpt import GPT
 from tinyllm.presets import get_preset
+from tinyllm.pretrained import TrainedModel, load_pretrained
 from tinyllm.probes.report import Report
 from tinyllm.probes.runs import subject_of_run
 from tinyllm.probes.subject import diagnose
@@ -22,7 +25,7 @@ from tinyllm.system.paths import user_path
 from tinyllm.system.precision import pick_precision
 from tinyllm.text.holdout import HELD_OUT
 from tinyllm.text.prepared import PreparedData, prepare
-from tinyllm.text.sources import load_corpus
+from tinyllm.text.sources import load_corpus, path_from_anywhere
 from tinyllm.text.tokenizer import Tokenizer
 from tinyllm.training.checkpoint import (
     Checkpoint,
@@ -32,17 +35,20 @@ from tinyllm.training.checkpoint import (
     load_model,
     resolve_checkpoint,
 )
+from tinyllm.training.early_stopping import is_finished
 from tinyllm.training.history import read_history
-from tinyllm.training.loop import OnStep, Trainer
-from tinyllm.training.resume import check_same_run
+from tinyllm.training.initial_weights import Start, starting_point
+from tinyllm.training.loop import Trainer
+from tinyllm.training.resume import check_same_text, is_same_text
 from tinyllm.training.run_folder import hold
+from tinyllm.training.watchers import OnStep
 
 if TYPE_CHECKING:
     from tinyllm.plots import Picture
 
 
 @dataclass(frozen=True)
-class Run:
+class Run(TrainedModel):
     """A training run and what can be done with it: `train` and `load_run` return one."""
 
     config: RunConfig
@@ -52,6 +58,8 @@ class Run:
     """One entry per optimizer step or measurement; see `read_history`."""
     iteration: int
     """Optimizer steps that led to this model's weights."""
+    text_checksum: str | None = None
+    """Of the text trained on; None from a checkpoint of version 0.1.0, which does not know it."""
 
     @property
     def folder(self) -> Path:
@@ -60,16 +68,8 @@ class Run:
 
     @property
     def finished(self) -> bool:
-        """Whether this model has had all its steps."""
-        return self.iteration >= self.config.training.max_iterations
-
-    def generate(self, prompt: str = "", **settings: Any) -> str:
-        """Continue `prompt`; settings are `GenerationConfig`'s fields."""
-        return generate_text(self.model, self.tokenizer, prompt, GenerationConfig(**settings))
-
-    def stream(self, prompt: str = "", **settings: Any) -> Iterator[str]:
-        """What `generate` adds to the prompt, piece by piece as it is drawn."""
-        return stream_text(self.model, self.tokenizer, prompt, GenerationConfig(**settings))
+        """Whether this model has had all its steps, or those that `patience` left it."""
+        return is_finished(self.config.training, self.history, self.iteration)
 
     def evaluate(
         self, split: str = "validation", data: str | None = None, precision: Precision = "float32"
@@ -80,12 +80,12 @@ class Run:
         of which is scored. Products are exact float32; with `precision` "auto" they are what training uses, which is
         faster on a GPU. Raises ValueError for an unknown split.
         """
+        if data is not None:
+            return super().evaluate(split, data, precision)
         dtype = pick_precision(self.model.device, precision)
-        source = data or self.config.dataset.data
+        source = self.config.dataset.data
         corpus = load_corpus(source)
-        if data is not None and len(corpus.splits) == 1:
-            split = next(iter(corpus.splits))
-        if data is not None or corpus.articles(split):
+        if corpus.articles(split):
             return evaluate(self.model, self.tokenizer, corpus, split, precision=dtype)
         splits = self.data.splits
         if split == "validation" and split not in splits:
@@ -99,6 +99,28 @@ class Run:
         from tinyllm.plots import loss_curve
 
         return loss_curve(self.history, path=path)
+
+    def export(self, folder: str | Path) -> Path:
+        """Write the model, its tokenizer and a model card into a new folder, in Hugging Face's layout.
+
+        Raises ValueError for a choice that neither GPT-2 nor Llama has there, OSError if the folder is not empty.
+        """
+        return export_model(self.model, self.tokenizer, Path(folder).expanduser(), self._facts())
+
+    def _facts(self) -> Facts:
+        """What a model card says of this run."""
+        measured = {
+            point["iteration"]: point["validation_loss"] for point in self.history if "validation_loss" in point
+        }
+        training = self.config.training
+        return Facts(
+            parameters=sum(parameter.numel() for parameter in self.model.parameters()),
+            data=self.config.dataset.data,
+            iterations=self.iteration,
+            tokens=self.iteration * training.global_batch * self.config.model.context_length,
+            held_out_loss=measured.get(self.iteration),
+            init_from=training.init_from,
+        )
 
     def diagnose(self) -> Report:
         """Is my loss right? Probe this run for the usual bugs; the report prints as one line for each probe.
@@ -116,9 +138,13 @@ class Run:
 
     @cached_property
     def data(self) -> PreparedData:
-        """The run's corpus as ids, prepared again if need be. Raises ValueError if the text has changed since."""
-        data = prepare(self.config.dataset, self.config.model.vocab_size)
-        if data.tokenizer.fingerprint != self.tokenizer.fingerprint:
+        """The run's corpus as ids, prepared again if need be. Raises ValueError if the text has changed since.
+
+        That is known by the text's checksum; of a run of version 0.1.0, only by the vocabulary learned from it.
+        """
+        given = self.tokenizer if self.config.training.init_from else None
+        data = prepare(self.config.dataset, self.config.model.vocab_size, tokenizer=given)
+        if not is_same_text(data, self.text_checksum, self.tokenizer):
             raise ValueError(f"{self.config.dataset.data} has changed since this run began; name a text with data=")
         return data
 
@@ -128,30 +154,49 @@ def train(config: str | RunConfig, *, on_step: OnStep | None = None, progress: b
 
     Args:
         config: a preset's name ("quickstart", "laptop", "wikitext103", "wikitext103-modern"), or a `RunConfig`.
-        on_step: called with each point of the history as it is made; returns True to stop the run.
+        on_step: called with each point of the history as it is made; returns True to stop the run. If it raises, the
+            run is saved, and then the exception goes on.
         progress: show a bar.
         overrides: any field of the configuration by name, as in `train("laptop", data="my.txt")`.
 
-    A run folder belongs to one configuration: a finished run is loaded and returned at once, and another
-    configuration is refused. Ctrl-C (Jupyter's stop button) and SIGTERM save, and return the run so far.
+    A run folder belongs to one run: a finished run is loaded and returned at once; other settings, or another text, are
+    refused. The text may have moved, its content may not have changed. What may change is the machine's part (device,
+    precision, compile, how a batch is cut), the intervals, patience and logs, and max_iterations to a larger number,
+    also of a finished run: the steps to come then take the learning rate, and the default warm-up, that a run of the
+    new length has there, mostly a higher one than the run ended with.
+
+    The checkpoints kept are the newest two and the one with the lowest held-out loss measured in training, which
+    `load_run` loads; the run returned has the weights of the last step. Ctrl-C (Jupyter's stop button) and SIGTERM
+    save, and return the run so far.
 
     Raises ValueError for settings that cannot work, ConnectionError for data that cannot be reached, OSError for a
     disk that is full or cannot be written, RuntimeError for a run folder in use, a loss that is not finite, or a GPU
     out of memory.
     """
     config = (get_preset(config) if isinstance(config, str) else config).replace(**overrides)
+    config = config.replace(data=path_from_anywhere(config.dataset.data))
     folder = Path(config.run_folder)
     with join_processes(config.training.device) as processes, hold(folder, processes):
         checkpoint = find_checkpoint(folder)
-        if checkpoint is not None:
-            check_same_run(config, checkpoint.config)
-            if checkpoint.iteration >= config.training.max_iterations:
-                return _run_at(checkpoint, config, str(processes.device))
+        start = starting_point(config, overrides, checkpoint)
+        config = start.config
+        if checkpoint is not None and is_finished(config.training, read_history(folder), checkpoint.iteration):
+            _check_text_if_there(start, checkpoint, progress and processes.first)
+            return _run_at(checkpoint, config, str(processes.device))
         gpus = [processes.device] if processes.device.type == "cuda" else []
         with torch.random.fork_rng(gpus):  # the caller's random numbers go on as if none had been drawn
-            trainer = Trainer(config, checkpoint, processes, progress, on_step)
+            trainer = Trainer(config, checkpoint, processes, progress, on_step, start)
             trainer.run()
-    return Run(config, trainer.model.eval(), trainer.data.tokenizer, trainer.history.points, trainer.iteration)
+    data, model = trainer.data, trainer.model.eval()
+    return Run(config, model, data.tokenizer, trainer.history.points, trainer.iteration, data.text_checksum)
+
+
+def _check_text_if_there(start: Start, checkpoint: Checkpoint, progress: bool) -> None:
+    """Raise ValueError if a finished run is asked for with another text. It needs none: its own may be gone."""
+    config = start.config
+    path, before = Path(config.dataset.data).expanduser(), checkpoint.config.dataset.data
+    if path.exists() or before not in (config.dataset.data, str(path.resolve())):
+        check_same_text(config, checkpoint, prepare(config.dataset, config.model.vocab_size, progress, start.tokenizer))
 
 
 def load_run(folder: str | Path, which: Which = "best", device: str = "auto") -> Run:
@@ -162,12 +207,34 @@ def load_run(folder: str | Path, which: Which = "best", device: str = "auto") ->
     folder = user_path(folder)
     if not folder.is_dir():
         raise FileNotFoundError(f"no run folder at {folder}")
+    if is_huggingface(folder):
+        raise ValueError(f"{folder} is not a run but a model in Hugging Face's layout: load_pretrained loads it")
     checkpoint = resolve_checkpoint(folder, which)
-    return _run_at(checkpoint, dataclasses.replace(checkpoint.config, run_folder=str(folder)), device)
+    return _run_at(checkpoint, checkpoint.config.replace(run_folder=folder, data=_text_of(checkpoint, folder)), device)
+
+
+def _text_of(checkpoint: Checkpoint, folder: Path) -> str:
+    """Where the text of a run is: if it is gone from there, perhaps it has moved together with the run folder."""
+    text, before = Path(checkpoint.config.dataset.data), Path(checkpoint.config.run_folder)
+    if text.is_absolute() and before.is_absolute() and not text.exists():
+        with contextlib.suppress(ValueError):  # on another drive
+            moved = Path(os.path.normpath(folder.absolute() / os.path.relpath(text, before)))
+            if moved.exists():
+                return str(moved)
+    return str(text)
+
+
+def load_trained(source: str | Path, device: str = "auto") -> TrainedModel:
+    """Load a run, or a model of any kind without one: see `load_run` and `load_pretrained`."""
+    folder = Path(source).expanduser()
+    if folder.is_dir() and not is_huggingface(folder):
+        return load_run(folder, device=device)
+    return load_pretrained(source, device)
 
 
 def _run_at(checkpoint: Checkpoint, config: RunConfig, device: str) -> Run:
     """The run as it was at a checkpoint. `config` says where its folder is now."""
     model = load_model(checkpoint.folder, device)
     history = read_history(Path(config.run_folder))
-    return Run(config, model, load_checkpoint_tokenizer(checkpoint), history, checkpoint.iteration)
+    tokenizer = load_checkpoint_tokenizer(checkpoint)
+    return Run(config, model, tokenizer, history, checkpoint.iteration, checkpoint.text_checksum)

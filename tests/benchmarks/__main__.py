@@ -48,6 +48,7 @@ def cpu_parts() -> dict[str, Callable[[int, str], Iterable[Row]]]:
         "preparing": on_texts.preparing_rows,
         "evaluation": lambda rounds, _: on_models.evaluation_rows(rounds),
         "sampling": lambda rounds, _: on_models.sampling_rows(rounds),
+        "gpt2": lambda rounds, _: on_models.gpt2_rows(rounds),
         "training": lambda rounds, _: on_models.training_rows(rounds),
     }
 

@@ -12,6 +12,7 @@ from transformers import GPT2Config, GPT2LMHeadModel
 
 from tinyllm import GPT, PRESETS, GenerationConfig, ModelConfig, estimate, generate
 from tinyllm.evaluation import surprises
+from tinyllm.huggingface.layouts import ACTIVATIONS
 from tinyllm.model.linear import linear
 from tinyllm.model.loss import chunk_rows, token_losses
 from tinyllm.training.gradient_step import train_step
@@ -58,7 +59,7 @@ def gpt2_of_transformers(config: ModelConfig) -> GPT2LMHeadModel:
         GPT2Config(
             vocab_size=config.vocab_size, n_positions=config.context_length, n_embd=config.embedding_dim,
             n_layer=config.num_layers, n_head=config.num_heads, n_inner=config.feedforward_dim,
-            activation_function="gelu", resid_pdrop=config.dropout, embd_pdrop=config.dropout,
+            activation_function=ACTIVATIONS[config.activation], resid_pdrop=config.dropout, embd_pdrop=config.dropout,
             attn_pdrop=config.dropout, attn_implementation="sdpa", bos_token_id=None, eos_token_id=None,
             pad_token_id=0,
         )
@@ -138,6 +139,38 @@ def _their_sampling(number: int) -> Callable[[], None]:
         )  # fmt: skip
 
     return sample
+
+
+GPT2_SMALL = ModelConfig(context_length=1024, embedding_dim=768, num_layers=12, num_heads=12, feedforward_dim=3072,
+                         activation="gelu_tanh")  # fmt: skip
+WRITTEN = 64
+
+
+def gpt2_rows(rounds: int) -> Iterator[Row]:
+    """Writing 64 tokens, the likeliest each time, with the shape of GPT-2 small (random weights), on one thread."""
+    contestants = [Contestant(_our_gpt2), Contestant(_their_gpt2)]
+    ours, theirs = ([WRITTEN / seconds for seconds in times] for times in alternate(contestants, rounds))
+    for contestant in contestants:
+        contestant.end()
+    yield compare(f"GPT-2 small, {WRITTEN} tokens, greedy, one thread", "tokens/s", ours, theirs, least=1)
+
+
+def _our_gpt2() -> Callable[[], None]:
+    torch.set_num_threads(1)
+    model = GPT(GPT2_SMALL).eval()
+    config = GenerationConfig(maximum_length=WRITTEN, stop_tokens=(), temperature=0)
+    return lambda: all(True for _ in generate(model, torch.ones(1, 8, dtype=torch.long), config)) and None
+
+
+def _their_gpt2() -> Callable[[], None]:
+    torch.set_num_threads(1)
+    model, prompt = gpt2_of_transformers(GPT2_SMALL).eval(), torch.ones(1, 8, dtype=torch.long)
+    settings = {"attention_mask": torch.ones_like(prompt), "do_sample": False, "max_new_tokens": WRITTEN}
+
+    def write() -> None:
+        model.generate(prompt, **settings, min_new_tokens=WRITTEN)
+
+    return write
 
 
 def _pass_over_weights() -> Callable[[], None]:

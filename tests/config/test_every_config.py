@@ -27,6 +27,7 @@ COUNTS = {
 BAD_COUNTS = [0, -1, 1.0, 2.5, "8", True, None, math.nan, math.inf, [8], 10**10, 10**400]
 BAD_SHARES = [-0.01, 1.0, 5, math.nan, "0.1", None, True, -math.inf, 10**400]
 BAD_RATES = [-1e-9, math.nan, math.inf, -math.inf, 10**400, "1e-3", None, True]
+FLAGS = ["deterministic", "recompute", "csv", "tensorboard"]
 BAD_SEEDS = [-1, 2**63, 10**30, 1.0, True, "0", math.nan]  # torch's generators take 64 bits
 BAD = [
     *((kind, name, value) for kind, names in COUNTS.items() for name in names for value in BAD_COUNTS),
@@ -53,13 +54,15 @@ BAD = [
     *((TrainingConfig, "weight_decay", value) for value in BAD_RATES),
     *((TrainingConfig, "max_gradient_norm", value) for value in [*BAD_RATES, 0]),
     *((TrainingConfig, "warmup_iterations", value) for value in [-1, 1.5, True, "5", math.nan, 100_000]),
+    *((TrainingConfig, "patience", value) for value in [0, -1, 1.5, True, "5", math.nan, 10**10, [3]]),
     *((TrainingConfig, "betas", value) for value in [0.9, (0.9,), (0.9, 0.9, 0.9), (0.9, 1.0), (-0.1, 0.9), "ab"]),
     *((TrainingConfig, "betas", value) for value in [(math.nan, 0.9), (False, 0.9), ("0", "0"), None, {}]),
     *((TrainingConfig, "precision", value) for value in ["half", None, 16]),
     *((TrainingConfig, "device", value) for value in [None, 0]),
     *((TrainingConfig, "compile", value) for value in [1, "yes", 0]),
-    *((TrainingConfig, name, value) for name in ("deterministic", "recompute") for value in [None, 0, 1, "yes", []]),
+    *((TrainingConfig, name, value) for name in FLAGS for value in [None, 0, 1, "yes", []]),
     *((TrainingConfig, "seed", value) for value in [*BAD_SEEDS, None]),
+    *((TrainingConfig, "init_from", value) for value in ["", " ", 3, True, Path("a")]),
     *((GenerationConfig, "maximum_length", value) for value in [-1, 1.5, True, "9", None, math.nan, 10**10]),
     *((GenerationConfig, "temperature", value) for value in [*BAD_RATES, 1e-7, 1e-40]),
     *((GenerationConfig, "top_k", value) for value in [0, -1, 1.0, True, "5", math.nan, 10**10]),
@@ -101,6 +104,7 @@ def test_every_field_is_tried_with_bad_values():
         (TrainingConfig, {"schedule": "warmup_stable_decay", "decay_fraction": 1}),
         (TrainingConfig, {"decay_fraction": 0, "optimizer": "muon"}),
         (TrainingConfig, {"deterministic": True, "recompute": True, "compile": True}),
+        (TrainingConfig, {"patience": 1, "csv": True, "tensorboard": True}),
         (TrainingConfig, {"compile": False, "device": "cuda:1", "precision": "float16"}),
         (GenerationConfig, {"maximum_length": 0, "temperature": 0, "top_k": 1, "top_p": 1, "stop_tokens": ()}),
     ],

@@ -1,4 +1,4 @@
-"""Rotary positions, against complex multiplication. See also test_huggingface, where Llama has them."""
+"""Rotary positions, against complex multiplication. See also tests/huggingface, where Llama has them."""
 
 import torch
 

@@ -1,7 +1,10 @@
 """Models as files: written, read, and refused when they are something else."""
 
 import dataclasses
+import errno
 import json
+import os
+from pathlib import Path
 
 import pytest
 import torch
@@ -28,6 +31,33 @@ def test_the_file_states_the_configuration(model, config, tmp_path):
     with safe_open(path, framework="pt") as file:
         assert json.loads(file.metadata()["config"]) == dataclasses.asdict(config)
     assert load_file(path).keys() == model.state_dict().keys()
+
+
+@pytest.mark.parametrize("mask", [0o022, 0o027, 0o077])
+def test_a_file_has_the_rights_that_the_user_gives_to_new_files(model, tmp_path, mask):
+    before = os.umask(mask)
+    try:
+        save_model(model, tmp_path / "model.safetensors")
+        (tmp_path / "neighbour").touch()
+        save_model(model, tmp_path / "model.safetensors")  # over the old one
+    finally:
+        os.umask(before)
+    assert (tmp_path / "model.safetensors").stat().st_mode == (tmp_path / "neighbour").stat().st_mode
+
+
+def test_a_file_that_may_not_be_read_is_an_error_about_permission(model, tmp_path, monkeypatch):
+    """The tests may run as root, who may read anything."""
+    path, path_open = tmp_path / "model.safetensors", Path.open
+    save_model(model, path)
+
+    def forbidden(self, *arguments, **settings):
+        if self == path:
+            raise PermissionError(errno.EACCES, "Permission denied", str(self))
+        return path_open(self, *arguments, **settings)
+
+    monkeypatch.setattr(Path, "open", forbidden)
+    with pytest.raises(PermissionError, match=r"Permission denied: .*model\.safetensors"):
+        load_model(path)
 
 
 def test_a_file_without_a_configuration_is_refused(model, tmp_path):

@@ -71,7 +71,7 @@ def test_a_problem_is_told_in_one_line_with_what_to_do(run):
     line = str(found.findings[-1])
     assert line.startswith("PROBLEM  leak: 64 of 64 pieces of the held-out text occur in the training text.")
     assert line.endswith("remove duplicates before you split.")
-    assert str(found).endswith("1 of 13 probes found one.")
+    assert str(found).endswith("1 of 14 probes found one.")
 
 
 MODERN = {

@@ -17,6 +17,7 @@ def test_alone_there_is_no_process_group(monkeypatch):
         assert (processes.rank, processes.world_size, processes.first) == (0, 1, True)
         assert processes.any(True)
         assert not processes.any(False)
+        assert processes.from_first(lambda: 3) == 3
         assert not torch.distributed.is_initialized()
 
 
@@ -55,12 +56,16 @@ import torch
 from tinyllm.system.distributed import join_processes
 with join_processes("cpu") as here:
     alone, none = here.any(here.rank == 1), here.any(False)
-    print(here.rank, here.world_size, here.first, alone, none)
+    print(here.rank, here.world_size, here.first, alone, none, here.from_first(lambda: {"loss": 0.5 + here.rank}))
+    try:
+        here.from_first(lambda: [][0])
+    except (IndexError, RuntimeError) as error:
+        print(type(error).__name__, error)
 assert not torch.distributed.is_initialized()
 """
 
 
-def test_a_flag_set_in_one_process_is_seen_by_all():
+def test_what_one_process_knows_or_fails_in_is_known_to_all():
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port = listener.getsockname()[1]
@@ -73,5 +78,8 @@ def test_a_flag_set_in_one_process_is_seen_by_all():
         for rank in range(2)
     ]
     outputs = [process.communicate(timeout=120)[0].strip() for process in started]
-    assert outputs == ["0 2 True True False", "1 2 False True False"]
+    assert outputs == [
+        "0 2 True True False {'loss': 0.5}\nIndexError list index out of range",
+        "1 2 False True False {'loss': 0.5}\nRuntimeError the first process failed: list index out of range",
+    ]
     assert [process.returncode for process in started] == [0, 0]

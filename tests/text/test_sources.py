@@ -5,7 +5,7 @@ import re
 import pytest
 from local_texts import read, write
 
-from tinyllm.text.sources import load_corpus
+from tinyllm.text.sources import load_corpus, path_from_anywhere
 
 
 @pytest.mark.parametrize(
@@ -20,6 +20,19 @@ def test_a_name_that_is_nothing_names_its_neighbours(name, near):
 def test_a_missing_path_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"no file or folder.*nowhere"):
         load_corpus(str(tmp_path / "nowhere.txt"))
+
+
+def test_a_path_is_the_same_from_any_folder_and_a_name_is_a_name(tmp_path, monkeypatch):
+    own = write(tmp_path / "own.txt", "text\n")
+    write(tmp_path / "tinywiki", "a file with the name of a corpus\n")
+    (tmp_path / "folder").mkdir()
+    monkeypatch.chdir(tmp_path / "folder")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    assert [path_from_anywhere(name) for name in ("../own.txt", "~/own.txt", str(own))] == [str(own)] * 3
+    monkeypatch.chdir(tmp_path)
+    for name in ("tinywiki", "wikitext-103-v1", "owner/corpus", "own", "日" * 80, "a\0b"):
+        assert path_from_anywhere(name) == name
 
 
 def test_the_environments_text_is_read_instead_of_the_hub(tmp_path, monkeypatch, sample_text):

@@ -1,6 +1,7 @@
 """Checkpoints: whole or absent, refused by name where they are not, and unable to run code."""
 
 import dataclasses
+import errno
 import json
 import pickle
 import resource
@@ -14,9 +15,9 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 from saved_checkpoints import FILES, Malice, contents, model_and_optimizer, names, rewrite
-from small_runs import equal, small_run
+from small_runs import checkpoints, equal, small_run
 
-from tinyllm import GPT, CharacterTokenizer, SubWordTokenizer, WordTokenizer, load_model
+from tinyllm import GPT, CharacterTokenizer, SubWordTokenizer, WordTokenizer, load_model, load_run
 from tinyllm.model.weights import build_model, save_model
 from tinyllm.system import files
 from tinyllm.training.checkpoint import (
@@ -33,11 +34,11 @@ def test_round_trip_of_everything(tmp_path, tiny_config, tokenizer):
     config = dataclasses.replace(small_run(Path("my text.txt"), tmp_path / "run", betas=(0.8, 0.9)), model=tiny_config)
     scaler = torch.amp.GradScaler("cpu", init_scale=32.0)
     state = {"optimizer": optimizer.state_dict(), "scaler": scaler.state_dict()}
-    folder = save_checkpoint(12, 3.25, config, model, tokenizer, state)
+    folder = save_checkpoint(12, 3.25, config, model, tokenizer, state, "0123abcd")
     assert folder == tmp_path / "run" / "step-000012"
     assert names(folder) == sorted([*FILES, "checksums.json"])
     found = read_checkpoint(folder)
-    assert (found.iteration, found.validation_loss, found.config) == (12, 3.25, config)
+    assert (found.iteration, found.validation_loss, found.config, found.text_checksum) == (12, 3.25, config, "0123abcd")
     assert equal(dict(load_model(folder, "cpu").state_dict()), dict(model.state_dict()))
     assert equal(load_training_state(found), state)
     again = load_checkpoint_tokenizer(found)
@@ -118,6 +119,44 @@ def test_damage_is_named_refused_and_passed_over(saved, name, damage, tmp_path, 
         dict(load_model(saved.folder, which="latest").state_dict()),
         dict(load_model(saved.folder / "step-000002").state_dict()),
     )
+
+
+def test_a_file_that_may_not_be_read_is_no_damage_and_nothing_older_is_used(saved, monkeypatch):
+    """The tests may run as root, who may read anything."""
+    path, path_open = saved.folder / "step-000003" / "model.safetensors", Path.open
+
+    def forbidden(self, *arguments, **settings):
+        if self == path:
+            raise PermissionError(errno.EACCES, "Permission denied", str(self))
+        return path_open(self, *arguments, **settings)
+
+    monkeypatch.setattr(Path, "open", forbidden)
+    for load in (read_checkpoint, load_model, lambda folder: load_run(folder.parent, "latest")):
+        with pytest.raises(PermissionError) as refusal:
+            load(path.parent)
+        assert str(refusal.value) == (
+            f"checkpoint {path.parent} cannot be read: this user has no permission to read model.safetensors; its "
+            "owner can give it"
+        )
+
+
+def test_the_files_of_a_checkpoint_have_the_same_rights(saved):
+    rights = {path.name: oct(path.stat().st_mode) for path in (saved.folder / "step-000003").iterdir()}
+    assert set(rights) == {*FILES, "checksums.json"}
+    assert len(set(rights.values())) == 1, rights
+
+
+def test_what_stopping_left_goes_at_the_next_save(saved):
+    """Otherwise a run that was stopped would end with other checkpoints than one that was not."""
+    saved(4, 5.0, stopped=True)
+    assert checkpoints(saved.folder) == ["step-000001", "step-000002", "step-000003", "step-000004"]
+    saved(5, 5.0, stopped=True)
+    assert checkpoints(saved.folder) == ["step-000001", "step-000002", "step-000003", "step-000005"]
+    saved(6, 6.0)
+    assert checkpoints(saved.folder) == ["step-000001", "step-000003", "step-000006"]
+    saved(7, 1.0, stopped=True)
+    saved(8, 6.0)
+    assert checkpoints(saved.folder) == ["step-000006", "step-000007", "step-000008"]  # 7 is the best
 
 
 @pytest.mark.parametrize("content", [None, "", "[]", "{}", "null", '"text"', '{"config.json": 1}', "\x00\xff"])

@@ -112,7 +112,7 @@ def test_a_steps_seconds_are_its_own_without_measuring_and_saving(text, tmp_path
     monkeypatch.setattr(loop, "save_checkpoint", taking(1000.0, loop.save_checkpoint))
     run = quietly(small_run(text, tmp_path, checkpoint_interval=3))  # which is not when it is measured
     assert [point["seconds"] for point in run.history if "training_loss" in point] == [2.0] * 10
-    assert now[0] == 10 * 2 + 4 * 100 + 4 * 1000
+    assert now[0] == 10 * 2 + 4 * 100 + 6 * 1000  # saved at 3, 6, 9 and 10, and at the new bests 4 and 8
 
 
 # --- A run whose readings are late ---

@@ -11,6 +11,7 @@ from saved_checkpoints import model_and_optimizer
 from small_runs import (
     Killed,
     assert_same_end,
+    checkpoints,
     cut_into,
     equal,
     losses,
@@ -27,6 +28,7 @@ from tinyllm.training.checkpoint import find_checkpoint, load_training_state, re
 from tinyllm.training.micro_batches import Cut
 from tinyllm.training.optimizers import make_optimizer
 from tinyllm.training.resume import FREE, check_same_run, restore, resumed_cut
+from tinyllm.training.schedule import learning_rate
 
 BEFORE_ROOMS = Path(__file__).parents[1] / "written_before_rooms"
 CLASSIC = RunConfig(
@@ -50,16 +52,18 @@ SETTINGS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("stop", [1, 4, 7])  # 4 is also a point of measurement
+@pytest.mark.parametrize("stop", [1, 4, 7, 9])  # 4 is also a point of measurement, 9 just before the end
 def test_stopped_and_resumed_ends_bit_for_bit_as_if_uninterrupted(text, tmp_path, uninterrupted, stop, capsys):
     config = small_run(text, tmp_path)
     first = quietly(config, on_step=stop_after(stop))
     assert (first.iteration, first.finished) == (stop, False)
     assert f"{stop} iterations" in capsys.readouterr().out
-    assert [folder.name for folder in tmp_path.glob("step-*")] == [f"step-{stop:06d}"]
+    best = {7: [4], 9: [4, 8]}.get(stop, [])
+    assert checkpoints(tmp_path) == [f"step-{iteration:06d}" for iteration in (*best, stop)]
     second = quietly(config)
     assert second.finished
     assert_same_end(tmp_path, uninterrupted)
+    assert checkpoints(tmp_path) == checkpoints(uninterrupted)
     assert written(tmp_path) == second.history
 
 
@@ -99,7 +103,7 @@ def test_killed_long_after_a_checkpoint_goes_on_from_it(text, tmp_path, uninterr
 
     with pytest.raises(Killed):
         quietly(config, on_step=kill)
-    assert find_checkpoint(tmp_path).iteration == 3
+    assert find_checkpoint(tmp_path).iteration == 4  # its held-out loss was the best so far
     assert written(tmp_path)[-1]["iteration"] == 7
     with (tmp_path / "history.jsonl").open("a") as file:
         file.write('{"iteration": 8, "training_lo')
@@ -209,14 +213,87 @@ def test_a_text_that_changed_under_a_stopped_run_is_refused(tmp_path):
         quietly(config)
 
 
+def test_a_changed_text_is_noticed_whatever_the_tokenizer(tmp_path, gpt2_tokenizer, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    config = small_run(write_text(Path("text.txt"), 300), Path("run"), tokenizer="gpt2", vocab_size=50257)
+    quietly(config, on_step=stop_after(5))
+    original = Path("text.txt").read_bytes()
+    other = original.replace(b"nobody", b"a girl")
+    for name in ("text.txt", "other.txt"):
+        Path(name).write_bytes(other)
+        with pytest.raises(ValueError, match=rf"{name}.*; give another run_folder$") as refusal:
+            quietly(config, data=name)
+        assert "\n" not in str(refusal.value)
+    with pytest.raises(ValueError, match=r"text\.txt has changed"):
+        load_run("run").evaluate()
+    Path("text.txt").write_bytes(original)  # the same text, written later
+    assert quietly(config).finished
+    assert quietly(config).finished  # at once
+    for name in ("text.txt", "other.txt"):
+        Path("text.txt").write_bytes(other)
+        with pytest.raises(ValueError, match=rf"{name}.*"):  # a finished run, too, is not that of another text
+            quietly(config, data=name)
+
+
+def test_a_run_knows_its_text_from_any_folder_and_wherever_it_moved(tmp_path, monkeypatch):
+    (tmp_path / "a").mkdir()
+    monkeypatch.chdir(tmp_path / "a")
+    config = small_run(write_text(Path("text.txt"), 300), Path("run"))
+    quietly(config, on_step=stop_after(5))
+    expected = load_run("run").evaluate()
+    (tmp_path / "b").mkdir()
+    write_text(tmp_path / "b" / "text.txt", 200)  # another text of that name
+    monkeypatch.chdir(tmp_path / "b")
+    assert load_run("../a/run").evaluate() == expected
+    with pytest.raises(ValueError, match=r"b/text\.txt' now\); give another run_folder$"):
+        quietly(config, run_folder="../a/run")
+    (tmp_path / "a").rename(tmp_path / "c")  # text and run together
+    assert load_run("../c/run").evaluate() == expected
+    (tmp_path / "c" / "text.txt").rename(tmp_path / "c" / "moved.txt")
+    assert quietly(config, run_folder="../c/run", data="../c/moved.txt").finished
+    assert load_run("../c/run", "latest").evaluate().tokens == expected.tokens
+    (tmp_path / "c" / "moved.txt").unlink()
+    monkeypatch.chdir(tmp_path / "c")
+    assert quietly(config, data="moved.txt").finished  # at once: it needs no text any more
+
+
+@pytest.mark.parametrize("before", ["finished", "stopped"])
+def test_a_run_goes_on_for_more_iterations_on_the_longer_schedule(text, tmp_path, before, capsys):
+    """Its default warm-up too; and however it is stopped from then on, it ends in the same bits."""
+    short = small_run(text, tmp_path / "run", warmup_iterations=None)
+    quietly(short, on_step=stop_after(6) if before == "stopped" else None)
+    start = 6 if before == "stopped" else 10
+    shutil.copytree(tmp_path / "run", tmp_path / "parts")
+    long = short.replace(max_iterations=600)
+    capsys.readouterr()
+    quietly(long, on_step=stop_after(start + 7))
+    rates = [learning_rate(start, config.training) for config in (long, short)]
+    assert capsys.readouterr().out.splitlines()[0] == (
+        f"600 iterations instead of 10: from iteration {start} on, the learning rate is that of the longer schedule, "
+        f"{rates[0]:.2g} instead of {rates[1]:.2g}"
+    )
+    steps = [point for point in written(tmp_path / "run") if "training_loss" in point]
+    assert [point["iteration"] for point in steps] == list(range(start + 7))
+    expected = [learning_rate(i, (short if i < start else long).training) for i in range(start + 7)]
+    assert [point["learning_rate"] for point in steps] == expected
+    assert long.training.warmup == 12 > start
+    quietly(long.replace(run_folder=tmp_path / "parts"), on_step=stop_after(start + 2))
+    assert "instead of" in capsys.readouterr().out
+    quietly(long.replace(run_folder=tmp_path / "parts"), on_step=stop_after(start + 7))
+    assert "instead of" not in capsys.readouterr().out
+    assert_same_end(tmp_path / "run", tmp_path / "parts")
+    with pytest.raises(ValueError, match=r"max_iterations \(600 there, 10 now\)"):
+        quietly(short)
+
+
 def test_only_what_differs_is_named_and_the_folder_may_differ():
     config = small_run("text", "here")
     check_same_run(config, config.replace(run_folder="there"))
     with pytest.raises(ValueError) as refusal:
         check_same_run(config, config.replace(run_folder="there", seed=3, data="other", num_layers=1))
-    assert str(refusal.value) == (
-        "here belongs to a run with other settings: num_layers (1 there, 2 now), data ('other' there, 'text' now), "
-        "seed (3 there, 0 now); give another run_folder"
+    assert str(refusal.value) == (  # whether it is the same text, its content says
+        "here belongs to a run with other settings: num_layers (1 there, 2 now), seed (3 there, 0 now); give another "
+        "run_folder"
     )
 
 
@@ -224,11 +301,14 @@ def test_the_machines_choices_are_free_and_nothing_else_is():
     config = small_run("text", "folder")
     changed = {
         "device": "cuda", "precision": "float16", "compile": True, "recompute": True, "batch_size": 2,
-        "gradient_accumulation_steps": 4,
+        "gradient_accumulation_steps": 4, "evaluation_interval": 3, "checkpoint_interval": 3, "patience": 2,
+        "csv": True, "tensorboard": True,
     }  # fmt: skip
     assert set(changed) == set(FREE)
     check_same_run(config.replace(**changed), config)
-    for name, value in {"deterministic": True, "seed": 1, "optimizer": "muon"}.items():
+    check_same_run(config.replace(max_iterations=11), config)
+    others = {"deterministic": True, "seed": 1, "optimizer": "muon", "max_iterations": 9, "evaluation_blocks": 3}
+    for name, value in others.items():
         with pytest.raises(ValueError, match=f"{name} "):
             check_same_run(config.replace(**{name: value}), config)
 

@@ -12,21 +12,26 @@ from tinyllm.commands import doctor
 from tinyllm.commands.cli_options import (
     DoctorOptions,
     EvaluateOptions,
+    ExportOptions,
     RunOptions,
     SampleOptions,
+    given_settings,
     parse,
 )
 from tinyllm.commands.printing import any_terminal, as_json, perplexity
 from tinyllm.commands.quickstart import quickstart
+from tinyllm.config import RunConfig
 from tinyllm.estimation import MEASURED, UTILISATION, estimate
 from tinyllm.evaluation import Evaluation, FloorEvaluation
 from tinyllm.generation.writing import generate_texts
 from tinyllm.presets import PRESETS, get_preset
-from tinyllm.run import load_run, train
+from tinyllm.run import load_run, load_trained, train
 from tinyllm.system.distributed import is_first_process
 from tinyllm.system.paths import shell_word, shown, user_path
 from tinyllm.system.validation import near_names
 from tinyllm.text.prepared import prepare
+from tinyllm.training.early_stopping import measurements
+from tinyllm.training.initial_weights import Start, starting_point
 
 Result = dict[str, Any] | None
 """What a command prints with --json; None if it was stopped before its end."""
@@ -37,22 +42,27 @@ def _quickstart(arguments: list[str]) -> Result:
 
 
 def _train(arguments: list[str]) -> Result:
-    run = train(_preset_options(arguments, "train").config)
+    config, settings = _preset_settings(arguments, "train")
+    run = train(config, **settings)
     if not run.finished:
         return None
     if not is_first_process():
         return {}  # under torchrun one process speaks for all
-    measured = [point["validation_loss"] for point in run.history if "validation_loss" in point]
+    measured = [(point["validation_loss"], point["iteration"]) for point in measurements(run.history, run.iteration)]
+    (loss, _), (lowest, at) = measured[-1], min(measured)
     saved, folder = shown(str(run.folder)), shell_word(run.folder)
-    print(f"done: {run.iteration} iterations, held-out loss {measured[-1]:.4f} nats per token; saved in {saved}")
+    print(f"done: {run.iteration} iterations, held-out loss {loss:.4f} nats per token; saved in {saved}")
+    if lowest < loss:
+        print(f"the best was {lowest:.4f}, after {at} iterations: evaluate and sample use that checkpoint")
     print(f"next: python -m tinyllm evaluate {folder}   or   python -m tinyllm sample {folder}")
-    return {"validation_loss": measured[-1], "iteration": run.iteration, "run": str(run.folder)}
+    best = {"best_validation_loss": lowest, "best_iteration": at}
+    return {"validation_loss": loss, "iteration": run.iteration, **best, "run": str(run.folder)}
 
 
 def _evaluate(arguments: list[str]) -> Result:
     folder, rest = path_argument(arguments, "the run's folder", "evaluate models/quickstart")
     options = parse(EvaluateOptions(), rest, "evaluate RUN_FOLDER")
-    result = load_run(folder).evaluate(options.split, options.data, options.precision)
+    result = load_trained(folder).evaluate(options.split, options.data, options.precision)
     for line in describe(result):
         print(line)
     measures = {
@@ -79,7 +89,7 @@ def describe(result: Evaluation) -> list[str]:
 def _sample(arguments: list[str]) -> Result:
     folder, rest = path_argument(arguments, "the run's folder", "sample models/quickstart")
     options = parse(SampleOptions(), rest, "sample RUN_FOLDER")
-    run = load_run(folder)
+    run = load_trained(folder)
     settings = options.generation
     if options.number == 1:
         pieces = run.stream(options.prompt, **dataclasses.asdict(settings))  # an error comes before anything is printed
@@ -96,9 +106,25 @@ def _sample(arguments: list[str]) -> Result:
     return {"text": texts[0], "texts": texts}
 
 
+def _export(arguments: list[str]) -> Result:
+    folder, rest = path_argument(arguments, "the run's folder", "export models/quickstart --to huggingface mine")
+    to = parse(ExportOptions(), rest, "export RUN_FOLDER").to
+    if len(to) != 2 or to[0] != "huggingface":
+        raise ValueError(f"say where to: python -m tinyllm export {folder} --to huggingface NEW_FOLDER")
+    run = load_run(folder, device="cpu")
+    target = run.export(to[1])
+    where = shown(str(target))
+    print(
+        f"{run.iteration} iterations of {shown(str(folder))} in Hugging Face's layout, with a model card to complete: {where}"
+    )
+    print(f"next: transformers.AutoModelForCausalLM.from_pretrained({str(target)!r})")
+    return {"folder": str(target), "iteration": run.iteration}
+
+
 def _prepare(arguments: list[str]) -> Result:
-    config = _preset_options(arguments, "prepare").config
-    data = prepare(config.dataset, config.model.vocab_size)
+    start = _preset_start(arguments, "prepare")
+    config = start.config
+    data = prepare(config.dataset, config.model.vocab_size, True, start.tokenizer)
     print(f"{shown(config.dataset.data)}: {data.tokenizer.vocab_size:,} different tokens; prepared in {data.folder}")
     result = {}
     for name, split in data.splits.items():
@@ -109,7 +135,7 @@ def _prepare(arguments: list[str]) -> Result:
 
 
 def _estimate(arguments: list[str]) -> Result:
-    config = _preset_options(arguments, "estimate").config
+    config = _preset_start(arguments, "estimate").config
     result = estimate(config)
     print(f"parameters         {result.parameters:,}")
     print(f"tokens in the run  {result.tokens:,}")
@@ -143,18 +169,28 @@ COMMANDS: Commands = {
     "train": (_train, "PRESET: train a model, or go on with a run that was stopped"),
     "evaluate": (_evaluate, "RUN_FOLDER: loss and perplexity of a trained model"),
     "sample": (_sample, "RUN_FOLDER: let a trained model write"),
+    "export": (_export, "RUN_FOLDER --to huggingface FOLDER: write a trained model as transformers reads it"),
     "prepare": (_prepare, "PRESET: tokenise a run's text ahead of it"),
     "estimate": (_estimate, "PRESET: parameters, memory and time of a run, before it starts"),
     "doctor": (_doctor, "what works on this machine, and how to mend what does not"),
 }
 
 
-def _preset_options(arguments: list[str], command: str) -> RunOptions:
+def _preset_settings(arguments: list[str], command: str) -> tuple[RunConfig, dict[str, Any]]:
+    """The preset that a command begins with, and the settings that its options change."""
     if not arguments or arguments[0] in ("-h", "--help"):
         print(f"usage: python -m tinyllm {command} PRESET [OPTIONS], with PRESET one of {', '.join(PRESETS)}")
         print(f"python -m tinyllm {command} PRESET --help lists the options with that preset's values")
         raise SystemExit(0 if arguments else 2)
-    return parse(RunOptions(config=get_preset(arguments[0])), arguments[1:], f"{command} {arguments[0]}")
+    preset = get_preset(arguments[0])
+    settings = given_settings(RunOptions(config=preset), arguments[1:], f"{command} {arguments[0]}")
+    return preset, {name: value for name, value in settings.items() if name != "json"}
+
+
+def _preset_start(arguments: list[str], command: str) -> Start:
+    """The run that a preset and the options describe, and the weights it would start from."""
+    preset, settings = _preset_settings(arguments, command)
+    return starting_point(preset.replace(**settings), settings)
 
 
 def path_argument(arguments: list[str], what: str, example: str) -> tuple[Path, list[str]]:
@@ -210,9 +246,8 @@ def run_command(arguments: Sequence[str] | None, commands: Commands) -> int:
                 result = commands[command][0](rest)
         except (ValueError, OSError, RuntimeError, MemoryError) as error:
             # These are raised with a line that says what to do; more of it would hide that line.
-            print(
-                f"tinyllm: {shown(str(error)) or 'out of memory: use a smaller model or batch_size'}", file=sys.stderr
-            )
+            line = str(error) or "out of memory: use a smaller model or batch_size"
+            print("tinyllm:", shown("; ".join([line, *getattr(error, "__notes__", [])])), file=sys.stderr)
             return 1
         except KeyboardInterrupt:  # outside training, which ends a step first and gives back the run so far
             result = None

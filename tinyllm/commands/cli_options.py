@@ -66,6 +66,14 @@ class SampleOptions(JsonOptions):
 
 
 @dataclass(frozen=True)
+class ExportOptions(JsonOptions):
+    """Options of `export`."""
+
+    to: tuple[str, ...] = ()
+    """The layout and a new folder for it: huggingface FOLDER."""
+
+
+@dataclass(frozen=True)
 class GradeOptions(JsonOptions):
     """Options of `grade`, which runs the notebook's code: grade only what you would run yourself."""
 
@@ -104,7 +112,12 @@ class _Setting:
 
 
 def parse(defaults: Options, arguments: Sequence[str], prog: str) -> Options:
-    """`defaults` with the values that the arguments give. Raises ValueError, in one line, for what cannot be used.
+    """`defaults` with the values that the arguments give. Raises ValueError, in one line, for what cannot be used."""
+    return _replace(defaults, given_settings(defaults, arguments, prog))
+
+
+def given_settings(defaults: Options, arguments: Sequence[str], prog: str) -> dict[str, Any]:
+    """The settings that the arguments give, by name. Raises ValueError for an option that there is not.
 
     With --help prints the help of `python -m tinyllm PROG`, and raises SystemExit.
     """
@@ -124,7 +137,7 @@ def parse(defaults: Options, arguments: Sequence[str], prog: str) -> Options:
     if unknown:
         known = [setting.option for setting in settings]
         raise ValueError(f"unknown option {unknown[0]!r}{near_names(unknown[0], known)}")
-    return _replace(defaults, vars(given))
+    return vars(given)
 
 
 def _print_help(defaults: "DataclassInstance", prog: str) -> None:

@@ -26,7 +26,7 @@ class TrainingConfig:
     """How the model learns. The defaults are those of the full WikiText-103 run."""
 
     max_iterations: int = 100_000
-    """Number of optimizer steps."""
+    """Number of optimizer steps. With more of them, a run goes on: the steps to come follow the longer schedule."""
     batch_size: int = 8
     """Blocks per optimizer step, together with gradient_accumulation_steps: only their product matters."""
     gradient_accumulation_steps: int = 4
@@ -54,7 +54,13 @@ class TrainingConfig:
     evaluation_blocks: int = 64
     """Held-out blocks (or TinyWiki articles) scored at each measurement, always the same ones."""
     checkpoint_interval: int = 5000
-    """Steps between checkpoints (one is also written every 15 minutes)."""
+    """Steps between checkpoints. One is also written at each new best held-out loss, and every 15 minutes."""
+    patience: int | None = None
+    """Measurements in a row without a new best held-out loss that end the run early; by default none do."""
+    csv: bool = False
+    """Whether to write the history as a table too: `history.csv` in the run folder."""
+    tensorboard: bool = False
+    """Whether to write the history for TensorBoard too: `tensorboard/` in the run folder."""
     precision: Precision = "auto"
     """Number format of matrix products; "auto": bfloat16 on GPUs that have it, float16 on older ones, else float32."""
     device: str = "auto"
@@ -67,6 +73,9 @@ class TrainingConfig:
     """Whether each layer is computed again in the backward pass instead of kept: less memory, more time."""
     seed: int = 0
     """Fixes the initial weights, the order of the blocks and the dropout."""
+    init_from: str | None = None
+    """Begin with these weights, their shape and tokenizer: a run, a checkpoint, a .safetensors file, a folder of
+    Hugging Face's, or a model's name on the Hub. Their dropout may be changed, and context_length shortened."""
 
     def __post_init__(self) -> None:
         require_whole(
@@ -82,6 +91,8 @@ class TrainingConfig:
         bound = f"at most max_learning_rate ({self.max_learning_rate})"
         require(self.min_learning_rate <= self.max_learning_rate, "min_learning_rate", self.min_learning_rate, bound)
         require_seed(self, "seed")
+        named = self.init_from is None or (isinstance(self.init_from, str) and self.init_from.strip() != "")
+        require(named, "init_from", self.init_from, "a path or a model's name on the Hub")
         if self.warmup_iterations is not None:
             require_whole(self, 0, 10**9, "warmup_iterations")
             fits = self.warmup_iterations < self.max_iterations
@@ -94,7 +105,9 @@ class TrainingConfig:
         require_choice(self, "precision", get_args(Precision))
         require(isinstance(self.device, str), "device", self.device, "a string such as 'cuda' or 'cpu'")
         require(self.compile is None or isinstance(self.compile, bool), "compile", self.compile, "True, False or None")
-        require_flag(self, "deterministic", "recompute")
+        require_flag(self, "deterministic", "recompute", "csv", "tensorboard")
+        if self.patience is not None:
+            require_whole(self, 1, 10**9, "patience")
 
     @property
     def global_batch(self) -> int:

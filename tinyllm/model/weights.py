@@ -1,7 +1,7 @@
 """A model as one .safetensors file: its weights, and its configuration in the metadata. Such a file cannot run code."""
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
@@ -21,11 +21,16 @@ LARGEST_TABLE = 1 << 27  # cosines and sines
 def save_model(model: GPT, path: str | Path) -> None:
     """Write the weights as one .safetensors file with the model's configuration in its metadata."""
     metadata = {"config": json.dumps(asdict(model.config))}
-    save_file({name: tensor.contiguous() for name, tensor in model.state_dict().items()}, user_path(path), metadata)
+    path = user_path(path)
+    path.touch()  # with the rights that the user gives to new files; `save_file` would give them to the owner alone
+    rights = path.stat().st_mode
+    save_file({name: tensor.contiguous() for name, tensor in model.state_dict().items()}, path, metadata)
+    path.chmod(rights)
 
 
 def read_model(path: Path) -> GPT:
     """The model that `save_model` wrote, on the CPU, in evaluation mode. Raises ValueError for any other file."""
+    path.open("rb").close()  # safetensors says of a file that may not be read that there is none
     try:
         with utf8_path(path) as readable, safe_open(readable, framework="pt") as file:
             config = ModelConfig(**json.loads((file.metadata() or {})["config"]))
@@ -56,6 +61,15 @@ def build_model(config: ModelConfig, weights: dict[str, Tensor], source: object)
     if config.positions == "rotary":
         _fill_rotary_tables(model, source)
     return model
+
+
+def adapt_model(model: GPT, context_length: int, dropout: float) -> GPT:
+    """A copy with another dropout, and a context as long or shorter: of learned positions the first are kept."""
+    config = replace(model.config, context_length=context_length, dropout=dropout)
+    weights = model.state_dict()
+    if config.positions == "learned":
+        weights["position_embedding.weight"] = weights["position_embedding.weight"][:context_length]
+    return build_model(config, weights, "the shorter context")
 
 
 def _fill_rotary_tables(model: GPT, source: object) -> None:

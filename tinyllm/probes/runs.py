@@ -17,6 +17,7 @@ from tinyllm.probes.report import Batch
 from tinyllm.probes.subject import Subject
 from tinyllm.text.batches import Blocks
 from tinyllm.text.prepared import PreparedData
+from tinyllm.training.early_stopping import measurements
 from tinyllm.training.gradient_step import train_step
 from tinyllm.training.optimizers import make_optimizer
 
@@ -51,6 +52,7 @@ def subject_of_run(
         return [(_tensor(ids), _tensor(targets)) for ids, targets in arrays]
 
     losses = [point["training_loss"] for point in history if "training_loss" in point]
+    held_out = [(point["iteration"], point["validation_loss"]) for point in measurements(history)]
     return Subject(
         model=copy.deepcopy(model).cpu(),
         build=build,
@@ -60,6 +62,7 @@ def subject_of_run(
         first_loss=losses[0] if losses else None,
         texts=(splits["train"].tokens, splits[data.watching].tokens),
         characters_per_token=splits["train"].size / len(splits["train"].tokens),
+        losses=(losses, held_out),
         floor=None if floor is None else (floor.nats_per_token, floor.floor, floor.standard_error),
     )
 

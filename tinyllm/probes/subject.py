@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
+from tinyllm.probes.loss_probes import Losses, overfitting
 from tinyllm.probes.model_probes import attention, cache, causality, dropout, first_loss, head, shift
 from tinyllm.probes.report import Batch, Build, Finding, Report, Step
 from tinyllm.probes.step_probes import gradients, one_batch
@@ -35,6 +36,8 @@ class Subject:
     """Of those texts."""
     floor: tuple[float, float, float] | None = None
     """The held-out loss, the lowest loss possible on that text, and the standard error of their difference."""
+    losses: Losses | None = None
+    """The training losses and the held-out losses that the run recorded."""
 
 
 def diagnose(subject: Subject) -> Report:
@@ -56,6 +59,7 @@ def diagnose(subject: Subject) -> Report:
         head(fresh),
         *gradients(subject.build, subject.step, subject.batch),
         one_batch(subject.build, subject.step, subject.batch(0)),
+        overfitting(subject.losses),
         floor(subject.floor),
         leak(subject.texts, round(WINDOW / subject.characters_per_token)),
     ]

@@ -2,9 +2,10 @@
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.distributed
@@ -39,6 +40,27 @@ class Processes:
         flags = torch.tensor(float(flag), device=self.device)
         torch.distributed.all_reduce(flags, torch.distributed.ReduceOp.MAX)
         return bool(flags.item())
+
+    def from_first(self, make: Callable[[], Any]) -> Any:
+        """What the first process makes, in every process; each must make this call.
+
+        Where that raises, all of them raise: none waits for one that has gone.
+        """
+        if self.world_size == 1:
+            return make()
+        made, failure = None, None
+        if self.first:
+            try:
+                made = make()
+            except Exception as error:
+                failure = error
+        message = [made, failure and f"the first process failed: {failure}"]
+        torch.distributed.broadcast_object_list(message)
+        if failure is not None:
+            raise failure
+        if message[1]:
+            raise RuntimeError(message[1])
+        return message[0]
 
 
 def is_first_process() -> bool:

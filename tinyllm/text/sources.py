@@ -35,6 +35,16 @@ def load_corpus(data: str) -> Corpus:
     return dataclasses.replace(corpus, watched_by=None) if stands_in else corpus
 
 
+def path_from_anywhere(data: str) -> str:
+    """`data` as it can be named in any folder: a path that exists made absolute, a corpus's name as it is."""
+    try:
+        path = user_path(data)
+        named = data in (*tinywiki.CORPORA, *HUB_CORPORA) or not path.exists()
+    except (OSError, ValueError, RuntimeError):  # no path at all: `load_corpus` says so
+        named = True
+    return data if named else str(path.resolve())
+
+
 def _tinywiki_corpus(name: str) -> Corpus:
     articles = {split: partial(tinywiki.articles, split, tinywiki.CORPORA[name]) for split in tinywiki.SPLITS}
     documents = {split: partial(_texts, read) for split, read in articles.items()}

@@ -39,6 +39,8 @@ class Checkpoint:
     validation_loss: float | None
     """Held-out loss at this iteration, in nats per token; None if it was not measured."""
     config: RunConfig
+    text_checksum: str | None = None
+    """Of the text trained on (`PreparedData.text_checksum`); None in checkpoints of version 0.1.0."""
 
 
 def save_checkpoint(
@@ -48,8 +50,13 @@ def save_checkpoint(
     model: GPT,
     tokenizer: Tokenizer,
     training_state: dict[str, Any],
+    text_checksum: str | None = None,
+    stopped: bool = False,
 ) -> Path:
     """Write `step-<iteration>` into the run's folder, then remove all but the newest two and the best.
+
+    One written only because the run was `stopped` there goes at the next save, so that in the end a run that was
+    stopped and one that never was have the same checkpoints.
 
     Raises OSError, leaving what was there untouched, if the disk is too full or cannot be written.
     """
@@ -67,8 +74,10 @@ def save_checkpoint(
             save_model(model, folder / "model.safetensors")
             tokenizer.save(folder / "tokenizer.json")
             torch.save(training_state, folder / "training_state.pt")
-            content = {"format": _FORMAT, "iteration": iteration, "validation_loss": validation_loss}
-            write_json(folder / "config.json", content | {"run": config.to_dict()})
+            measured = {"iteration": iteration, "validation_loss": validation_loss}
+            content = {"format": _FORMAT, "text_checksum": text_checksum, "stopped": stopped}
+            placed = config.replace(run_folder=run_folder.absolute())
+            write_json(folder / "config.json", content | measured | {"run": placed.to_dict()})
             write_json(folder / "checksums.json", {name: sha256(folder / name) for name in _FILES})
     except (SafetensorError, RuntimeError) as error:  # how these two libraries report a full disk
         raise OSError(f"{target} cannot be written: {error}") from error
@@ -77,7 +86,10 @@ def save_checkpoint(
 
 
 def read_checkpoint(folder: Path) -> Checkpoint:
-    """Check every file of a checkpoint against its checksum. Raises ValueError naming the file that is wrong."""
+    """Check every file of a checkpoint against its checksum.
+
+    Raises ValueError naming the file that is wrong, PermissionError naming one that this user may not read.
+    """
     name = "checksums.json"
     try:
         content = read_json(folder / name)
@@ -89,7 +101,12 @@ def read_checkpoint(folder: Path) -> Checkpoint:
         content = read_json(folder / name)
         if content["format"] != _FORMAT:
             raise ValueError(f"its format is {content['format']}, this version reads {_FORMAT}")
-        return Checkpoint(folder, content["iteration"], content["validation_loss"], RunConfig.from_dict(content["run"]))
+        config, checksum = RunConfig.from_dict(content["run"]), content.get("text_checksum")
+        return Checkpoint(folder, content["iteration"], content["validation_loss"], config, checksum)
+    except PermissionError:
+        raise PermissionError(
+            f"checkpoint {folder} cannot be read: this user has no permission to read {name}; its owner can give it"
+        ) from None
     except (OSError, ValueError, KeyError, TypeError) as error:
         reason = "is missing" if isinstance(error, FileNotFoundError) else f"is torn or altered ({error})"
         raise ValueError(f"checkpoint {folder} cannot be used: {name} {reason}") from None
@@ -106,7 +123,7 @@ def checkpoint_folders(run_folder: Path) -> list[Path]:
 def find_checkpoint(run_folder: Path, which: Which = "latest") -> Checkpoint | None:
     """The newest or the best usable checkpoint; None if the run has none yet. Warns of each one it skips.
 
-    Raises ValueError if there are checkpoints, but none can be used.
+    Raises ValueError if there are checkpoints, but none can be used, PermissionError if one may not be read.
     """
     folders = checkpoint_folders(run_folder)
     usable: list[Checkpoint] = []
@@ -125,18 +142,23 @@ def find_checkpoint(run_folder: Path, which: Which = "latest") -> Checkpoint | N
 
 
 def _prune(run_folder: Path) -> None:
-    """Remove all checkpoints but the newest two and the best."""
+    """Remove all checkpoints but the newest two and the best; of those made by stopping the run, all but the newest."""
     folders = checkpoint_folders(run_folder)
-    losses = {}
+    losses, stopped = {}, set()
     for folder in folders:
         try:
-            losses[folder] = read_json(folder / "config.json")["validation_loss"]
-        except (OSError, ValueError, KeyError, TypeError):
+            content = read_json(folder / "config.json")
+            losses[folder] = content["validation_loss"]
+            if content.get("stopped"):
+                stopped.add(folder)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
             continue  # a torn one: `find_checkpoint` warns of it
     measured = [folder for folder in folders if losses.get(folder) is not None]
-    best = min(measured, key=losses.__getitem__) if measured else None
-    for folder in folders[:-2]:
-        if folder != best:
+    best = [min(measured, key=losses.__getitem__)] if measured else []
+    regular = [folder for folder in folders if folder not in stopped]
+    kept = {*folders[-1:], *regular[-2:], *best}
+    for folder in folders:
+        if folder not in kept:
             try:
                 remove_folder(folder)
             except OSError as error:

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -55,15 +56,16 @@ class History:
     A disk too full for a line does not stop a run: the points are kept, and written once there is room again.
     """
 
-    def __init__(self, folder: Path, start: int, writes: bool):
+    def __init__(self, folder: Path, start: int, writes: bool, say: Callable[[str], None] = tqdm.write):
         # The measurement after the last step kept was made before that checkpoint; a run that starts keeps nothing.
         points = read_history(folder) if start else []
         self.points = [point for point in points if point["iteration"] < start + ("validation_loss" in point)]
-        self._path, self._writes = folder / "history.jsonl", writes
+        self.writes, self._say = writes, say
+        self._path = folder / "history.jsonl"
         self._file: TextIO | None = None
 
     def __enter__(self) -> "History":
-        if self._writes:
+        if self.writes:
             self._file = self._rewrite()
         return self
 
@@ -75,7 +77,7 @@ class History:
     def add(self, point: dict[str, Any]) -> None:
         """Keep a point and, if this process writes, add its line to the file."""
         self.points.append(point)
-        if not self._writes:
+        if not self.writes:
             return
         try:
             if self._file is None:
@@ -83,9 +85,10 @@ class History:
             else:
                 self._file.write(json.dumps(point) + "\n")
         except OSError as error:
-            if self._file is not None:
-                tqdm.write(f"{self._path} could not be written ({error}); training goes on, and will try again")
+            told = self._file is None
             self._close()
+            if not told:
+                self._say(f"{self._path} could not be written ({error}); training goes on, and will try again")
 
     def __exit__(self, *_: object) -> None:
         self._close()

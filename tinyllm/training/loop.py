@@ -10,7 +10,7 @@ import math
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
-from tqdm.auto import tqdm
 
 from tinyllm.config import RunConfig
 from tinyllm.estimation import flops_per_token
@@ -31,22 +30,23 @@ from tinyllm.text.batches import Blocks
 from tinyllm.text.gpt2_vocabulary import GPT2_VOCAB_SIZE
 from tinyllm.text.prepared import PreparedData, prepare
 from tinyllm.training.checkpoint import Checkpoint, save_checkpoint
+from tinyllm.training.early_stopping import best_measurement, measurements, out_of_patience
 from tinyllm.training.gradient_step import accumulate_gradients, apply_gradients, require_finite
 from tinyllm.training.history import History
+from tinyllm.training.initial_weights import Start
 from tinyllm.training.interruption import stop_on_signals
+from tinyllm.training.logs import check_logs
 from tinyllm.training.micro_batches import Cut, largest_cut, micro_batches, smaller_cut
 from tinyllm.training.monitoring import make_monitor
 from tinyllm.training.optimizers import make_optimizer
 from tinyllm.training.reading import Clock, Reading
-from tinyllm.training.resume import check_same_text, restore, resumed_cut
+from tinyllm.training.resume import check_same_text, longer, restore, resumed_cut
 from tinyllm.training.run_folder import last_good, not_finite
 from tinyllm.training.schedule import learning_rate
+from tinyllm.training.watchers import OnStep, Watchers
 
 CHECKPOINT_SECONDS = 15 * 60
 LAUNCH_BOUND = 5e11  # FLOPs of a forward and backward pass; below it, an H200 was 2.4 times as fast with CUDA graphs
-
-OnStep = Callable[[dict[str, Any]], bool | None]
-"""Called with each point of the history as it is made; returns True to stop the run."""
 
 
 class Trainer:
@@ -59,54 +59,96 @@ class Trainer:
         processes: Processes,
         progress: bool = True,
         on_step: OnStep | None = None,
+        start: Start | None = None,
     ):
         _check_vocab_size(config)
+        check_logs(config.training)
         training, device = config.training, processes.device
         progress = progress and processes.first
-        self.config, self.processes, self.on_step = config, processes, on_step
-        self.data = prepare(config.dataset, config.model.vocab_size, progress)
-        self.model = _new_model(config, self.data).to(device)
+        self.config, self.processes, self.news = config, processes, ""
+        start = start or Start(config)
+        self.data = prepare(config.dataset, config.model.vocab_size, progress, start.tokenizer)
+        self.summary = shown(self.data.summary()) if progress else ""
+        self.model = (start.model or _new_model(config, self.data)).to(device)
         self.optimizer = make_optimizer(self.model, training)
         self.precision = pick_precision(device, training.precision)
         self.scaler = torch.amp.GradScaler(device.type, enabled=self.precision == torch.float16)
         self.iteration = 0  # optimizer steps done
         self.cut = largest_cut(config, processes, self.precision)
         if checkpoint is not None:
-            check_same_text(config, checkpoint, self.data.tokenizer)
+            check_same_text(config, checkpoint, self.data)
             saved = restore(checkpoint, self.model, self.optimizer, self.scaler)
             self.cut = resumed_cut(saved, self.cut, checkpoint.config, processes)
-            self.iteration = checkpoint.iteration
+            self.iteration, self.news = checkpoint.iteration, longer(config, checkpoint)
         self.wrapped = _wrap(self.model, config, processes, self.cut)
         context_length, begin = config.model.context_length, config.dataset.block_begin
         self.blocks = Blocks(self.data.splits["train"], context_length, training.seed, begin)
         self.monitor = make_monitor(config, self.data, self.precision)
-        self.history = History(Path(config.run_folder), self.iteration, processes.first)
-        self.bar = tqdm(total=training.max_iterations, initial=self.iteration, disable=not progress, unit="it")
-        if progress:
-            tqdm.write(shown(self.data.summary()))
-        self.stop = threading.Event()
+        self.history = History(Path(config.run_folder), self.iteration, processes.first, self.say)
+        self.measured, self.out_of_patience = measurements(self.history.points), False
+        on_step = on_step if processes.first else None
+        self.watchers = Watchers(config, self.history, self.iteration, progress, on_step)
         self.readings: deque[Reading] = deque()
         self.clock = Clock()
 
     def run(self) -> None:
-        """Train to the last iteration, or until Ctrl-C or `on_step` stops it. Saves along the way and at the end."""
-        training = self.config.training
+        """Train to the end, or until Ctrl-C or a watcher stops it. Saves on the way, at each new best, and at the end.
+
+        Raises what a watcher raised, once the run is saved.
+        """
+        training, watchers = self.config.training, self.watchers
         numerics = matrix_products(self.processes.device, training.deterministic)
-        with self.bar, stop_on_signals(self.stop), self.history, numerics, self.among_others():
-            self.clock.restart()
-            if self.iteration == 0:
-                self.measure()
+        with self.history, watchers, stop_on_signals(watchers.stop), numerics, self.among_others():
+            self.begin()
             saved_at, stopped = time.monotonic(), False
-            while self.iteration < training.max_iterations and not stopped:
+            while not (self.finished or stopped):
                 self.step()
-                validation_loss = self.measure() if self.due(training.evaluation_interval) else None
-                stopped = self.processes.any(self.stop.is_set())
+                loss = self.measure() if self.due(training.evaluation_interval) else None
+                stopped = self.processes.any(watchers.stop.is_set())
                 overdue = self.processes.any(time.monotonic() - saved_at > CHECKPOINT_SECONDS)
-                if stopped or overdue or self.due(training.checkpoint_interval):
-                    self.save(validation_loss, final=stopped or self.iteration == training.max_iterations)
+                best = loss is not None and self.best == self.measured[-1]
+                due = best or overdue or self.finished or self.due(training.checkpoint_interval)
+                if due or stopped:
+                    self.save(loss, final=stopped or self.finished, stopped=not due)
                     saved_at = time.monotonic()
-            if self.iteration < training.max_iterations and self.processes.first:
-                tqdm.write(f"stopped after {self.iteration} iterations and saved; the same call resumes from there")
+            self.say(self.last_words())
+        if watchers.failure is not None:
+            watchers.failure.add_note(f"{last_good(self.config)}; the same call resumes from there")
+            raise watchers.failure
+
+    def begin(self) -> None:
+        """What comes before the next step."""
+        self.say(self.summary)
+        self.say(self.news)
+        self.clock.restart()
+        if self.iteration == 0:
+            self.measure()
+
+    @property
+    def finished(self) -> bool:
+        """Whether no step is left, or no patience."""
+        return self.out_of_patience or self.iteration >= self.config.training.max_iterations
+
+    @property
+    def best(self) -> dict[str, Any] | None:
+        """The measurement with the lowest held-out loss so far."""
+        return best_measurement(self.measured)
+
+    def last_words(self) -> str:
+        """The line about a run that ends before its last iteration, or nothing."""
+        if self.iteration >= self.config.training.max_iterations:
+            return ""
+        if self.out_of_patience and self.best is not None:
+            return (
+                f"stopped early after {self.iteration} iterations: no held-out loss since was lower than "
+                f"{self.best['validation_loss']:.4f}, after {self.best['iteration']} iterations"
+            )
+        return f"stopped after {self.iteration} iterations and saved; the same call resumes from there"
+
+    def say(self, line: str) -> None:
+        """Print a line, in the first process."""
+        if line and self.processes.first:
+            self.watchers.say(line)
 
     @contextlib.contextmanager
     def among_others(self) -> Iterator[None]:
@@ -162,33 +204,31 @@ class Trainer:
                 require_finite(*reading.loss_and_norm(), self.scaler.is_enabled())
             except FloatingPointError as error:
                 raise not_finite(self.config, reading.iteration, error) from None
-            point = self.clock.point(reading, self.config)
-            self.record(point)
-            shown = f"loss {point['training_loss']:.3f}, {point['tokens_per_second']:,.0f} tokens/s"
-            self.bar.set_postfix_str(shown, refresh=False)
-            self.bar.update()
+            self.record(self.clock.point(reading, self.config))
 
-    def measure(self) -> float | None:
-        """Score the held-out text, in the first process. Raises RuntimeError if the loss is not finite."""
+    def measure(self) -> float:
+        """Score the held-out text, in the first process for all. Raises RuntimeError if the loss is not finite."""
         self.note()
-        if not self.processes.first:
-            return None
-        measured = self.monitor(self.model)
+        measured = self.processes.from_first(lambda: self.monitor(self.model))
         loss: float = measured["validation_loss"]
         if not math.isfinite(loss):
             raise not_finite(self.config, self.iteration, loss)
-        self.record({"iteration": self.iteration} | measured)
+        self.record(point := {"iteration": self.iteration} | measured)
+        self.measured += measurements([point])
+        self.out_of_patience = out_of_patience(self.measured, self.config.training.patience)
         self.clock.restart()  # the next step's seconds are its own
         return loss
 
     def record(self, point: dict[str, Any]) -> None:
-        """Add a point to the history and, in the first process, show it to `on_step`."""
+        """Add a point to the history and show it to those who watch."""
         self.history.add(point)
-        if self.processes.first and self.on_step is not None and self.on_step(point):
-            self.stop.set()
+        self.watchers.show(point)
 
-    def save(self, validation_loss: float | None, final: bool) -> None:
-        """Write a checkpoint, in the first process. Only if this is the `final` one does a full disk end the run."""
+    def save(self, validation_loss: float | None, final: bool, stopped: bool) -> None:
+        """Write a checkpoint, in the first process. Only if this is the `final` one does a full disk end the run.
+
+        It is `stopped` if it would not have been due here.
+        """
         self.note()  # what is not finite is never saved
         if not self.processes.first:
             return
@@ -198,12 +238,15 @@ class Trainer:
             "cut": self.cut._asdict(),
         }
         try:
-            save_checkpoint(self.iteration, validation_loss, self.config, self.model, self.data.tokenizer, state)
+            save_checkpoint(
+                self.iteration, validation_loss, self.config, self.model, self.data.tokenizer, state,
+                self.data.text_checksum, stopped,
+            )  # fmt: skip
         except OSError as error:
             failed = f"iteration {self.iteration} could not be saved ({error}); {last_good(self.config)}"
             if final:
                 raise OSError(f"{failed}. Fix that, and the same call resumes from there") from error
-            tqdm.write(f"{failed}; training goes on")
+            self.say(f"{failed}; training goes on")
         self.clock.restart()
 
 

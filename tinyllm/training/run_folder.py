@@ -38,7 +38,7 @@ def last_good(config: RunConfig) -> str:
     """The clause of an error message that names the checkpoint a failed run can resume from."""
     try:
         checkpoint = find_checkpoint(Path(config.run_folder))
-    except ValueError:
+    except (ValueError, OSError):
         return "no checkpoint can be used"
     return f"the last good checkpoint is {checkpoint.folder}" if checkpoint else "there is no checkpoint yet"
 

@@ -140,6 +140,7 @@ class Record:
             first_loss=self.training[0],
             texts=(_stream(train), _stream(held_out)),
             floor=(self.held_out[-1], self.of.floor(), 0.0),
+            losses=(self.training, list(zip(self.at, self.held_out, strict=True))[1:]),
         )
 
     def diagnose(self) -> Report:

@@ -1,49 +1,16 @@
-"""GPT-2 and Llama in Hugging Face's layout, against transformers' own, and where its weights come from."""
+"""GPT-2's and Llama's settings and weights, against transformers' own models: logits, gradients, and refusals."""
 
 import dataclasses
-import http.server
-import json
-import os
-import subprocess
-import sys
-import threading
-from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
-from transformers import GPT2Config, GPT2LMHeadModel, GPT2Model, LlamaConfig, LlamaForCausalLM, LlamaModel
+from their_models import assert_same, one_line, perturb, their_llama, their_model
+from transformers import GPT2Config, GPT2Model, LlamaConfig, LlamaModel
 
 from tinyllm import GPT, KVCache, ModelConfig
-from tinyllm.huggingface import from_huggingface, load_gpt2, to_huggingface
+from tinyllm.huggingface import from_huggingface, to_huggingface
 
 ACTIVATIONS = [("gelu", "gelu"), ("gelu_tanh", "gelu_new"), ("gelu_tanh", "gelu_pytorch_tanh")]
-SETTINGS = {"vocab_size": 89, "n_positions": 24, "n_embd": 30, "n_layer": 3, "n_head": 5, "bos_token_id": 0}
-
-
-def perturb(model: torch.nn.Module) -> None:
-    """Perturb every weight, norms and biases too, enough that attention is not flat."""
-    generator = torch.Generator().manual_seed(1)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter += 0.2 * torch.randn(parameter.shape, generator=generator)
-
-
-def their_model(**settings) -> GPT2LMHeadModel:
-    torch.manual_seed(0)
-    model = GPT2LMHeadModel(GPT2Config(**SETTINGS, eos_token_id=0, **settings)).eval()
-    perturb(model)
-    return model
-
-
-@pytest.fixture
-def ids() -> torch.Tensor:
-    return torch.randint(89, (3, 24), generator=torch.Generator().manual_seed(2))
-
-
-def assert_same(ours: torch.Tensor, theirs: torch.Tensor) -> None:
-    assert theirs.std() > 0.5, "too flat to tell models apart"
-    torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)
 
 
 @torch.no_grad()
@@ -139,181 +106,7 @@ def test_weights_that_do_not_fit_are_refused_by_name():
         from_huggingface(settings | {"n_positions": 25}, weights)
 
 
-# --- From a folder ---
-
-
-@pytest.fixture(scope="module")
-def saved(tmp_path_factory) -> Path:
-    """A folder as transformers writes it."""
-    folder = tmp_path_factory.mktemp("gpt2")
-    their_model(activation_function="gelu_new").save_pretrained(folder)
-    return folder
-
-
-@torch.no_grad()
-def test_a_folder_that_transformers_wrote_is_read(saved, ids):
-    assert_same(load_gpt2(str(saved), device="cpu")(ids), GPT2LMHeadModel.from_pretrained(saved).eval()(ids).logits)
-
-
-@torch.no_grad()
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
-def test_files_of_the_first_release_are_read(saved, ids, tmp_path, dtype):
-    """Names without "transformer.", and each layer's attention mask among the weights; perhaps in half precision."""
-    weights = load_file(saved / "model.safetensors")
-    old = {name.removeprefix("transformer."): tensor.to(dtype) for name, tensor in weights.items()}
-    old |= {f"h.{layer}.attn.bias": torch.ones(24, 24).tril()[None, None].clone() for layer in range(3)}
-    save_file(old, tmp_path / "model.safetensors")
-    (tmp_path / "config.json").write_text((saved / "config.json").read_text())
-    model = load_gpt2(str(tmp_path), device="cpu")
-    assert model.token_embedding.weight.dtype == torch.float32
-    expected = load_gpt2(str(saved), device="cpu")(ids)
-    torch.testing.assert_close(model(ids), expected, rtol=0, atol=0 if dtype == torch.float32 else 0.05)
-
-
-def copy_of(saved: Path, folder: Path, **changes) -> Path:
-    settings = json.loads((saved / "config.json").read_text())
-    (folder / "config.json").write_text(json.dumps(settings | changes))
-    (folder / "model.safetensors").write_bytes((saved / "model.safetensors").read_bytes())
-    return folder
-
-
-def one_line(error: pytest.ExceptionInfo) -> str:
-    text = str(error.value)
-    assert "\n" not in text
-    return text
-
-
-@pytest.mark.parametrize(
-    ("file", "content", "reason"),
-    [
-        ("config.json", None, "config.json"),
-        ("model.safetensors", None, "model.safetensors"),
-        ("config.json", b"{nonsense", "line 1"),
-        ("config.json", b"\xff\xfe", "decode"),
-        ("config.json", b"[]", ""),
-        ("config.json", b"{}", "n_embd"),
-        ("model.safetensors", b"", ""),
-        ("model.safetensors", b"not a tensor in sight", ""),
-    ],
-)
-def test_a_folder_without_a_gpt2_is_refused_in_one_line_with_its_name(saved, tmp_path, file, content, reason):
-    copy_of(saved, tmp_path)
-    if content is None:
-        (tmp_path / file).unlink()
-    else:
-        (tmp_path / file).write_bytes(content)
-    with pytest.raises(ValueError, match="GPT-2") as error:
-        load_gpt2(str(tmp_path), device="cpu")
-    assert str(tmp_path) in one_line(error)
-    assert reason in one_line(error)
-
-
-def test_an_activation_that_ours_lacks_is_named_with_the_folder(saved, tmp_path):
-    copy_of(saved, tmp_path, activation_function="silu")
-    with pytest.raises(ValueError, match=r"activation_function 'silu'.*gelu_new") as error:
-        load_gpt2(str(tmp_path), device="cpu")
-    assert str(tmp_path) in one_line(error)
-
-
-def test_an_unknown_device_is_refused_before_anything_is_read(tmp_path):
-    with pytest.raises(ValueError, match="device 'abacus'"):
-        load_gpt2(str(tmp_path), device="abacus")
-
-
-# --- From the Hub ---
-
-
-def test_an_unreachable_hub_is_one_line_with_the_way_out():
-    with pytest.raises(ConnectionError, match=r"could not reach .*'gpt2'.*folder") as error:
-        load_gpt2("gpt2", device="cpu")
-    assert os.environ["HF_ENDPOINT"] in one_line(error)
-
-
-class Hub(http.server.BaseHTTPRequestHandler):
-    """What downloading one file needs of the Hub: HEAD describes it, GET sends it."""
-
-    folder: Path
-
-    def do_HEAD(self, body: bool = False) -> None:
-        prefix = "/someone/small-gpt2/resolve/main/"
-        file = self.folder / self.path.removeprefix(prefix)
-        if self.path != "/" and not (self.path.startswith(prefix) and file.is_file()):
-            self.send_response(404)
-            self.send_header("X-Error-Code", "RepoNotFound")
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-            return
-        content = file.read_bytes() if self.path != "/" else b""
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(content)))
-        self.send_header("ETag", f'"{file.name}-1"')
-        self.send_header("X-Repo-Commit", "0123456789abcdef0123456789abcdef01234567")
-        self.end_headers()
-        if body:
-            self.wfile.write(content)
-
-    def do_GET(self) -> None:
-        self.do_HEAD(body=True)
-
-    def log_message(self, *arguments) -> None:
-        pass
-
-
-SCRIPT = """
-import sys, torch
-from tinyllm.huggingface import load_gpt2
-try:
-    model = load_gpt2(sys.argv[1], device="cpu")
-except ConnectionError as error:
-    print(error)
-else:
-    torch.save(model(torch.arange(20)[None]).detach(), sys.argv[2])
-"""
-
-
-def test_weights_come_from_the_hub_once_and_then_from_its_cache(saved, tmp_path):
-    """In processes of their own, since the Hub's client reads its address when it is imported."""
-    result = tmp_path / "logits.pt"
-
-    def load(name: str, endpoint: str) -> str:
-        environment = os.environ | {"HF_ENDPOINT": endpoint, "HF_HOME": str(tmp_path / "home")}
-        result.unlink(missing_ok=True)
-        command = [sys.executable, "-c", SCRIPT, name, str(result)]
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
-        assert done.returncode == 0, done.stderr[-2000:]
-        return done.stdout
-
-    with torch.no_grad():
-        expected = GPT2LMHeadModel.from_pretrained(saved).eval()(torch.arange(20)[None]).logits
-    handler = type("Handler", (Hub,), {"folder": saved})
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        endpoint = f"http://127.0.0.1:{server.server_port}"
-        assert load("someone/small-gpt2", endpoint) == ""
-        assert_same(torch.load(result), expected)
-        message = load("someone/no-such-model", endpoint)
-        assert "could not load 'someone/no-such-model' from the Hub" in message
-        assert message.count("\n") == 1
-        assert not result.exists()
-        server.shutdown()
-    assert load("someone/small-gpt2", endpoint) == ""  # the server is gone
-    assert_same(torch.load(result), expected)
-
-
 # --- Llama ---
-
-LLAMA = {
-    "vocab_size": 89, "max_position_embeddings": 24, "hidden_size": 32, "num_hidden_layers": 3,
-    "num_attention_heads": 4, "num_key_value_heads": 2, "intermediate_size": 50, "rms_norm_eps": 1e-5,
-    "tie_word_embeddings": True,
-}  # fmt: skip
-
-
-def their_llama(**settings) -> LlamaForCausalLM:
-    torch.manual_seed(0)
-    model = LlamaForCausalLM(LlamaConfig(**LLAMA | settings)).eval()
-    perturb(model)
-    return model
 
 
 def llama_config(**choices) -> ModelConfig:
@@ -386,18 +179,6 @@ def test_a_llamas_gradients_are_theirs(ids):
         torch.testing.assert_close(parameter.grad, gradient, rtol=1e-4, atol=1e-6)
 
 
-@torch.no_grad()
-def test_a_saved_llama_is_read_from_its_folder(ids, tmp_path):
-    reference = their_llama()
-    reference.save_pretrained(tmp_path)
-    assert_same(load_gpt2(str(tmp_path), device="cpu")(ids), reference(ids).logits)
-    settings = json.loads((tmp_path / "config.json").read_text())
-    rope = settings.pop("rope_parameters")  # as before transformers 5
-    settings |= {"rope_theta": rope["rope_theta"], "rope_scaling": None}
-    (tmp_path / "config.json").write_text(json.dumps(settings))
-    assert_same(load_gpt2(str(tmp_path), device="cpu")(ids), reference(ids).logits)
-
-
 @pytest.mark.parametrize(
     ("name", "value"),
     [
@@ -448,3 +229,34 @@ def test_a_model_of_ours_that_neither_has_is_refused_by_field(choice, kind):
     with pytest.raises(ValueError, match=rf"^(\w+) .*{kind}") as error:
         to_huggingface(GPT(config))
     assert one_line(error).split()[0] in (*vars(config),)
+
+
+# --- Files that lie ---
+
+
+def test_parts_of_a_matrix_that_only_together_fit_are_refused_by_name():
+    """As many rows as queries, keys and values have, but cut elsewhere: other heads."""
+    reference = their_llama()
+    weights = reference.state_dict()
+    names = [f"model.layers.1.self_attn.{kind}_proj.weight" for kind in "qkv"]
+    together = torch.cat([weights[name] for name in names])
+    weights |= dict(zip(names, together.split([40, 8, 16]), strict=True))
+    with pytest.raises(ValueError, match=r"layers\.1\.self_attn\.q_proj\.weight has shape \(40, 32\), expected"):
+        from_huggingface(reference.config.to_dict(), weights)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda tensor: tensor.to(torch.int8), r"h\.1\.mlp\.c_fc\.weight is in torch\.int8"),
+        (lambda tensor: tensor[None], r"feedforward\.expand\.weight has shape \(1, 30, 120\), expected \(120, 30\)"),
+        (lambda tensor: tensor[0, 0], r"feedforward\.expand\.weight has shape \(\), expected \(120, 30\)"),
+    ],
+)
+def test_a_tensor_of_another_kind_is_refused_by_name(change, reason):
+    reference = their_model()
+    weights = reference.state_dict()
+    weights["transformer.h.1.mlp.c_fc.weight"] = change(weights["transformer.h.1.mlp.c_fc.weight"])
+    with pytest.raises(ValueError, match=reason) as error:
+        from_huggingface(reference.config.to_dict(), weights)
+    one_line(error)
