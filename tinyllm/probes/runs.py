@@ -52,7 +52,6 @@ def subject_of_run(
         return [(_tensor(ids), _tensor(targets)) for ids, targets in arrays]
 
     losses = [point["training_loss"] for point in history if "training_loss" in point]
-    held_out = [(point["iteration"], point["validation_loss"]) for point in measurements(history)]
     return Subject(
         model=copy.deepcopy(model).cpu(),
         build=build,
@@ -62,7 +61,7 @@ def subject_of_run(
         first_loss=losses[0] if losses else None,
         texts=(splits["train"].tokens, splits[data.watching].tokens),
         characters_per_token=splits["train"].size / len(splits["train"].tokens),
-        losses=(losses, held_out),
+        losses=(losses, [(point["iteration"], point["validation_loss"]) for point in measurements(history)]),
         floor=None if floor is None else (floor.nats_per_token, floor.floor, floor.standard_error),
     )
 
