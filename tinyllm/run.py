@@ -81,7 +81,7 @@ class Run:
         """
         dtype = pick_precision(self.model.device, precision)
         source = data or self.config.dataset.data
-        corpus = load_corpus(source)
+        corpus = load_corpus(source, self.config.dataset.text_field)
         if data is not None and len(corpus.splits) == 1:
             split = next(iter(corpus.splits))
         if data is not None or corpus.articles(split):

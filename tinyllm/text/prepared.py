@@ -66,7 +66,7 @@ def prepare(config: DataConfig, vocab_size: int, progress: bool = True) -> Prepa
 
     Raises ValueError for a corpus without text, OSError if the folder cannot be written.
     """
-    corpus = load_corpus(config.data)
+    corpus = load_corpus(config.data, config.text_field)
     recipe = {
         "format": _FORMAT,
         "source": corpus.identity,

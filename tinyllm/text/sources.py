@@ -1,4 +1,4 @@
-"""From the name of a text to the text: TinyWiki, WikiText, or your own files."""
+"""From the name of a text to the text: TinyWiki, WikiText, your own files, or a data set of the Hub."""
 
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -9,15 +9,19 @@ from tinyllm.system.validation import near_names
 from tinyllm.text import tinywiki
 from tinyllm.text.articles import Article
 from tinyllm.text.corpus import Corpus
+from tinyllm.text.file_formats import is_path_like
+from tinyllm.text.hub_datasets import hub_corpus, is_hub_name
 from tinyllm.text.local_files import local_corpus
 from tinyllm.text.wikitext import HUB_CORPORA, wikitext_corpus
 
 
-def load_corpus(data: str) -> Corpus:
-    """Find the text that `data` names: a corpus, a file, or a folder.
+def load_corpus(data: str, text_field: str = "text") -> Corpus:
+    """Find the text that `data` names: a corpus, a file, a folder, or a data set of the Hub (`hub_corpus`).
 
-    TINYLLM_DATA, if set, is read instead of the Hub. Nothing is downloaded before documents are read.
-    Raises FileNotFoundError for a path or name that does not exist, ValueError for a folder that is ambiguous.
+    A file or folder goes before a data set of the same name. `text_field` is the column of text in tables.
+    TINYLLM_DATA, if set, is read instead of WikiText. Nothing is downloaded before documents or splits are read.
+    Raises FileNotFoundError for a path or name that does not exist, ValueError for a folder that is ambiguous or a file
+    that cannot be read.
     """
     if data in HUB_CORPORA:
         data = os.environ.get("TINYLLM_DATA") or data
@@ -25,11 +29,20 @@ def load_corpus(data: str) -> Corpus:
         return _tinywiki_corpus(data)
     if data in HUB_CORPORA:
         return wikitext_corpus(data)
-    path = Path(data).expanduser()
-    if not path.exists():
-        names = [*tinywiki.CORPORA, *HUB_CORPORA]
-        raise FileNotFoundError(f"no file or folder {data!r}, and no corpus of that name{near_names(data, names)}")
-    return local_corpus(path.resolve())
+    path = _expanded(data)
+    if path.exists():
+        return local_corpus(path.absolute(), text_field)  # not resolved: what a link leads to may have no ending
+    if is_hub_name(data) and not is_path_like(data):
+        return hub_corpus(data, text_field)
+    names = [*tinywiki.CORPORA, *HUB_CORPORA]
+    raise FileNotFoundError(f"no file or folder {data!r}, and no corpus of that name{near_names(data, names)}")
+
+
+def _expanded(data: str) -> Path:
+    try:
+        return Path(data).expanduser()
+    except RuntimeError:  # "~nobody", which may also be the name of a file
+        return Path(data)
 
 
 def _tinywiki_corpus(name: str) -> Corpus:
