@@ -77,8 +77,8 @@ def why_unreadable(path: Path) -> str | None:
         return _ARCHIVE
     if b"\0" not in head:
         return None
-    is_utf16 = max(head[::2].count(0), head[1::2].count(0)) > len(head) // 8
-    return "text in UTF-16, to be converted to UTF-8" if is_utf16 else "binary data"
+    fewer, more = sorted(half.count(0) for half in (head[::2], head[1::2]))  # of Latin letters each second byte is 0
+    return "text in UTF-16, to be converted to UTF-8" if more > max(4, len(head) // 8, 8 * fewer) else "binary data"
 
 
 def looks_like_utf8(path: Path) -> bool:

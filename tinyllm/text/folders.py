@@ -88,7 +88,7 @@ def _files(folder: Path, passed_over: dict[Path, str]) -> Iterator[Path]:
     """All files below a folder, through links too, but each folder once."""
 
     def note(error: OSError) -> None:
-        passed_over[Path(error.filename)] = error.strerror
+        passed_over[Path(error.filename)] = error.strerror or "not readable"
 
     seen = set()
     for parent, folders, files in os.walk(folder, onerror=note, followlinks=True):

@@ -28,7 +28,7 @@ def row_texts(rows: Iterable[tuple[int, object]], text_field: str, source: str, 
         try:
             check_text(value)
         except ValueError as error:
-            raise ValueError(f"{source}, {unit} {number}: {error}; mend or remove that {unit}") from None
+            raise ValueError(f"{source}, {unit} {number}: {error}") from None
         yield value
 
 
