@@ -31,6 +31,7 @@ _REFUSED = {
     ".pdf": "a PDF",
     ".ipynb": "a notebook",
 }
+_CONTROLS = bytes({*range(32)} - {*b"\a\b\t\n\v\f\r\x1b"})
 _SIGNATURES = {
     b"%PDF": "a PDF",
     b"{\\rtf": _DOCUMENT,
@@ -75,15 +76,22 @@ def why_unreadable(path: Path) -> str | None:
             return what
     if head[257:262] == b"ustar":
         return _ARCHIVE
+    if len(head.translate(None, _CONTROLS)) < len(head) // 2:
+        return "binary data"
     if b"\0" not in head:
         return None
     fewer, more = sorted(half.count(0) for half in (head[::2], head[1::2]))  # of Latin letters each second byte is 0
-    return "text in UTF-16, to be converted to UTF-8" if more > max(4, len(head) // 8, 8 * fewer) else "binary data"
+    if more > max(4, len(head) // 8, 8 * fewer):
+        return "text in UTF-16, to be converted to UTF-8"
+    return None if _is_utf8(head) else "binary data"
 
 
 def looks_like_utf8(path: Path) -> bool:
     """Whether a file begins with UTF-8."""
-    head = first_bytes(path)
+    return _is_utf8(first_bytes(path))
+
+
+def _is_utf8(head: bytes) -> bool:
     try:
         head.decode("utf-8")
     except UnicodeDecodeError as error:

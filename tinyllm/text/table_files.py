@@ -57,22 +57,13 @@ def no_field(source: str, text_field: str, names: list[str], remedy: str = OTHER
     return ValueError(f"{source} has no column {text_field!r} but {[name[:40] for name in names[:8]] + more}; {remedy}")
 
 
-def _field_of(row: object, text_field: str, place: str) -> object:
-    if not isinstance(row, dict):
-        raise ValueError(f"{place} is a {type(row).__name__} in JSON, not an object with the field {text_field!r}")
-    if text_field not in row:
-        raise no_field(place, text_field, list(row))
-    return row[text_field]
-
-
 def _json_lines(path: Path, file: IO[str], text_field: str) -> Iterator[tuple[int, object]]:
     for number, line in enumerate(file, start=1):
-        place = f"{shown(path)}, line {number}"
         try:
             row = json.loads(line) if line.strip() else {text_field: None}
         except (ValueError, RecursionError) as error:
-            raise ValueError(f"{place} is not JSON ({error}): mend or remove that line") from None
-        yield number, _field_of(row, text_field, place)
+            raise ValueError(f"{shown(path)}, line {number} is not JSON ({error}): mend or remove that line") from None
+        yield number, _field_of(row, text_field, path, f"line {number}")
 
 
 def _json_rows(path: Path, file: IO[str], text_field: str) -> Iterator[tuple[int, object]]:
@@ -82,7 +73,6 @@ def _json_rows(path: Path, file: IO[str], text_field: str) -> Iterator[tuple[int
     is_list = text.startswith("[")
     number, position, size = 1, int(is_list), _CHUNK
     while True:
-        place = f"{shown(path)}, row {number}"
         position = _BETWEEN_VALUES.match(text, position).end()  # type: ignore[union-attr]  # it matches anything
         try:
             row, position = decode(text, position)
@@ -92,11 +82,20 @@ def _json_rows(path: Path, file: IO[str], text_field: str) -> Iterator[tuple[int
                 return
             if not more:
                 reason = str(error).partition(": line")[0]
-                raise ValueError(f"{place} is not JSON ({reason}): mend or remove that row") from None
+                raise ValueError(f"{shown(path)}, row {number} is not JSON ({reason}): mend or remove it") from None
             text, position, size = text[position:] + more, 0, 2 * size  # doubled: else a long row costs its square
             continue
-        yield number, _field_of(row, text_field, place)
+        yield number, _field_of(row, text_field, path, f"row {number}")
         number, size = number + 1, _CHUNK
+
+
+def _field_of(row: object, text_field: str, path: Path, place: str) -> object:
+    if not isinstance(row, dict):
+        kind = type(row).__name__
+        raise ValueError(f"{shown(path)}, {place} is a {kind} in JSON, not an object with the field {text_field!r}")
+    if text_field not in row:
+        raise no_field(f"{shown(path)}, {place}", text_field, list(row))
+    return row[text_field]
 
 
 def _separated_rows(path: Path, file: IO[str], text_field: str) -> Iterator[tuple[int, object]]:
