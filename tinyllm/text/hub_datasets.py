@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
+from itertools import chain
 from typing import Any
 
 from tinyllm.system.hub import check_reachable, hub_endpoint
@@ -57,7 +58,8 @@ class _Splits(Mapping[str, Callable[[], Iterator[str]]]):
     def _datasets(self) -> dict[str, Any]:
         """The streams by our names of splits."""
         what = f"{self.name} (no file or folder here, so a data set of the Hub)"
-        every = load_from_hub(what, self.repository, self.config, revision=self.revision, streaming=True)
+        remedy = f"name another as in owner/name:config, or {WAYS_OUT}"
+        every = load_from_hub(what, self.repository, self.config, remedy, revision=self.revision, streaming=True)
         names = {self.split: "train"} if self.split else {name: SPLIT_NAMES.get(name, "") for name in every}
         found = {split: every[name] for name, split in names.items() if split and name in every}
         if "train" not in found:
@@ -80,8 +82,8 @@ class _Splits(Mapping[str, Callable[[], Iterator[str]]]):
         return row_documents(row_texts(hub_rows(dataset, self.text_field, self.name), self.text_field, self.name))
 
 
-def load_from_hub(what: str, repository: str, config: str | None, **settings: Any) -> Any:
-    """`datasets.load_dataset`, after one probe of the Hub; `what` is named in errors.
+def load_from_hub(what: str, repository: str, config: str | None, remedy: str = WAYS_OUT, **settings: Any) -> Any:
+    """`datasets.load_dataset`, after one probe of the Hub; errors name `what` and `remedy`.
 
     Raises ConnectionError where the Hub cannot be reached or the data set cannot be loaded, FileNotFoundError where
     there is none of that name.
@@ -95,27 +97,31 @@ def load_from_hub(what: str, repository: str, config: str | None, **settings: An
     except Exception as error:  # datasets raises many kinds, and the remedy is the same for all
         if isinstance(error, datasets.exceptions.DatasetNotFoundError):
             raise FileNotFoundError(
-                f"could not find {what} on {hub_endpoint()} ({_reason(error)}); {WAYS_OUT}"
+                f"could not find {what} on {hub_endpoint()} ({_reason(error)}); {remedy}"
             ) from error
-        raise ConnectionError(f"could not load {what} from {hub_endpoint()} ({_reason(error)}); {WAYS_OUT}") from error
-
-
-def _reason(error: Exception) -> str:
-    return " ".join(f"{type(error).__name__}: {error}".split())
+        raise ConnectionError(f"could not load {what} from {hub_endpoint()} ({_reason(error)}); {remedy}") from error
 
 
 def hub_rows(dataset: Any, text_field: str, what: str, remedy: str = OTHER_FIELD) -> Iterator[tuple[int, object]]:
-    """The values of one column, each with its number. Raises ValueError where there is no such column."""
-    names = dataset.column_names or list(next(iter(dataset), {}))  # a stream may not know them before its first row
+    """The values of one column, each with its number.
+
+    Raises ValueError where there is no such column, ConnectionError where the rows cannot be read to their end.
+    """
+    # a stream may not know its columns before its first row
+    names = dataset.column_names or list(next(_watched(iter(dataset), what), {}))
     if text_field not in names:
         raise no_field(what, text_field, names, remedy)
-    number = 0
+    batches = _watched(dataset.select_columns([text_field]).iter(batch_size=_BATCH), what)
+    yield from enumerate(chain.from_iterable(batch[text_field] for batch in batches), start=1)
+
+
+def _watched(rows: Iterator[dict[str, Any]], what: str) -> Iterator[dict[str, Any]]:
     try:
-        for batch in dataset.select_columns([text_field]).iter(batch_size=_BATCH):
-            for value in batch[text_field]:
-                number += 1
-                yield number, value
-    except Exception as error:  # as above, after datasets has tried again and again
-        raise ConnectionError(
-            f"could not read on in {what} after row {number:,} ({_reason(error)}); {WAYS_OUT}"
-        ) from error
+        yield from rows
+    except Exception as error:  # of as many kinds, after datasets has tried again and again
+        raise ConnectionError(f"could not read {what} to its end ({_reason(error)}); {WAYS_OUT}") from error
+
+
+def _reason(error: Exception) -> str:
+    """An error of `datasets` in one line, without its advice for its own users."""
+    return " ".join(f"{type(error).__name__}: {error}".partition("\nExample of usage")[0].split())
