@@ -52,6 +52,8 @@ def test_a_line_longer_than_memory_is_read_in_pieces_that_cut_no_separator(tmp_p
     assert documents[:100] == [story] * 100
     assert "".join(documents[100:]) == letter * 700_000
     assert max(map(len, documents)) < 2 * PIECE
+    long = letter.strip() * (PIECE - 5)  # the separator stands where a piece would end
+    assert "".join(read(write(path, f"{long}<|endoftext|>end"))) == long + "end"
 
 
 def test_byte_order_mark_and_windows_line_ends_change_nothing(tmp_path, sample_text, text):
