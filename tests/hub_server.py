@@ -43,8 +43,9 @@ class _Handler(BaseHTTPRequestHandler):
     def _answer(self) -> None:
         path = unquote(urlsplit(self.path).path)
         self.server.requests.append(f"{self.command} {path}")
-        files, api = self.server.files, f"/api/datasets/{REPOSITORY}"
-        resolve = f"/datasets/{REPOSITORY}/resolve/"
+        repository = self.server.repository
+        files, api = self.server.files, f"/api/datasets/{repository}"
+        resolve = f"/datasets/{repository}/resolve/"
         if self.server.status != 200 and path != "/":
             self._send(self.server.status, b"out of order")
         elif path == "/":
@@ -52,7 +53,7 @@ class _Handler(BaseHTTPRequestHandler):
         elif path == api or path.startswith(f"{api}/revision/"):
             siblings = [{"rfilename": name} for name in files]
             self._send_json(
-                {"id": REPOSITORY, "sha": self.server.commit, "private": False, "tags": [], "siblings": siblings}
+                {"id": repository, "sha": self.server.commit, "private": False, "tags": [], "siblings": siblings}
             )
         elif path.startswith(f"{api}/tree/"):
             self._send_json(self._tree(path.removeprefix(f"{api}/tree/").partition("/")[2]))
@@ -64,7 +65,8 @@ class _Handler(BaseHTTPRequestHandler):
                 headers["Content-Range"] = f"bytes {first}-{len(content) - 1}/{len(content)}"
             self._send(206 if first else 200, content[first:], headers)
         else:
-            self._send(404, b"", {"X-Error-Code": "EntryNotFound"})
+            known = repository in path
+            self._send(404, b"", {"X-Error-Code": "EntryNotFound" if known else "RepoNotFound"})
 
     do_GET = do_HEAD = _answer
 
@@ -118,9 +120,9 @@ class HubServer(ThreadingHTTPServer):
 
     daemon_threads = True
 
-    def __init__(self, files: dict[str, bytes], status: int):
+    def __init__(self, files: dict[str, bytes], status: int, repository: str):
         super().__init__(("127.0.0.1", 0), _Handler)
-        self.files, self.status = files, status
+        self.files, self.status, self.repository = files, status, repository
         self.cut = False
         self.requests: list[str] = []
         self.address = f"http://127.0.0.1:{self.server_port}"
@@ -132,9 +134,9 @@ class HubServer(ThreadingHTTPServer):
 
 
 @contextmanager
-def hub(files: dict[str, bytes], status: int = 200) -> Iterator[HubServer]:
+def hub(files: dict[str, bytes], status: int = 200, repository: str = REPOSITORY) -> Iterator[HubServer]:
     """Run a server in a thread of its own."""
-    server = HubServer(files, status)
+    server = HubServer(files, status, repository)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
     thread.start()
     try:

@@ -1,5 +1,6 @@
 """Writing files of text for a test, and reading them back as documents."""
 
+import gzip
 import re
 from pathlib import Path
 
@@ -36,3 +37,8 @@ def written(folder: Path, content: str | bytes) -> str:
     path = folder / "text.txt"
     path.write_bytes(content.encode() if isinstance(content, str) else content)
     return str(path)
+
+
+def compress(content: bytes, ending: str) -> bytes:
+    """As `gzip` or `zstd` would: the bytes of a file with that ending."""
+    return gzip.compress(content) if ending.lower() == ".gz" else pyarrow.compress(content, "zstd", asbytes=True)

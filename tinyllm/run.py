@@ -84,7 +84,7 @@ class Run(TrainedModel):
             return super().evaluate(split, data, precision)
         dtype = pick_precision(self.model.device, precision)
         source = self.config.dataset.data
-        corpus = load_corpus(source)
+        corpus = load_corpus(source, self.config.dataset.text_field)
         if corpus.articles(split):
             return evaluate(self.model, self.tokenizer, corpus, split, precision=dtype)
         splits = self.data.splits

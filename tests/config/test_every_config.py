@@ -42,6 +42,7 @@ BAD = [
     (ModelConfig, "num_heads", 7),  # does not divide 512
     (ModelConfig, "num_heads", 1024),
     *((DataConfig, "data", value) for value in ["", None, 3, Path("a")]),
+    *((DataConfig, "text_field", value) for value in ["", None, 3, ["text"]]),
     *((DataConfig, "tokenizer", value) for value in ["gpt4", None, 1]),
     *((DataConfig, "block_begin", value) for value in ["", "article", None, True]),
     *((DataConfig, "validation_fraction", value) for value in BAD_SHARES),

@@ -4,7 +4,7 @@ import pytest
 from local_texts import read, write
 
 from tinyllm.text.articles import Article, Span
-from tinyllm.text.corpus import Corpus
+from tinyllm.text.corpus import Corpus, Reading
 from tinyllm.text.sources import load_corpus
 
 
@@ -43,3 +43,14 @@ def test_files_have_no_articles(sample_text):
     corpus = load_corpus(str(sample_text))
     assert len(list(corpus.documents("train"))) == 4
     assert not corpus.articles("train")
+
+
+def test_what_was_read_and_passed_over_is_one_line():
+    assert str(Reading()) == "0 files read"
+    assert str(Reading({"train": ["a.txt"]})) == "1 file read"
+    reading = Reading({"train": ["a", "b"], "test": ["c"]}, {f"{n}.pdf": "a PDF" for n in range(5)})
+    assert (
+        str(reading)
+        == "3 files read (train 2, test 1); passed over: 0.pdf (a PDF), 1.pdf (a PDF), 2.pdf (a PDF) and 2 more"
+    )
+    assert Corpus("generated", {}).reading == Reading()

@@ -8,10 +8,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from local_texts import lines_of, read
 
-from tinyllm.text.documents import split_articles
+from tinyllm.text.documents import PIECE, has_titles, split_articles
 
 TITLES = ["Alder Point Light", "E = mc2 ( 1931 play )", "47 Marrow Street", "Pale sorrel moth"]
-LARGE = 10_000  # characters of a document without titles
+LARGE = PIECE  # characters of a document without titles
 
 
 def slow_titles(lines: list[str]) -> list[int]:
@@ -85,7 +85,9 @@ def test_documents_begin_at_titles_and_joined_are_the_text(lines):
     assert all(document.strip() for document in documents)
 
 
-@given(st.lists(st.one_of(st.just("\n"), st.integers(1, 4000).map(lambda n: "x" * n + "\n"), st.text()), max_size=40))
+@given(
+    st.lists(st.one_of(st.just("\n"), st.integers(1, 100_000).map(lambda n: "x" * n + "\n"), st.text()), max_size=40)
+)
 @example(["x" * LARGE + "\n", "\n", "\n"])  # blank lines after a full piece
 @example(["x" * (3 * LARGE), "end"])
 def test_text_without_titles_is_cut_at_line_ends_into_bounded_pieces(parts):
@@ -108,7 +110,7 @@ def test_text_without_titles_is_cut_at_line_ends_into_bounded_pieces(parts):
 
 
 def test_a_long_article_is_still_one_document(text):
-    lines = ["\n", " = Long = \n", "\n", *[" prose \n"] * LARGE, *lines_of(text)]
+    lines = ["\n", " = Long = \n", "\n", *[" prose and more prose \n"] * 60_000, *lines_of(text)]
     documents = list(split_articles(lines))
     assert len(documents) == 1 + len(TITLES)
     assert len(documents[0]) > 5 * LARGE
@@ -127,3 +129,32 @@ def test_articles_are_read_one_by_one():
     for _ in range(5):
         next(documents)
     assert taken < 30
+
+
+STORIES = ["Once upon a time.\n\nThe end.\n", "A cat sat.\n", "Last."]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<|endoftext|>\n".join(STORIES),  # TinyStories' files
+        "<|endoftext|>".join(STORIES),
+        "<|endoftext|>" + "<|endoftext|>\n<|endoftext|>\n \n<|endoftext|>".join(STORIES) + "<|endoftext|>\n",
+    ],
+)
+def test_separators_end_documents_and_are_not_in_them(text):
+    assert list(split_articles(lines_of(text))) == STORIES
+
+
+def test_separators_and_titles_together():
+    article = " = Title = \n\n prose \n"
+    lines = lines_of(f"before<|endoftext|>\n{article}<|endoftext|>\n" + "x\n" * LARGE + "<|endoftext|>")
+    first, second, *pieces = split_articles(lines)
+    assert (first, second) == ("before", article)
+    assert len(pieces) == 2  # a title in one document does not keep the next one whole
+
+
+def test_titles_are_lines_between_blank_ones():
+    assert has_titles(["", " = A = \n", "\n"])
+    assert not has_titles(["prose\n", " = A = \n", "\n"])
+    assert not has_titles(["", " = = A = = \n", "a = b = c\n"])

@@ -67,7 +67,7 @@ def test_ids_are_tiktokens_with_the_separator_before_each_document(config):
 def test_the_files_are_those_of_encoding_each_document_alone(home, monkeypatch, tokenizer, count, fraction, batch):
     texts = [f" = {index} = \n\n" + "a cat, é\u00a0本 <|endoftext|>\n" * (index % 5 + 1) for index in range(count)]
     splits = {"train": lambda: iter(texts), "validation": lambda: iter(texts[:3])}
-    monkeypatch.setattr(tinyllm.text.prepared, "load_corpus", lambda _: Corpus("some", splits))
+    monkeypatch.setattr(tinyllm.text.prepared, "load_corpus", lambda *_: Corpus("some", splits))
     monkeypatch.setattr(tinyllm.text.tokenized, "_BATCH", batch)
     data = prepare(DataConfig(data="some", tokenizer=tokenizer, validation_fraction=fraction), 300, progress=False)
     meta = json.loads((data.folder / "meta.json").read_text(encoding="utf-8"))
@@ -92,7 +92,7 @@ def test_the_files_are_those_of_encoding_each_document_alone(home, monkeypatch, 
 
 def test_a_split_without_text_is_refused_by_its_name(home, monkeypatch):
     splits = {"train": lambda: iter(["one\n", "two\n"]), "validation": lambda: iter(())}
-    monkeypatch.setattr(tinyllm.text.prepared, "load_corpus", lambda _: Corpus("some", splits))
+    monkeypatch.setattr(tinyllm.text.prepared, "load_corpus", lambda *_: Corpus("some", splits))
     with pytest.raises(ValueError, match="the validation split has no text"):
         prepare(DataConfig(data="some"), 300, progress=False)
     assert not list(home.rglob("*.bin"))
@@ -100,7 +100,7 @@ def test_a_split_without_text_is_refused_by_its_name(home, monkeypatch):
 
 def test_a_lone_surrogate_is_the_error_it_is_for_one_text(home, monkeypatch):
     texts = ["good\n"] * 50 + ["bad \ud800\n"] + ["good\n"] * 50
-    monkeypatch.setattr(tinyllm.text.prepared, "load_corpus", lambda _: Corpus("some", {"train": lambda: iter(texts)}))
+    monkeypatch.setattr(tinyllm.text.prepared, "load_corpus", lambda *_: Corpus("some", {"train": lambda: iter(texts)}))
     with pytest.raises(ValueError, match=r"^character 4 of the text is the lone surrogate '\\ud800'"):
         prepare(DataConfig(data="some"), 300, progress=False)
     assert not list(home.rglob("*.bin"))
@@ -149,12 +149,13 @@ def test_official_splits_stay_apart_from_training(tmp_path):
         assert set(data.tokenizer.decode(data.splits[split].tokens[1:]).split()) == {word}
 
 
-def test_separators_written_in_the_text_are_ordinary_text(tmp_path):
+def test_separators_written_in_the_text_are_the_documents_ends(tmp_path):
     path = tmp_path / "mine.txt"
     path.write_text("before <|endoftext|> after\n" * 20, encoding="utf-8")
     data = prepare(DataConfig(data=str(path)), 50_257, progress=False)
     for split in data.splits.values():
-        assert Counter(split.tokens.tolist())[data.tokenizer.end_of_text_id] == len(split.starts) == 1
+        assert Counter(split.tokens.tolist())[data.tokenizer.end_of_text_id] == len(split.starts)
+    assert sum(len(split.starts) for split in data.splits.values()) == 21
 
 
 def test_in_memory_and_prepared_are_the_same(config):
@@ -359,7 +360,7 @@ def test_documents_are_read_in_a_stream(home, monkeypatch):
 
     Document.__hash__ = object.__hash__  # a WeakSet would keep equal texts only once
     Document.__eq__ = object.__eq__
-    monkeypatch.setattr(tinyllm.text.prepared, "load_corpus", lambda _: Corpus("many", {"train": documents}))
+    monkeypatch.setattr(tinyllm.text.prepared, "load_corpus", lambda *_: Corpus("many", {"train": documents}))
     monkeypatch.setattr(tinyllm.text.tokenized, "_BATCH", 1000)
     monkeypatch.setattr(os, "cpu_count", lambda: 2)
     gc.collect()
@@ -404,7 +405,7 @@ GOOD = {
     "old Mac newlines": ("one line\rand another\r" * 50, "one line\nand another\n" * 50),
     "a byte-order mark": (b"\xef\xbb\xbf" + SENTENCE.encode() * 50, SENTENCE * 50),
     "NUL": ("a\0b\0\0 c\n" * 50, "a\0b\0\0 c\n" * 50),
-    "separators among words": ("<|endoftext|>a cat" * 50, "<|endoftext|>a cat" * 50),
+    "separators among words": ("<|endoftext|>a cat" * 50, "a cat" * 50),
     "other line ends": ("a\x0bb\x0cc\x1cd\x85e\u2028f\n" * 50, "a\x0bb\x0cc\x1cd\x85e\u2028f\n" * 50),
     "all of Unicode": (
         "".join(
@@ -431,12 +432,12 @@ BAD = {
     "only newlines": (b"\n" * 1000, "there is no text"),
     "only spaces": (b" " * 1000, "there is no text"),
     "one character": (b"a", "no text"),
-    "only separators": (b"<|endoftext|>" * 100, "no text to learn"),
+    "only separators": (b"<|endoftext|>" * 100, "there is no text"),
     "Latin-1": ("café\n" * 10, "byte 3, in line 1"),
-    "UTF-16": ("a cat\n".encode("utf-16"), "byte 0, in line 1"),
+    "UTF-16": ("a cat\n".encode("utf-16"), "is text in UTF-16"),
     "a surrogate": (b"a cat \xed\xa0\x80\n", "byte 6, in line 1"),
     "a character cut off at the end": ("a cat é".encode()[:-1], "byte 6, in line 1"),
-    "a picture": (bytes(range(256)) * 10, "is not UTF-8 text"),
+    "a picture": (bytes(range(256)) * 10, "is binary data"),
 }
 
 

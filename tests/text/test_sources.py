@@ -1,6 +1,8 @@
 """From a name to a text, or an error that names the near ones."""
 
+import os
 import re
+from pathlib import Path
 
 import pytest
 from local_texts import read, write
@@ -46,3 +48,47 @@ def test_the_environments_text_is_read_instead_of_the_hub(tmp_path, monkeypatch,
         load_corpus("wikitext-103-raw-v1")
     monkeypatch.setenv("TINYLLM_DATA", "tinywiki")
     assert "test" in load_corpus("wikitext-103-raw-v1").splits
+
+
+@pytest.mark.parametrize(
+    "name", ["~nobody-of-this-name/a.txt", "data/my.txt", "./a/b", "data/my.jsonl.gz", "a/b/c", "x:y"]
+)
+def test_a_name_that_can_only_be_a_path_is_not_looked_for_on_the_hub(name):
+    with pytest.raises(FileNotFoundError, match="no file or folder"):
+        load_corpus(name)
+
+
+def test_a_data_set_offline_is_one_line_with_both_readings():
+    corpus = load_corpus("roneneldan/TinyStories")
+    assert load_corpus("roneneldan/TinyStories", "story").identity != corpus.identity  # nothing was asked for yet
+    with pytest.raises(ConnectionError, match=r"roneneldan/TinyStories \(no file or folder.*--data") as error:
+        list(corpus.documents("train"))
+    assert "\n" not in str(error.value)
+
+
+def test_a_file_goes_before_a_data_set_of_its_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path / "roneneldan" / "TinyStories", "mine")
+    assert list(load_corpus("roneneldan/TinyStories").documents("train")) == ["mine"]
+
+
+def test_the_home_folder_and_links_are_understood(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    write(tmp_path / "blobs" / "5e", '{"text": "mine"}\n')
+    (tmp_path / "my data.jsonl").symlink_to(tmp_path / "blobs" / "5e")  # as in the Hub's cache: the blob has no ending
+    assert list(load_corpus("~/my data.jsonl").documents("train")) == ["mine"]
+
+
+@pytest.mark.parametrize(
+    "name", [b"caf\xe9.txt", "日".encode() * 80 + b".txt", b"two\nlines", b"-x.txt", b"~a b.txt", b"\xff"]
+)
+def test_a_file_of_any_name_is_read_and_named_printably(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    data = os.fsdecode(name)
+    Path(data).write_text("some text\n")
+    assert list(load_corpus(data).documents("train")) == ["some text\n"]
+    Path(data).write_bytes(b"\0\0\2\3" * 100)
+    with pytest.raises(ValueError, match="is binary data") as error:
+        load_corpus(data)
+    assert str(error.value).isprintable()

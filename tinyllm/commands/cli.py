@@ -113,10 +113,8 @@ def _export(arguments: list[str]) -> Result:
         raise ValueError(f"say where to: python -m tinyllm export {folder} --to huggingface NEW_FOLDER")
     run = load_run(folder, device="cpu")
     target = run.export(to[1])
-    where = shown(str(target))
-    print(
-        f"{run.iteration} iterations of {shown(str(folder))} in Hugging Face's layout, with a model card to complete: {where}"
-    )
+    source, where = shown(str(folder)), shown(str(target))
+    print(f"{run.iteration} iterations of {source} in Hugging Face's layout, with a model card to complete: {where}")
     print(f"next: transformers.AutoModelForCausalLM.from_pretrained({str(target)!r})")
     return {"folder": str(target), "iteration": run.iteration}
 

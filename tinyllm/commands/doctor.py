@@ -14,8 +14,9 @@ from tinyllm.system.device import pick_compile, pick_device
 from tinyllm.system.hub import check_reachable, hub_endpoint
 from tinyllm.system.precision import pick_precision
 from tinyllm.text.gpt2_vocabulary import fetch_gpt2_vocabulary
+from tinyllm.text.hub_datasets import WAYS_OUT
 from tinyllm.text.sources import load_corpus
-from tinyllm.text.wikitext import HUB_CORPORA, HUB_NAME, WAYS_OUT
+from tinyllm.text.wikitext import HUB_CORPORA, HUB_NAME
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,10 @@ class DataConfig:
     """Which text, and how it is cut into tokens."""
 
     data: str = "wikitext-103-raw-v1"
-    """TinyWiki ("tinywiki", "tinywiki-full"), a WikiText on the Hub, or your own file or folder."""
+    """TinyWiki ("tinywiki", "tinywiki-full"), a WikiText on the Hub, your own file or folder, or a data set of the Hub
+    by name ("owner/name", "owner/name:config", "owner/name:config:split")."""
+    text_field: str = "text"
+    """The column or field of text, where the text is in tables: parquet, JSON, comma- or tab-separated values."""
     tokenizer: Literal["gpt2", "bpe", "character", "word"] = "gpt2"
     """GPT-2's vocabulary, or one learned from this text: byte-pair encoding, all its characters, or its words."""
     block_begin: Literal["anywhere", "document"] = "anywhere"
@@ -23,6 +26,8 @@ class DataConfig:
 
     def __post_init__(self) -> None:
         require(isinstance(self.data, str) and self.data != "", "data", self.data, "a corpus name or a path")
+        is_name = isinstance(self.text_field, str) and self.text_field != ""
+        require(is_name, "text_field", self.text_field, "the name of a column")
         require_choice(self, "tokenizer", ("gpt2", "bpe", "character", "word"))
         require_choice(self, "block_begin", ("anywhere", "document"))
         require_number(self, 0, 0.5, "validation_fraction")

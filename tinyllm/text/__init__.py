@@ -3,8 +3,9 @@
 Where text comes from:
 
 - `sources`: from a name to a corpus; `corpus`: what a corpus is
-- `local_files`, `wikitext`, `tinywiki`: the three kinds of corpus, from your files, from the Hub, or generated
-- `documents`, `rows`: where a document begins, and table rows as lines
+- `local_files`, `hub_datasets`, `wikitext`, `tinywiki`: the kinds of corpus, from your files, the Hub, or generated
+- `folders`, `file_formats`, `table_files`: which files of a folder are read, what can be read, and the rows of tables
+- `documents`, `rows`: where a document begins, and table rows as documents or lines
 - `tinywiki_grammar`, `articles`, `entropy`: TinyWiki's words and their probabilities, its articles with the exact
   surprise of each, and the entropy floor
 

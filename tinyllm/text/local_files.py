@@ -4,113 +4,79 @@ A file that is not one of several parts of a split is a text of its own, and eac
 """
 
 import json
-import re
 from collections.abc import Iterator
 from functools import partial
+from itertools import chain
 from pathlib import Path
 
-from tinyllm.text.corpus import Corpus
-from tinyllm.text.documents import split_articles
-from tinyllm.text.rows import row_lines
-
-FILE_ENDINGS = (".txt", ".raw", ".tokens", ".parquet")
-_SPLITS = {
-    "train": "train",
-    "valid": "validation",
-    "validation": "validation",
-    "val": "validation",
-    "test": "test",
-}
+from tinyllm.system.paths import shown_name
+from tinyllm.text.corpus import Corpus, Reading
+from tinyllm.text.documents import PIECE, split_articles
+from tinyllm.text.file_formats import READABLE, TABLES, ending_of, open_text, why_unreadable
+from tinyllm.text.folders import Found, find_texts
+from tinyllm.text.rows import row_documents
+from tinyllm.text.table_files import table_texts
+from tinyllm.text.tokenizer import END_OF_TEXT
 
 
-def local_corpus(path: Path) -> Corpus:
+def local_corpus(path: Path, text_field: str = "text") -> Corpus:
     """A file, which is all training text, or a folder, which may have splits.
 
-    Raises FileNotFoundError for a folder without texts, ValueError for one that is ambiguous. Reading raises ValueError
-    for a file that is damaged or not UTF-8.
+    Raises FileNotFoundError for a folder without texts, ValueError for one that is ambiguous and for a file of a kind
+    that cannot be read. Reading raises ValueError for a file that is damaged, not UTF-8, or a table without text in
+    `text_field`.
     """
-    splits = {"train": [[path]]} if path.is_file() else _find_splits(path)
-    files = [file for texts in splits.values() for text in texts for file in text]
-    identity = json.dumps([[str(file), file.stat().st_size, file.stat().st_mtime_ns] for file in files])
-    watched_by = "validation" if "validation" in splits else None
-    documents = {split: partial(_documents, texts) for split, texts in splits.items()}
-    return Corpus(identity, documents, watched_by=watched_by)
+    if path.is_dir():
+        found = find_texts(path, text_field)
+    else:
+        _check_readable(path)
+        found = Found({"train": [[path]]}, {})
+    stats = [(file, file.stat()) for texts in found.splits.values() for text in texts for file in text]
+    identity = json.dumps([text_field, *([str(file), stat.st_size, stat.st_mtime_ns] for file, stat in stats)])
+    splits = {split: partial(_documents, texts, text_field) for split, texts in found.splits.items()}
+    return Corpus(
+        identity, splits, reading=_reading(found, path if path.is_dir() else path.parent), watches_itself=True
+    )
 
 
-def _find_splits(folder: Path) -> dict[str, list[list[Path]]]:
-    """The texts in a folder, by split. A text is one file, or several that are its parts."""
-    splits: dict[str, list[Path]] = {}
-    for file in sorted(folder.iterdir()):
-        if file.suffix.lower() in FILE_ENDINGS and file.is_file():
-            splits.setdefault(_split_of(file), []).append(file)
-    if not splits:
-        raise FileNotFoundError(f"{folder} holds none of {', '.join('*' + ending for ending in FILE_ENDINGS)}")
-    if "" in splits and len(splits) > 1:
-        raise ValueError(f"{folder} mixes train/valid/test files with {splits[''][0].name}: keep one kind")
-    if "" in splits:
-        return {"train": [[file] for file in splits[""]]}
-    for split, files in splits.items():
-        _check_one_variant(split, files)
-    return {split: [files] for split, files in splits.items()}
+def _check_readable(path: Path) -> None:
+    if not path.is_file():
+        raise ValueError(f"{shown_name(path)} is neither a file nor a folder: write what it gives to a file first")
+    reason = why_unreadable(path)
+    if reason:
+        raise ValueError(f"{shown_name(path)} is {reason}, and cannot be read; {READABLE}")
 
 
-def _split_of(file: Path) -> str:
-    """The split that a file name mentions, as in wiki.valid.raw or test-00000-of-00001.parquet, or ''."""
-    words = re.split(r"[^a-z]+", file.name.lower())
-    return next((_SPLITS[word] for word in words if word in _SPLITS), "")
+def _reading(found: Found, folder: Path) -> Reading:
+    return Reading(
+        {
+            split: [shown_name(file.relative_to(folder)) for text in texts for file in text]
+            for split, texts in found.splits.items()
+        },
+        {shown_name(file.relative_to(folder)): reason for file, reason in found.passed_over.items()},
+    )
 
 
-def _check_one_variant(split: str, files: list[Path]) -> None:
-    """The files of a split must be one file, or all the parts (00000-of-00002 ...) of one set."""
-    matches = [re.fullmatch(r"(.*-)(\d+)(-of-)(\d+)(\..*)", file.name) for file in files]
-    parts = [match for match in matches if match is not None]
-    if len(files) > 1 and (len(parts) < len(files) or len({part.group(1, 4, 5) for part in parts}) > 1):
-        names = ", ".join(file.name for file in files)
-        raise ValueError(f"{files[0].parent} holds more than one variant of the {split} split ({names}): name one file")
-    if parts and [int(part[2]) for part in parts] != list(range(int(parts[0][4]))):
-        raise ValueError(f"{files[0].parent} holds {len(files)} of the {parts[0][4]} parts of the {split} split")
-
-
-def _documents(texts: list[list[Path]]) -> Iterator[str]:
+def _documents(texts: list[list[Path]], text_field: str) -> Iterator[str]:
     for files in texts:
-        yield from split_articles(line for file in files for line in _file_lines(file))
+        if ending_of(files[0]) in TABLES:
+            yield from row_documents(chain.from_iterable(table_texts(file, text_field) for file in files))
+        else:
+            yield from split_articles(chain.from_iterable(map(_lines, files)))
 
 
-def _file_lines(path: Path) -> Iterator[str]:
-    if path.suffix.lower() == ".parquet":
-        yield from _parquet_lines(path)
-        return
-    try:
-        with path.open(encoding="utf-8", buffering=1 << 20) as file:  # "utf-8-sig" reads at half the speed
-            if file.read(1) != "\ufeff":  # a byte-order mark
-                file.seek(0)
-            yield from file
-    except UnicodeDecodeError:
-        raise ValueError(f"{path} is not UTF-8 text: {_first_bad_byte(path)}; convert it first") from None
-
-
-def _first_bad_byte(path: Path) -> str:
-    """Where a file stops being UTF-8. (The error from reading text counts from the start of the last buffer.)"""
-    position = 0
-    with path.open("rb") as file:
-        for line_number, line in enumerate(file, start=1):
-            try:
-                line.decode("utf-8")
-            except UnicodeDecodeError as error:
-                return f"{error.reason} at byte {position + error.start}, in line {line_number}"
-            position += len(line)
-    return "it changed while it was read"
-
-
-def _parquet_lines(path: Path) -> Iterator[str]:
-    import pyarrow.parquet
-
-    try:
-        with pyarrow.parquet.ParquetFile(path) as file:
-            if "text" not in file.schema_arrow.names:
-                raise ValueError(f"{path} has no column 'text' but {file.schema_arrow.names}")
-            for batch in file.iter_batches(columns=["text"]):
-                yield from row_lines(batch.column(0).to_pylist(), path)
-    except (pyarrow.ArrowException, OSError) as error:
-        reason = str(error).splitlines()[0]
-        raise ValueError(f"{path} cannot be read as parquet ({reason}): download it again") from None
+def _lines(path: Path) -> Iterator[str]:
+    """The lines of a file. A line longer than a piece of text comes in several, cut at a space where there is one."""
+    with open_text(path) as file:
+        rest = ""
+        while line := file.readline(PIECE):
+            line = rest + line
+            rest = ""
+            if len(line) >= PIECE and not line.endswith("\n"):
+                # some scripts have no spaces; then a separator must not be cut
+                cut = line.rfind(" ") + 1 or line.rfind("<", -len(END_OF_TEXT))
+                cut = cut if cut > 0 else len(line)
+                line, rest = line[:cut], line[cut:]
+            yield line
+        if rest:
+            yield rest

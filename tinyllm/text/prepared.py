@@ -61,14 +61,19 @@ class PreparedData:
     @property
     def watching(self) -> str:
         """The split that is measured during training."""
-        return self.corpus.watched_by or HELD_OUT
+        return _watching(self.splits)
 
     def summary(self) -> str:
         """What is trained on and what watches, for people; before that, if it matters, a line about the files."""
         train, watching = self.splits["train"], self.splits[self.watching]
         origin = "held out of the same text" if self.watching == HELD_OUT else f"from its own {self.watching} split"
         sentence = f"training on {_amount(train)}; watched by {_amount(watching)}, {origin}"
-        return "\n".join(filter(None, [self.corpus.reading, sentence]))
+        return "\n".join(filter(None, [str(self.corpus.reading) if self.corpus.reading.files else "", sentence]))
+
+
+def _watching(splits: Iterable[str]) -> str:
+    """A corpus that watches itself holds nothing out. (Asked itself, one on the Hub would need the network.)"""
+    return HELD_OUT if HELD_OUT in splits else "validation"
 
 
 def _amount(split: TokenizedSplit) -> str:
@@ -90,7 +95,7 @@ def prepare(
     Raises ValueError for a corpus without text or a tokenizer without `<|endoftext|>`, OSError if the folder cannot be
     written.
     """
-    corpus = load_corpus(config.data)
+    corpus = load_corpus(config.data, config.text_field)
     recipe = {
         "format": _FORMAT,
         "source": corpus.identity,
@@ -158,7 +163,7 @@ def _open(folder: Path, recipe: dict[str, Any], corpus: Corpus, config: DataConf
         tokens = np.memmap(folder / f"{split}.bin", id_dtype(tokenizer.vocab_size), mode="r")
         starts = np.load(folder / f"{split}-starts.npy", mmap_mode="r")
         splits[split] = TokenizedSplit(tokens, starts, counts["words"], counts["bytes"])
-    parts = [f"{split}{file}" for split in ("train", corpus.watched_by or HELD_OUT) for file in _FILES]
+    parts = [f"{split}{file}" for split in ("train", _watching(splits)) for file in _FILES]
     text = hashlib.sha256("".join(meta["checksums"][name] for name in parts).encode()).hexdigest()
     return PreparedData(folder, tokenizer, splits, corpus, config, text)
 

@@ -1,4 +1,4 @@
-"""From the name of a text to the text: TinyWiki, WikiText, or your own files."""
+"""From the name of a text to the text: TinyWiki, WikiText, your own files, or a data set of the Hub."""
 
 import dataclasses
 import os
@@ -10,15 +10,19 @@ from tinyllm.system.validation import near_names
 from tinyllm.text import tinywiki
 from tinyllm.text.articles import Article
 from tinyllm.text.corpus import Corpus
+from tinyllm.text.file_formats import is_path_like
+from tinyllm.text.hub_datasets import hub_corpus, is_hub_name
 from tinyllm.text.local_files import local_corpus
 from tinyllm.text.wikitext import HUB_CORPORA, wikitext_corpus
 
 
-def load_corpus(data: str) -> Corpus:
-    """Find the text that `data` names: a corpus, a file, or a folder.
+def load_corpus(data: str, text_field: str = "text") -> Corpus:
+    """Find the text that `data` names: a corpus, a file, a folder, or a data set of the Hub (`hub_corpus`).
 
-    TINYLLM_DATA, if set, is read instead of the Hub. Nothing is downloaded before documents are read.
-    Raises FileNotFoundError for a path or name that does not exist, ValueError for a folder that is ambiguous.
+    A file or folder goes before a data set of the same name. `text_field` is the column of text in tables.
+    TINYLLM_DATA, if set, is read instead of WikiText. Nothing is downloaded before documents or splits are read.
+    Raises FileNotFoundError for a path or name that does not exist, ValueError for a folder that is ambiguous or a file
+    that cannot be read.
     """
     stands_in = os.environ.get("TINYLLM_DATA") if data in HUB_CORPORA else None
     data = stands_in or data
@@ -27,12 +31,14 @@ def load_corpus(data: str) -> Corpus:
     if data in HUB_CORPORA:
         return wikitext_corpus(data)
     path = user_path(data)
-    if not path.exists():
-        names = [*tinywiki.CORPORA, *HUB_CORPORA]
-        raise FileNotFoundError(f"no file or folder {data!r}, and no corpus of that name{near_names(data, names)}")
-    corpus = local_corpus(path.resolve())
-    # The Hub's validation text is for the end of a run. What stands in for it is used in the same way.
-    return dataclasses.replace(corpus, watched_by=None) if stands_in else corpus
+    if path.exists():
+        corpus = local_corpus(path.absolute(), text_field)  # not resolved: what a link leads to may have no ending
+        # The Hub's validation text is for the end of a run. What stands in for it is used in the same way.
+        return dataclasses.replace(corpus, watches_itself=False) if stands_in else corpus
+    if is_hub_name(data) and not is_path_like(data):
+        return hub_corpus(data, text_field)
+    names = [*tinywiki.CORPORA, *HUB_CORPORA]
+    raise FileNotFoundError(f"no file or folder {data!r}, and no corpus of that name{near_names(data, names)}")
 
 
 def path_from_anywhere(data: str) -> str:
@@ -42,7 +48,7 @@ def path_from_anywhere(data: str) -> str:
         named = data in (*tinywiki.CORPORA, *HUB_CORPORA) or not path.exists()
     except (OSError, ValueError, RuntimeError):  # no path at all: `load_corpus` says so
         named = True
-    return data if named else str(path.resolve())
+    return data if named else str(path.absolute())
 
 
 def _tinywiki_corpus(name: str) -> Corpus:
