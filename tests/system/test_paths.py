@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tinyllm.system.paths import shell_word, shown, user_path, utf8_path
+from tinyllm.system.paths import shell_word, shown, shown_name, user_path, utf8_path
 
 NAMES = [
     "plain.txt", "two words.txt", "it's.txt", 'a "quote".txt', "new\nline.txt", "-dash.txt", "~tilde.txt", "日本.txt",
@@ -49,3 +49,22 @@ def test_a_library_that_wants_utf8_reads_the_same_file(tmp_path):
 def test_a_name_that_is_no_text_can_be_shown():
     assert shown("caf\udce9 日.txt") == "caf\\xe9 日.txt"
     assert shown("\ud800") == "\\ud800"
+
+
+@pytest.mark.parametrize(
+    ("name", "printed"),
+    [
+        (b"plain name-1.txt", "plain name-1.txt"),
+        ("日本".encode(), "日本"),
+        (b"caf\xe9.txt", r"caf\xe9.txt"),
+        (b"two\nlines\t", r"two\nlines\t"),
+        (b"\x1b[31mred", r"\x1b[31mred"),
+    ],
+)
+def test_names_are_printable_in_one_line(name, printed):
+    assert shown_name(os.fsdecode(name)) == printed
+    assert printed.isprintable()
+
+
+def test_a_surrogate_that_is_no_byte_is_escaped_too():
+    assert shown_name("\ud83d") == r"\ud83d"

@@ -6,7 +6,7 @@ import json
 import logging
 import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -71,7 +71,7 @@ class PreparedData:
         return "\n".join(filter(None, [str(self.corpus.reading) if self.corpus.reading.files else "", sentence]))
 
 
-def _watching(splits: Iterable[str]) -> str:
+def _watching(splits: Container[str]) -> str:
     """A corpus that watches itself holds nothing out. (Asked itself, one on the Hub would need the network.)"""
     return HELD_OUT if HELD_OUT in splits else "validation"
 
