@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from tinyllm.course.checking.comparing import is_close, plain
 from tinyllm.course.checking.registry import Case, Exercise, Function
 
 
@@ -31,19 +32,18 @@ def _outcome(exercise: Exercise, function: Function, arguments: Case) -> Any:
 
 
 def same(one: Any, other: Any) -> bool:
-    """Whether two results, or two errors, are alike; NaN equals NaN here, and a Counter equals a dict."""
+    """Whether two results, or two errors, are alike by value; NaN equals NaN here, and a Counter equals a dict."""
     if isinstance(one, BaseException):
         return type(one) is type(other) and str(one) == str(other)
-    if isinstance(one, Tensor):
-        alike = isinstance(other, Tensor) and one.shape == other.shape
-        alike = alike and one.dtype == other.dtype and one.device == other.device
+    if isinstance(one, Tensor) and isinstance(other, Tensor) and one.dim() + other.dim() > 0:
+        alike = one.shape == other.shape and one.dtype == other.dtype and one.device == other.device
         return alike and torch.allclose(one.detach().double(), other.detach().double(), 1e-4, 1e-5, equal_nan=True)
+    one, other = plain(one), plain(other)
     if isinstance(one, dict):
         return isinstance(other, dict) and one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
     if isinstance(one, list | tuple):
-        alike = isinstance(other, list | tuple) and isinstance(one, list) == isinstance(other, list)
-        return alike and len(one) == len(other) and all(map(same, one, other))
+        return isinstance(other, list | tuple) and len(one) == len(other) and all(map(same, one, other))
     if isinstance(one, numbers.Real) and isinstance(other, numbers.Real):
-        close = math.isclose(one, other, rel_tol=1e-4, abs_tol=1e-9) or (math.isnan(one) and math.isnan(other))
+        close = is_close(one, other) or (math.isnan(one) and math.isnan(other))
         return close and isinstance(one, bool) == isinstance(other, bool)
     return type(one) is type(other) and bool(one == other)
