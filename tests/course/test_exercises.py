@@ -1,5 +1,7 @@
 """What holds for all exercises: references are right, stubs and nonsense are not, mistakes and mutants are found."""
 
+import inspect
+import itertools
 import math
 import re
 import sys
@@ -37,6 +39,36 @@ def test_the_reference_is_correct_each_time(name):
     count = len(EXERCISES[name].cases())
     assert count >= 3
     assert verdict.message == f"{name}: correct, on {count} cases drawn just now."
+
+
+# Arguments that are the same in every case, or in the same proportion: still to be varied.
+CONSTANT = {
+    "training.adamw_step": {"lr", "beta1", "beta2", "weight_decay"},
+    "training.learning_rate": {"max_rate / min_rate"},
+    "tokenization.merge": {"new_id"},
+    "tokenization.decode": {"tokens"},
+}
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if not name.startswith("clinic.")])
+def test_every_argument_varies_so_that_no_constant_can_take_its_place(name):
+    parameters = inspect.signature(EXERCISES[name].reference).parameters
+    cases = EXERCISES[name].cases()
+    constant = set()
+    columns = {
+        argument: [case[index] if index < len(case) else parameter.default for case in cases]
+        for index, (argument, parameter) in enumerate(parameters.items())
+    }
+    for argument, values in columns.items():
+        if isinstance(values[0], int | float | list | tuple | str) and len(set(map(repr, values))) == 1:
+            constant.add(argument)
+    floats = {argument: values for argument, values in columns.items() if all(type(one) is float for one in values)}
+    for (one, values), (other, others) in itertools.combinations(floats.items(), 2):
+        if {one, other} & constant or 0 in others:
+            continue
+        if len({round(a / b, 9) for a, b in zip(values, others, strict=True)}) == 1:
+            constant.add(f"{one} / {other}")
+    assert constant <= CONSTANT.get(name, set())
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -91,7 +123,6 @@ KNOWN = [(name, index) for name in NAMES for index in range(len(EXERCISES[name].
 
 # Mutants that no test can tell from the reference, or that are right too: {(exercise, change): why}.
 EQUIVALENT: dict[tuple[str, str], str] = {
-    ("data.split_articles", "line 3: articles.copy() -> articles"): "shuffling the learner's own copy harms nobody",
     ("attention.scores", "line 3: -2 -> 2"): "the same of four dimensions",
     ("block.dropout", "line 8: torch.rand_like(x) >= p -> torch.rand_like(x) > p"): "a draw never is exactly p",
     ("training.learning_rate", "line 6: iteration < warmup -> iteration <= warmup"): "both lines meet at the peak",
