@@ -26,7 +26,7 @@ SENTENCE_LIMIT = 200  # characters of a verdict's first line
 
 def test_each_chapter_has_its_exercises():
     counts = Counter(name.partition(".")[0] for name in EXERCISES)
-    assert [counts[chapter] for chapter in CHAPTERS] == [4, 6, 6, 4, 4, 5, 5, 6, 4, 6, 5]
+    assert [counts[chapter] for chapter in CHAPTERS] == [4, 8, 8, 6, 4, 5, 5, 6, 4, 6, 5]
     assert course.__all__ == ["check", "hint", "predict", "progress", "solution"]
 
 
@@ -92,6 +92,26 @@ KNOWN = [(name, index) for name in NAMES for index in range(len(EXERCISES[name].
 EQUIVALENT: dict[tuple[str, str], str] = {
     ("data.split_articles", "line 3: articles.copy() -> articles"): "shuffling the learner's own copy harms nobody",
     ("attention.scores", "line 3: -2 -> 2"): "the same of four dimensions",
+    ("attention.mend_window", "line 5: -2 -> 2"): "the same of four dimensions",
+    **{
+        (name, f"line 3: {change}"): why
+        for name, measured, count in (
+            ("attention.measure_spread", "(q * k).sum(dim=1).std()", 5000),
+            ("block.measure_scatter", "dropout(torch.ones(20000), p, training=True).std()", 20000),
+        )
+        for change, why in {
+            f"{measured}.item() -> {measured}": "a tensor without dimensions is a number",
+            f"{count} -> {count + 1}": "one draw more",
+            f"{count} -> {count - 1}": "one draw less",
+        }.items()
+    },
+    ("block.mend_stack", "line 6: True -> False"): "there are as many norms as layers",
+    ("data.measure_steps", "line 9: loss < goal -> loss <= goal"): "a loss never is exactly the goal",
+    **{
+        ("data.measure_steps", f"line {line}: 200 -> {limit}"): "no case comes near the limit"
+        for line in (7, 14)
+        for limit in (199, 201)
+    },
     ("block.dropout", "line 8: torch.rand_like(x) >= p -> torch.rand_like(x) > p"): "a draw never is exactly p",
     ("training.learning_rate", "line 6: iteration < warmup -> iteration <= warmup"): "both lines meet at the peak",
     ("sampling.temperature", "line 5: 0 -> -1"): "the only dimension",
