@@ -25,7 +25,7 @@ from tinyllm.course.checking.registry import Case, Function, exercise
         ]
         # A norm that shrinks and turns round, a token of equal numbers, and a token far from 0.
         + [(torch.randn(2, 3, 5), torch.randn(5), torch.randn(5)), (torch.full((1, 2, 4), 3.0), *torch.randn(2, 4))]
-        + [(torch.randn(1, 2, 6) + 300, torch.ones(6), torch.zeros(6)), (torch.randn(5, 3, 2).T, *torch.randn(2, 5))]
+        + [(torch.randn(1, 2, 6) + 30, torch.ones(6), torch.zeros(6)), (torch.randn(5, 3, 2).mT, *torch.randn(2, 3))]
         + [(torch.randn(1, 3, 4).double(), *torch.randn(2, 4).double())]
         # So small that eps counts: its default, and another.
         + [(0.003 * torch.randn(1, 2, 4), torch.ones(4), torch.zeros(4))]
