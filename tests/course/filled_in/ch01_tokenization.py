@@ -1,4 +1,4 @@
-"""Other right answers than the references of notebook 01: recursion, regular expressions, one pass for each merge."""
+"""Other right answers than the references of notebook 01: runs, a bytearray, one pass for each merge."""
 
 from collections import Counter
 
@@ -12,18 +12,19 @@ def count_pairs(words):
 
 
 def merge(ids, pair, new_id):
-    merged = []
-    rest = iter(ids)
-    for token in rest:
-        while merged is not None and token == pair[0]:
-            following = next(rest, None)
-            if following == pair[1]:
-                token = new_id
-                break
-            merged.append(token)
-            token = following
-        if token is not None:
-            merged.append(token)
+    """A run of one id twice or more is halved; any other pair is found when its second id comes."""
+    merged, index = [], 0
+    while index < len(ids):
+        run = 1
+        while pair[0] == pair[1] == ids[index] and index + run < len(ids) and ids[index + run] == pair[0]:
+            run += 1
+        if run > 1:
+            merged += [new_id] * (run // 2) + [pair[0]] * (run % 2)
+        elif pair[0] != pair[1] and merged and merged[-1] == pair[0] and ids[index] == pair[1]:
+            merged[-1] = new_id
+        else:
+            merged.append(ids[index])
+        index += run
     return tuple(merged)
 
 

@@ -31,7 +31,7 @@ def measure_scatter(p):
 
 
 def mend_stack(x, norms, layers, p, training):
-    stream = x.clone()
-    for norm, layer in zip(norms, layers, strict=True):
-        stream += torch.nn.functional.dropout(layer(norm(stream)), p, training)
-    return stream
+    if not layers:
+        return x
+    x = torch.add(x, torch.nn.functional.dropout(layers[0](norms[0](x)), p, training))
+    return mend_stack(x, norms[1:], layers[1:], p, training)
