@@ -1,12 +1,13 @@
 """Other right answers than the references of notebook 01: runs, a bytearray, one pass for each merge."""
 
 from collections import Counter
+from itertools import pairwise
 
 
 def count_pairs(words):
     total = Counter()
     for symbols, frequency in words.items():
-        for pair, times in Counter(zip(symbols, symbols[1:], strict=False)).items():
+        for pair, times in Counter(pairwise(symbols)).items():
             total[pair] += times * frequency
     return total
 

@@ -52,13 +52,15 @@ def measure_steps(ids, vocab_size, learning_rate, goal):
     table = torch.zeros(vocab_size, vocab_size)
     known, wanted = torch.tensor(ids[:-1]), torch.tensor(ids[1:])
     rows = torch.arange(len(known))
-    for steps in range(1, 201):
+    steps = 0
+    while steps < 200:
         p = table[known].softmax(dim=1)
         if -p[rows, wanted].log().mean() < goal:
             break
         p[rows, wanted] -= 1
         table.index_add_(0, known, p, alpha=-learning_rate / len(known))
-    return steps
+        steps += 1
+    return float(steps)
 
 
 def mend_batches(stream, context_length, batch_size, seed):
