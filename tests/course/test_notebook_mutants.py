@@ -25,8 +25,8 @@ MUTANTS = {  # notebook and module -> what is broken: the part of a line, and wh
         "targets not shifted": ("blocks[:, :-1], blocks[:, 1:]", "blocks[:, :-1], blocks[:, :-1]"),
         "targets shifted backwards": ("blocks[:, :-1], blocks[:, 1:]", "blocks[:, 1:], blocks[:, :-1]"),
     },
-    ("02_data", "text/subword_tokenizer"): {
-        "two separators": ('join(["", *texts])', 'join(["", *texts, ""])'),
+    ("02_data", "text/tokenized"): {
+        "documents from the last to the first": ("encode_documents(texts)", "encode_documents(texts[::-1])"),
     },
     ("02_data", "model/loss"): {
         "the sum of the losses": ("logit_softcap), targets)\n", 'logit_softcap), targets, reduction="sum")\n'),
@@ -78,6 +78,7 @@ def script_of(notebook: str) -> str:
 def test_a_notebook_turns_red_when_what_it_teaches_is_broken(notebook, module, broken, tmp_path):
     line, instead = MUTANTS[notebook, module][broken]
     shutil.copytree(ROOT / "tinyllm", tmp_path / "tinyllm", ignore=shutil.ignore_patterns("__pycache__"))
+    (tmp_path / "figures").symlink_to(ROOT / "figures")
     path = tmp_path / "tinyllm" / f"{module}.py"
     before = path.read_text(encoding="utf-8")
     assert before.count(line) >= 1

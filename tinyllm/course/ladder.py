@@ -119,10 +119,11 @@ def fast_enough(own: nn.Module, proven: nn.Module, embedding_dim: int) -> nn.Mod
     context_length = get_preset("quickstart").model.context_length
     x = torch.linspace(-1, 1, context_length * embedding_dim).view(1, context_length, embedding_dim)
     seconds = []
-    for _ in range(2):  # the first time it may also have to warm up
-        began = time.process_time()  # of this process: other programs may keep the computer busy
-        own(x).sum().backward()
-        seconds.append(BATCH_SIZE * (time.process_time() - began))
+    with torch.random.fork_rng(devices=[]):  # what comes after must not depend on what dropout draws here
+        for _ in range(2):  # the first time it may also have to warm up
+            began = time.process_time()  # of this process: other programs may keep the computer busy
+            own(x).sum().backward()
+            seconds.append(BATCH_SIZE * (time.process_time() - began))
     own.zero_grad()
     if min(seconds) < LONGEST_STEP:
         return own

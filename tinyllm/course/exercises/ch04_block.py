@@ -67,10 +67,10 @@ def _judge_dropout(
     function: Function, x: Float[Tensor, "*N"], p: float, training: bool
 ) -> dict[str, bool | list[float]]:
     """What is true of dropout whatever it draws. Bounds of six standard deviations: a right answer never fails."""
-    results = [function(x.clone(), p, training) for _ in range(6)]
-    changed = [difference(x, result) for result in results]  # also raises Unusable for another type or shape
-    if p == 0 or not training:
-        return {"x comes back unchanged": not any(changed)}
+    results = [function(x.clone(), p, training) for _ in range(1 if p == 0 or not training else 6)]
+    changed = difference(x, results[0])  # also raises Unusable for another type or shape
+    if len(results) == 1:
+        return {"x comes back unchanged": changed is None}
     dropped = [result == 0 for result in results]
     shares = torch.tensor([mask.double().mean().item() for mask in dropped])
     one = dropped[0]
@@ -94,7 +94,7 @@ def _judge_dropout(
 def _varies(rows: Bool[Tensor, "N M"], p: float) -> bool:
     """Whether the counts of the rows scatter as those of independent draws do."""
     N, M = rows.shape
-    if N < 30:  # too few to tell
+    if N < 100:  # too few to tell
         return True
     ratio = rows.sum(dim=1).double().var() / (M * p * (1 - p))
     return bool(abs(ratio - 1) < 6 * math.sqrt(2 / (N - 1) + 1 / (M * N * p * (1 - p))))
@@ -103,10 +103,10 @@ def _varies(rows: Bool[Tensor, "N M"], p: float) -> bool:
 @exercise(
     cases=lambda: [
         # Shares that are no tenths: one rounded to tenths is told by its count.
-        (torch.rand(200, 200) + 0.5, random.choice([0.24, 0.36]), True),
-        (torch.rand(200, 200) + 0.5, random.choice([0.54, 0.66]), True),
-        (torch.rand(8, 40, 100) + 0.5, random.choice([0.14, 0.86]), True),
-        (torch.rand(10_000) + 0.5, 0.5, True),
+        (torch.rand(120, 120) + 0.5, random.choice([0.24, 0.36]), True),
+        (torch.rand(120, 120) + 0.5, random.choice([0.54, 0.66]), True),
+        (torch.rand(4, 25, 60) + 0.5, random.choice([0.14, 0.86]), True),
+        (torch.rand(1000) + 0.5, 0.5, True),
         (torch.randn(2, 3), 0.5, False),
         (torch.randn(2, 3, 4), 0.0, True),
         (torch.randn(5), 0.0, False),
