@@ -126,16 +126,9 @@ EQUIVALENT: dict[tuple[str, str], str] = {
     ("attention.scores", "line 3: -2 -> 2"): "the same of four dimensions",
     ("attention.mend_window", "line 5: -2 -> 2"): "the same of four dimensions",
     **{
-        (name, f"line 3: {change}"): why
-        for name, measured, count in (
-            ("attention.measure_spread", "(q * k).sum(dim=1).std()", 5000),
-            ("block.measure_scatter", "dropout(torch.ones(20000), p, training=True).std()", 20000),
-        )
-        for change, why in {
-            f"{measured}.item() -> {measured}": "a tensor without dimensions is a number",
-            f"{count} -> {count + 1}": "one draw more",
-            f"{count} -> {count - 1}": "one draw less",
-        }.items()
+        (name, f"line 3: {count} -> {other}"): "one draw more or less"
+        for name, count in (("attention.measure_spread", 5000), ("block.measure_scatter", 20000))
+        for other in (count - 1, count + 1)
     },
     ("block.mend_stack", "line 6: True -> False"): "there are as many norms as layers",
     ("data.measure_steps", "line 9: loss < goal -> loss <= goal"): "a loss never is exactly the goal",

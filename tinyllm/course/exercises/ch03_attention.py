@@ -14,6 +14,9 @@ from torch import Tensor
 from tinyllm.course.checking.bands import settle
 from tinyllm.course.checking.registry import Function, exercise
 
+# Of scores: without heads, with a batch, with heads.
+_SHAPES = (1, 1), (2, 2), (4, 4), (2, 4, 4), (2, 3, 5, 5), (3, 1, 9, 9)
+
 
 @exercise(
     cases=lambda: (
@@ -75,9 +78,6 @@ def attention_weights(scores: Float[Tensor, "*N T T"], mask: Bool[Tensor, "T T"]
     return scores.masked_fill(~mask, -torch.inf).softmax(dim=-1)
 
 
-_SHAPES = (1, 1), (2, 2), (4, 4), (2, 4, 4), (2, 3, 5, 5), (3, 1, 9, 9)
-
-
 def _scores_and_mask(*shape: int) -> tuple[Tensor, Tensor]:
     """The causal mask, with a few more positions hidden: the answer must use the mask it is given."""
     T = shape[-1]
@@ -94,7 +94,7 @@ def _scores_and_mask(*shape: int) -> tuple[Tensor, Tensor]:
         # A third of a wider tensor, as the class hands it over: not contiguous.
         + [
             (torch.randn(2, 3, 24), 12),
-            (torch.randn(2, 4, 18).split(6, dim=-1)[1], 3),
+            (torch.randn(2, 4, 18)[:, :, 6:12], 3),
         ]
     ),
     hint="Two steps. First cut the last dimension into two, (B, T, H, D). Then swap the heads and the tokens.",
@@ -147,7 +147,7 @@ def _judge_spread(function: Function, D: int) -> Any:
 def measure_spread(D: int) -> float:
     """The standard deviation of the dot product of a query and a key, each D numbers from `torch.randn`."""
     q, k = torch.randn(2, 5000, D)
-    return (q * k).sum(dim=1).std().item()
+    return float((q * k).sum(dim=1).std())
 
 
 @exercise(

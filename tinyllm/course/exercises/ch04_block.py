@@ -75,15 +75,15 @@ def _judge_dropout(
     shares = torch.tensor([mask.double().mean().item() for mask in dropped])
     one = dropped[0]
     slices = [one.movedim(dim, 0).flatten(1) for dim in range(x.dim()) if x.numel() >= 100 * x.shape[dim]]
-    factors = (results[0] / x)[~one].double().round(decimals=3).unique()
+    factors = sorted(set((results[0] / x)[~one].double().round(decimals=3).tolist()))
     whole = all(bool((part.any(1) & ~part.all(1)).all()) for part in slices)
     return {
         "each row and column keeps some values and drops some": whole,
         f"about {p:.1%} of the values are zero": whole
         and bool(((shares - p).abs() < 6 * math.sqrt(p * (1 - p) / x.numel())).all()),
-        "the others are multiplied by": factors[:3].tolist(),
+        "the others are multiplied by": factors[:3],
         "each call draws anew": not any(torch.equal(one, mask) for mask in dropped[1:]),
-        "how many are dropped varies from call to call": len(shares.unique()) > 1,
+        "how many are dropped varies from call to call": len(set(shares.tolist())) > 1,
         "no two rows or columns drop the same": all(
             len({row.numpy().tobytes() for row in part}) == len(part) for part in slices
         ),
@@ -173,7 +173,7 @@ def _judge_scatter(function: Function, p: float) -> Any:
 )
 def measure_scatter(p: float) -> float:
     """The standard deviation of what dropout with probability `p` makes of the number 1 in training."""
-    return dropout(torch.ones(20_000), p, training=True).std().item()
+    return float(dropout(torch.ones(20_000), p, training=True).std())
 
 
 def _judge_stack(
