@@ -27,7 +27,7 @@ SENTENCE_LIMIT = 200  # characters of a verdict's first line
 
 def test_each_chapter_has_its_exercises():
     counts = Counter(name.partition(".")[0] for name in EXERCISES)
-    assert [counts[chapter] for chapter in CHAPTERS] == [4, 6, 6, 4, 4, 5, 5, 6, 4, 6, 5]
+    assert [counts[chapter] for chapter in CHAPTERS] == [4, 8, 8, 6, 4, 5, 5, 6, 4, 6, 5]
     assert course.__all__ == ["check", "hint", "predict", "progress", "solution"]
 
 
@@ -124,6 +124,19 @@ KNOWN = [(name, index) for name in NAMES for index in range(len(EXERCISES[name].
 # Mutants that no test can tell from the reference, or that are right too: {(exercise, change): why}.
 EQUIVALENT: dict[tuple[str, str], str] = {
     ("attention.scores", "line 3: -2 -> 2"): "the same of four dimensions",
+    ("attention.mend_window", "line 5: -2 -> 2"): "the same of four dimensions",
+    **{
+        (name, f"line 3: {count} -> {other}"): "one draw more or less"
+        for name, count in (("attention.measure_spread", 5000), ("block.measure_scatter", 20000))
+        for other in (count - 1, count + 1)
+    },
+    ("block.mend_stack", "line 6: True -> False"): "there are as many norms as layers",
+    ("data.measure_steps", "line 9: loss < goal -> loss <= goal"): "a loss never is exactly the goal",
+    **{
+        ("data.measure_steps", f"line {line}: 200 -> {limit}"): "no case comes near the limit"
+        for line in (7, 14)
+        for limit in (199, 201)
+    },
     ("block.dropout", "line 8: torch.rand_like(x) >= p -> torch.rand_like(x) > p"): "a draw never is exactly p",
     ("training.learning_rate", "line 6: iteration < warmup -> iteration <= warmup"): "both lines meet at the peak",
     ("sampling.temperature", "line 5: 0 -> -1"): "the only dimension",
