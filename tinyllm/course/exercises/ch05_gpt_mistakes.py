@@ -241,8 +241,8 @@ def _loss(scores, targets):
 
 mistake(
     extra_loss,
-    "Twice too much. The loss grows with the square of the spread, as you say: compare its size at one spread with what "
-    "you measured.",
+    "Twice too much. It does grow with the square of the spread: compare its size at one spread with what you "
+    "measured.",
     lambda spread: spread**2,
 )
 

@@ -4,6 +4,7 @@
 # torch gives `backward` no types, and a comment at each call would be in the way of the reader of a solution.
 
 import math
+import numbers
 import random
 from typing import Any
 
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 from tinyllm.course.checking.comparing import Unusable
 from tinyllm.course.checking.measuring import within
 from tinyllm.course.checking.registry import Case, Function, exercise
+from tinyllm.course.checking.showing import kind_of
 
 
 @exercise(
@@ -118,10 +120,12 @@ class Regression(nn.Module):
 def _left_behind(function: Function, model: nn.Module, micro_batches: list[tuple[Tensor, Tensor]]) -> dict[str, Any]:
     """What is returned, each gradient, and each weight: no step may be taken."""
     loss = function(model, micro_batches)
-    if loss is None:
-        raise Unusable("your result is None; it should be the mean loss, a float. Is a `return` missing?")
-    gradients = {f"{name}.grad": parameter.grad for name, parameter in model.named_parameters()}
-    return gradients | {"the mean loss": float(loss)} | dict(model.named_parameters())
+    if not isinstance(loss, numbers.Real | Tensor):
+        raise Unusable(f"your result is {kind_of(loss)}; it should be the mean loss, a float.")
+    left: dict[str, Any] = {"the mean loss": loss.item() if isinstance(loss, Tensor) else float(loss)}
+    for name, parameter in model.named_parameters():
+        left |= {f"{name}.grad": parameter.grad, name: parameter}
+    return left
 
 
 @exercise(
@@ -154,8 +158,8 @@ def _decays_by_name(function: Function, model: nn.Module, weight_decay: float) -
     names = {id(parameter): name for name, parameter in model.named_parameters()}
     decays: dict[str, list[float]] = {name: [] for name in names.values()}
     groups = function(model, weight_decay)
-    keys = {"params", "weight_decay"}
-    if not isinstance(groups, list | tuple) or not all(isinstance(group, dict) and keys <= group.keys() for group in groups):
+    keys, are_groups = {"params", "weight_decay"}, isinstance(groups, list | tuple)
+    if not are_groups or not all(isinstance(group, dict) and keys <= group.keys() for group in groups):
         raise Unusable('your result must be a list of dicts, each with "params" and "weight_decay".')
     for group in groups:
         for parameter in group["params"]:
@@ -168,7 +172,13 @@ def _decays_by_name(function: Function, model: nn.Module, weight_decay: float) -
 @exercise(
     cases=lambda: [
         (model, random.uniform(0.05, 0.3))
-        for model in (TiedModel(3, 2), TiedModel(5, 4), nn.Linear(3, 2), odd_names(), nn.Sequential(*map(odd, range(12))))
+        for model in (
+            TiedModel(3, 2),
+            TiedModel(5, 4),
+            nn.Linear(3, 2),
+            odd_names(),
+            many_layers(),
+        )
     ],
     observe=_decays_by_name,
     hint="How many dimensions does a matrix have, and how many a bias or a norm's weight? And what does "
@@ -200,9 +210,9 @@ class TiedModel(nn.Module):
         self.head.weight = self.embedding.weight
 
 
-def odd(size: int) -> nn.Module:
-    """A layer or, every third time, a norm."""
-    return nn.LayerNorm(size + 1) if size % 3 == 0 else nn.Linear(size + 1, 2)
+def many_layers() -> nn.Sequential:
+    """Twelve layers, each third of them a norm."""
+    return nn.Sequential(*(nn.LayerNorm(2) if index % 3 == 0 else nn.Linear(2, 2) for index in range(12)))
 
 
 def odd_names() -> nn.ModuleDict:
@@ -267,8 +277,8 @@ def _loop_case(kind: type[torch.optim.Optimizer], steps: int, max_norm: float) -
     observe=within(0.15, lambda count: count**-0.5),
     hint="Measure how far the mean of 4 micro-batches is from the mean of all, then the mean of 16. By what factor did "
     "the distance shrink?",
-    why="Independent errors partly cancel: the mean of n has the spread of one, divided by the root of n. So four times "
-    "the batch halves the noise, and costs four times as much.",
+    why="Independent errors partly cancel: the mean of n has the spread of one, divided by the root of n. So four "
+    "times the batch halves the noise, and costs four times as much.",
 )
 def noise_left(count: int) -> float:
     """The noise of the mean gradient of this many micro-batches, as a share of the noise of one."""
