@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from tinyllm.course.checking.measuring import within
+from tinyllm.course.checking.bands import settle
 from tinyllm.course.checking.registry import Case, exercise
 
 
@@ -145,7 +145,7 @@ def _loss_case(B: int, T: int, V: int, L: int) -> Case:
 
 @exercise(
     cases=lambda: [(round(random.uniform(low, low + 0.3), 2),) for low in (0.5, 0.8, 1.2, 1.7)],
-    observe=within(0.15, lambda spread: spread**2 / 2),
+    observe=lambda function, spread: settle(function(spread), spread**2 / 2, spread**2, spread / 2, spread, band=0.15),
     hint="Multiply logits of a known spread by 2, and by 4. By what factor does the loss above ln V grow each time? "
     "Then find the constant.",
     why="For normally distributed logits the mean of exp(z) is exp(s * s / 2). Its logarithm is what knowing nothing "

@@ -12,8 +12,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from tinyllm.course.checking.bands import settle
 from tinyllm.course.checking.comparing import Unusable
-from tinyllm.course.checking.measuring import within
 from tinyllm.course.checking.registry import Case, Function, exercise
 from tinyllm.course.checking.showing import kind_of
 
@@ -274,7 +274,7 @@ def _loop_case(kind: type[torch.optim.Optimizer], steps: int, max_norm: float) -
 
 @exercise(
     cases=lambda: [(count,) for count in (1, random.randint(2, 8), random.randint(9, 30), 64)],
-    observe=within(0.15, lambda count: count**-0.5),
+    observe=lambda function, count: settle(function(count), count**-0.5, 1 / count, 1.0, count**0.5, band=0.15),
     hint="Measure how far the mean of 4 micro-batches is from the mean of all, then the mean of 16. By what factor did "
     "the distance shrink?",
     why="Independent errors partly cancel: the mean of n has the spread of one, divided by the root of n. So four "

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from tinyllm.course.checking.measuring import within
+from tinyllm.course.checking.bands import settle
 from tinyllm.course.checking.registry import Case, Function, exercise
 
 
@@ -198,7 +198,7 @@ def mend_choose(
         (round(random.uniform(0.1, 0.4), 2), 3),
         (round(random.uniform(0.1, 0.9), 2), 1),
     ],
-    observe=within(0.15, lambda share, draws: (1 - share) ** draws),
+    observe=lambda function, share, draws: settle(function(share, draws), (1 - share) ** draws, band=0.15),
     hint="Draw it: many articles, each with that many draws, each draw bad with that probability. In what share of the "
     "articles is none bad? Then look for the formula.",
     why="An article is whole if every one of its draws is good, and the probabilities of independent events multiply. "
