@@ -47,6 +47,7 @@ def _rate_cases(warmup: int) -> list[tuple[int, int, int, float, float]]:
         _adamw_case(*settings)
         for settings in ((1, 1e-8, (3,)), (2, 1e-8, (1,)), (10, 1e-7, (2, 3)), (3, 0.1, (4,)), (300, 1e-3, (2, 1, 3)))
     ],
+    gradients=False,
     hint="In order: the two averages, their corrected copies, the decay of the parameter, then the step. Only m and v "
     "are carried on uncorrected.",
     why="Dividing by the root of v gives each weight its own step size. The decay stays outside, so every weight "
@@ -85,6 +86,7 @@ def _adamw_case(step: int, eps: float, shape: tuple[int, ...]) -> Case:
 
 
 @exercise(
+    gradients=False,
     cases=lambda: [
         ([torch.tensor([3.0, 4.0])], random.uniform(0.5, 2.0)),
         ([0.1 * torch.rand(3)], random.uniform(0.5, 2.0)),

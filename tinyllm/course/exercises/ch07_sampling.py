@@ -23,6 +23,7 @@ from tinyllm.course.checking.registry import Case, Function, exercise
         (2 * torch.randn(6), 1e-4),  # nearly greedy
         *((shift + torch.randn(5), random.uniform(0.5, 2.0)) for shift in (300.0, -300.0)),
     ],
+    gradients=False,
     hint="What is divided, the logits or the probabilities? And what should come out when you cannot divide at all?",
     why="Dividing logits by t raises each probability to the power 1 / t. Towards 0 the largest takes everything, "
     "which is greedy decoding.",
@@ -40,6 +41,7 @@ def temperature(logits: Float[Tensor, " V"], temperature: float) -> Float[Tensor
         (-300 + torch.randn(5), 3),
         (torch.tensor([0.5, 3.0, -1.0, 3.0, 0.5, -1.0]), 2),  # equal ones that are kept, and equal ones that are cut
     ],
+    gradients=False,
     hint="Find the indices of the k largest logits. Which value gives the others a probability of exactly 0 after the "
     "softmax?",
     why="exp(-inf) is 0, so what is cut off can never be drawn, and the softmax divides all the probability among "
@@ -61,6 +63,7 @@ def top_k(logits: Float[Tensor, " V"], k: int) -> Float[Tensor, " V"]:
         (torch.tensor([0.5, 3.0, -1.0, 3.0, 0.5]), 0.7),  # the two largest are equal, with 0.45 each
         (torch.randn(1), 0.4),
     ],
+    gradients=False,
     hint="Sort first. For each token, add up the probabilities of those before it, without its own. Then put what is "
     "kept back at its index.",
     why="The token that crosses p stays, so at least one is always kept. Where the model is sure few tokens stay, "
@@ -88,6 +91,7 @@ def _nucleus_case(V: int, kept: int) -> tuple[Tensor, float]:
 
 @exercise(
     cases=lambda: [_cache_case(*sizes) for sizes in ((0, 2, 3), (1, 2, 13), (2, 3, 4), (4, 4, 26), (11, 5, 6))],
+    gradients=False,
     hint="How many tokens came before this one? That is its position. The new key and value join the cache before the "
     "query is compared with it.",
     why="Earlier keys and values never change, because attention is causal. So each new token costs one row instead "
@@ -121,6 +125,7 @@ def _cache_case(t: int, C: int, V: int) -> Case:
 
 @exercise(
     cases=lambda: [_writing_case(*sizes) for sizes in ((2, 1), (3, 4), (1, 3), (4, 8), (3, 0), (12, 5))],
+    gradients=False,
     hint="Ask for the scores of all ids so far. Which row says what comes after the last one? Append, and ask again.",
     why="A model writes one token at a time, and each new one becomes part of the question. The prompt is nothing "
     "special.",
