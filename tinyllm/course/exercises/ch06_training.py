@@ -6,6 +6,7 @@
 import math
 import numbers
 import random
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -266,7 +267,7 @@ def mend_loop(
     return losses
 
 
-def _loop_case(kind: type[torch.optim.Optimizer], steps: int, max_norm: float) -> Case:
+def _loop_case(kind: Callable[..., torch.optim.Optimizer], steps: int, max_norm: float) -> Case:
     """The gradients are longer than the first two norms, and shorter than the last; rates rise and fall."""
     model = Regression()
     optimizer = kind(parameter_groups(model, 0.1), lr=0.001)
@@ -284,4 +285,4 @@ def _loop_case(kind: type[torch.optim.Optimizer], steps: int, max_norm: float) -
 )
 def noise_left(count: int) -> float:
     """The noise of the mean gradient of this many micro-batches, as a share of the noise of one."""
-    return count**-0.5
+    return 1 / math.sqrt(count)

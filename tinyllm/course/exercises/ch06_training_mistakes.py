@@ -440,7 +440,8 @@ def _faulty_loop(faults):
 
 for _count in (1, 2, 3):
     for _left in itertools.combinations(_FAULTS, _count):
-        mistake(mend_loop, " ".join(["Not all is mended.", *map(_FAULTS.get, _left)]), _faulty_loop(_left))
+        _told = " ".join(["Not all is mended.", *(_FAULTS[fault] for fault in _left)])
+        mistake(mend_loop, _told, _faulty_loop(_left))
 
 mistake(
     mend_loop,

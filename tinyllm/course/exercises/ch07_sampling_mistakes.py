@@ -3,7 +3,7 @@
 A mistake has the parameters of its reference, so their types are not repeated.
 """
 
-# mypy: allow-untyped-defs
+# mypy: allow-untyped-defs, allow-untyped-calls
 
 import itertools
 import math
@@ -339,7 +339,9 @@ def _faulty_choice(faults):
 
 for _count in (1, 2, 3):
     for _left in itertools.combinations(_FAULTS, _count):
-        mistake(mend_choose, " ".join(["Not all is mended.", *map(_FAULTS.get, _left)]), _faulty_choice(_left))
+        mistake(
+            mend_choose, " ".join(["Not all is mended.", *(_FAULTS[fault] for fault in _left)]), _faulty_choice(_left)
+        )
 
 mistake(
     mend_choose,
