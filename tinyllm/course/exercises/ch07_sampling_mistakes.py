@@ -339,9 +339,8 @@ def _faulty_choice(faults):
 
 for _count in (1, 2, 3):
     for _left in itertools.combinations(_FAULTS, _count):
-        mistake(
-            mend_choose, " ".join(["Not all is mended.", *(_FAULTS[fault] for fault in _left)]), _faulty_choice(_left)
-        )
+        _told = " ".join(["Not all is mended.", *(_FAULTS[fault] for fault in _left)])
+        mistake(mend_choose, _told, _faulty_choice(_left))
 
 mistake(
     mend_choose,
