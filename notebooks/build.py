@@ -5,6 +5,7 @@
     python notebooks/build.py --normalise         run nothing: bring what JupyterLab saved into the committed form
     python notebooks/build.py --check             write nothing: name the notebooks that are not in that form
     python notebooks/build.py --repository URL    set the repository's address, and write the badges that need it
+    python notebooks/build.py --book [FOLDER]     make the book, a static site of all chapters (in site/ by default)
 
 The committed form: fixed kernel metadata, no cell metadata but tags, ids derived from the content, code cells counted
 from 1 to N, adjacent streams joined, no widget state. Notebooks run offline, on one thread, in a scratch folder.
@@ -157,9 +158,16 @@ def main() -> None:
     action.add_argument("--check", action="store_true")
     action.add_argument("--normalise", action="store_true")
     action.add_argument("--repository", metavar="URL")
+    action.add_argument("--book", metavar="FOLDER", type=Path, nargs="?", const=ROOT / "site")
     arguments = parser.parse_args()
     paths = [FOLDER / f"{Path(name).stem}.ipynb" for name in arguments.names] or notebooks()
 
+    if arguments.book:
+        from book.book import make_book
+
+        make_book(arguments.book)
+        print(f"the book is written: open {arguments.book / 'index.html'}")
+        return
     if arguments.repository:
         set_repository(arguments.repository)
     runs = not (arguments.check or arguments.normalise or arguments.repository)

@@ -7,6 +7,22 @@ from style import ATTENTION, EMBEDDING, FEEDFORWARD, INK, PLAIN, arrow, box, car
 from tinyllm.plots import BLUE, GREY
 
 ROAD = 338  # height of the path on the card
+BOXES = {  # left, bottom, width, height; the book lays a link over each, so inner boxes come after outer ones
+    "00_start_here": (28, 478, 744, 44),
+    "01_tokenization": (28, ROAD - 48, 130, 96),
+    "02_data": (198, ROAD - 48, 130, 96),
+    "A1_pytorch_primer": (28, 208, 300, 48),
+    "05_gpt": (392, 208, 204, 252),
+    "04_transformer_block": (402, 218, 184, 174),
+    "03_attention": (412, 228, 164, 96),
+    "06_training": (652, 364, 120, 96),
+    "07_sampling": (652, 252, 120, 96),
+    "08_wikitext103": (28, 144, 744, 44),
+    "09_modern_recipe": (28, 28, 174, 76),
+    "10_inside_the_model": (218, 28, 174, 76),
+    "11_bug_clinic": (408, 28, 174, 76),
+    "12_scaling": (598, 28, 174, 76),
+}
 
 
 def course_map() -> Figure:
@@ -16,50 +32,52 @@ def course_map() -> Figure:
         axes, "The course: from a text to a model that writes", "each box is a notebook, and names what you build in it"
     )
 
-    banner(axes, 478, "00  Start here", "train a small model first, and see where the path ends")
-    banner(axes, 144, "08  WikiText-103", "the full run in one cell: the same pieces at full size")
+    banner(axes, "00_start_here", "00  Start here", "train a small model first, and see where the path ends")
+    banner(axes, "08_wikitext103", "08  WikiText-103", "the full run in one cell: the same pieces at full size")
 
     carry(axes, (93, ROAD + 84), (93, ROAD + 48), "text", (93, ROAD + 90))
-    chapter(axes, 28, ROAD - 48, 130, 96, "01  Tokenization", "characters,\nwords, byte-\npair encoding", EMBEDDING)
+    chapter(axes, "01_tokenization", "01  Tokenization", "characters,\nwords, byte-\npair encoding", EMBEDDING)
     carry(axes, (158, ROAD), (198, ROAD), "ids", (178, ROAD + 8))
-    chapter(axes, 198, ROAD - 48, 130, 96, "02  Data", "stream, blocks,\nthe smallest\nmodel", EMBEDDING)
+    chapter(axes, "02_data", "02  Data", "stream, blocks,\nthe smallest\nmodel", EMBEDDING)
     carry(axes, (328, ROAD), (392, ROAD), "batches", (360, ROAD + 8))
-    chapter(axes, 28, 208, 300, 48, "A1  PyTorch primer", "optional: shapes, broadcasting, autograd", "white")
+    chapter(axes, "A1_pytorch_primer", "A1  PyTorch primer", "optional: shapes, broadcasting, autograd", "white")
 
     # A block is inside GPT, and attention inside the block.
-    chapter(axes, 392, 208, 204, 252, "05  GPT", "embeddings, positions,\nlayers, the head", PLAIN)
-    chapter(axes, 402, 218, 184, 174, "04  Transformer block", "LayerNorm, residual\nstream, feed-forward", FEEDFORWARD)
-    chapter(axes, 412, 228, 164, 96, "03  Attention", "averages, scores,\nmask, softmax,\nheads", ATTENTION)
+    chapter(axes, "05_gpt", "05  GPT", "embeddings, positions,\nlayers, the head", PLAIN)
+    chapter(
+        axes, "04_transformer_block", "04  Transformer block", "LayerNorm, residual\nstream, feed-forward", FEEDFORWARD
+    )
+    chapter(axes, "03_attention", "03  Attention", "averages, scores,\nmask, softmax,\nheads", ATTENTION)
 
     carry(axes, (596, 426), (652, 426), "logits", (624, 434))
     carry(axes, (652, 396), (596, 396), "weights", (624, 378))
-    chapter(axes, 652, 364, 120, 96, "06  Training", "AdamW,\nschedule,\ncheckpoints", EMBEDDING)
+    chapter(axes, "06_training", "06  Training", "AdamW,\nschedule,\ncheckpoints", EMBEDDING)
     carry(axes, (596, 300), (652, 300), "logits", (624, 308))
-    chapter(axes, 652, 252, 120, 96, "07  Sampling", "temperature,\ntop-k, top-p,\nKV cache", EMBEDDING)
+    chapter(axes, "07_sampling", "07  Sampling", "temperature,\ntop-k, top-p,\nKV cache", EMBEDDING)
     carry(axes, (712, 252), (712, 224), "new text", (712, 206))
 
     beyond = [
-        ("09  Modern recipe", "what changed since\nGPT-2, measured"),
-        ("10  Inside the model", "what each head does,\nwhere a fact sits"),
-        ("11  The bug clinic", "twelve broken trainings\nto name and heal"),
-        ("12  Scaling", "cost and loss, predicted\nbefore the run"),
+        ("09_modern_recipe", "09  Modern recipe", "what changed since\nGPT-2, measured"),
+        ("10_inside_the_model", "10  Inside the model", "what each head does,\nwhere a fact sits"),
+        ("11_bug_clinic", "11  The bug clinic", "twelve broken trainings\nto name and heal"),
+        ("12_scaling", "12  Scaling", "cost and loss, predicted\nbefore the run"),
     ]
-    for index, (title, text) in enumerate(beyond):
-        chapter(axes, 28 + 190 * index, 28, 174, 76, title, text, "white")
+    for name, title, text in beyond:
+        chapter(axes, name, title, text, "white")
     axes.text(28, 116, "and beyond it:", color=GREY)
     return figure
 
 
-def banner(axes: Axes, bottom: float, title: str, text: str) -> None:
+def banner(axes: Axes, name: str, title: str, text: str) -> None:
     """A chapter that spans the whole path."""
-    box(axes, 28, bottom, 744, 44)
-    axes.text(42, bottom + 18, title, weight="bold")
-    axes.text(758, bottom + 18, text, color=INK, ha="right")
+    left, bottom, width, height = BOXES[name]
+    box(axes, left, bottom, width, height)
+    axes.text(left + 14, bottom + 18, title, weight="bold")
+    axes.text(left + width - 14, bottom + 18, text, color=INK, ha="right")
 
 
-def chapter(
-    axes: Axes, left: float, bottom: float, width: float, height: float, title: str, text: str, colour: str
-) -> None:
+def chapter(axes: Axes, name: str, title: str, text: str, colour: str) -> None:
+    left, bottom, width, height = BOXES[name]
     box(axes, left, bottom, width, height, colour=colour)
     axes.text(left + 10, bottom + height - 21, title, weight="bold")
     for row, line in enumerate(text.splitlines()):

@@ -11,6 +11,7 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+from debian_chromium import chromium
 from playwright.sync_api import Page, sync_playwright
 
 NOTEBOOKS = Path(__file__).parent.parent.parent / "notebooks"
@@ -19,16 +20,6 @@ SETTINGS = {
     "notebook-extension/tracker": {"windowingMode": "none"},  # cells out of sight are drawn too
     "apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False},
 }
-
-
-def chromium() -> str:
-    """Debian's or Google's browser. Without one the tests skip, or fail if TINYLLM_BROWSER says it is required."""
-    for name in ("chromium", "chromium-browser", "google-chrome"):
-        if path := shutil.which(name):
-            return path
-    if os.environ.get("TINYLLM_BROWSER") == "required":
-        pytest.fail("no Chromium here, and TINYLLM_BROWSER says that one is required")
-    pytest.skip("no Chromium here")
 
 
 @pytest.fixture(scope="module")

@@ -127,13 +127,27 @@ def test_a_run_that_was_stopped_ends_with_130_and_one_line(command, monkeypatch,
     assert printed.err.splitlines()[-1] == "stopped; the same command goes on from the last checkpoint"
 
 
-def test_an_interrupt_outside_training_ends_the_same_way(monkeypatch, capsys):
-    def interrupted(*_):
+@pytest.mark.parametrize(
+    ("arguments", "interrupted", "said"),
+    [
+        ("train quickstart", "cli.train", "stopped; the same command goes on from the last checkpoint"),
+        ("quickstart", "quickstart.train", "stopped; the same command goes on from the last checkpoint"),
+        ("prepare quickstart", "cli.prepare", "stopped; nothing was prepared: the same command begins again"),
+        ("evaluate run", "cli.load_run", "stopped"),
+        ("sample run --json", "cli.load_run", "stopped"),
+        ("estimate quickstart", "cli.estimate", "stopped"),
+        ("doctor --json", "cli.doctor.examine", "stopped"),
+    ],
+)
+def test_ctrl_c_says_what_is_true_of_that_command(arguments, interrupted, said, monkeypatch, capsys):
+    def interrupt(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("tinyllm.commands.cli.prepare", interrupted)
-    assert main(["prepare", "quickstart"]) == 130
-    assert capsys.readouterr().err == "stopped; the same command goes on from the last checkpoint\n"
+    monkeypatch.setattr(f"tinyllm.commands.{interrupted}", interrupt)
+    assert main(arguments.split()) == 130
+    printed = capsys.readouterr()
+    assert printed.err == said + "\n"
+    assert "--json" not in arguments or printed.out == ""
 
 
 def test_out_of_memory_is_one_line(monkeypatch, capsys):

@@ -5,7 +5,9 @@ import json
 import math
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -63,6 +65,7 @@ BAD = [
     *((GenerationConfig, "top_k", value) for value in [0, -1, 1.0, True, "5", math.nan, 10**10]),
     *((GenerationConfig, "top_p", value) for value in [0, 0.0, -0.1, 1.01, True, "0.9", math.nan, math.inf]),
     *((GenerationConfig, "stop_tokens", value) for value in [5, 3.5, "ab", ("a",), (-1,), (True,), (1.0,), (None,)]),
+    *((GenerationConfig, "stop", value) for value in [None, 5, b"a", "", ("",), ["a", ""], (1,), (None,), {"a"}]),
     *((GenerationConfig, "seed", value) for value in BAD_SEEDS),
     *((RunConfig, "run_folder", value) for value in ["", None, 3]),
     *((RunConfig, "model", value) for value in [None, {"vocab_size": 3}, DataConfig()]),
@@ -105,6 +108,26 @@ def test_every_field_is_tried_with_bad_values():
 def test_values_at_the_border_are_allowed(kind, values):
     config = kind(**values)
     assert {name: getattr(config, name) for name in values} == values
+
+
+@pytest.mark.parametrize("scalar", [np.asarray, torch.tensor, lambda value: np.asarray(value)[()]])
+def test_scalars_of_numpy_and_torch_are_numbers_in_every_field_that_takes_one(scalar):
+    """And are stored as plain ones, so that the configuration can be written as JSON, compared and hashed."""
+    for kind in (ModelConfig, DataConfig, TrainingConfig, GenerationConfig):
+        numbers = {"top_k": 3, "top_p": 0.5, "seed": 3, "logit_softcap": 2.0, "num_kv_heads": 2, "warmup_iterations": 3}
+        defaults = dataclasses.asdict(kind())
+        values = {name: numbers.get(name, default) for name, default in defaults.items()}
+        counted = {name: value for name, value in values.items() if type(value) in (int, float)}
+        assert counted
+        config = kind(**{name: scalar(value) for name, value in counted.items()})
+        for name, value in counted.items():
+            found = getattr(config, name)
+            assert type(found) is type(value)
+            assert found == pytest.approx(value, rel=1e-6)  # torch's default is float32
+        assert kind(**json.loads(json.dumps(dataclasses.asdict(config)))) == config
+        hash(config)
+    assert TrainingConfig(betas=[scalar(0.5), scalar(0.25)]).betas == (0.5, 0.25)
+    assert GenerationConfig(stop_tokens=[scalar(1), scalar(2)]).stop_tokens == (1, 2)
 
 
 def test_an_unknown_key_is_an_error_that_names_it():

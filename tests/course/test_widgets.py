@@ -119,14 +119,21 @@ def test_the_attention_shown_is_that_of_the_layer_and_head(run, widgets):
         assert f"Layer {layer}, head {head}" in words(viewer)
 
 
-def test_a_sentence_longer_than_the_context_gets_one_line(run):
-    config = run.config.model
-    assert config.context_length < 300
-    viewer = AttentionViewer(run, "")
-    viewer.text.value = "ÿ" * 120  # two tokens each
-    assert re.fullmatch(r'<p role="alert">[^<]*context_length[^<]*</p>', viewer._view.value)
-    viewer.text.value = "short"
-    assert "<img" in viewer._view.value
+def test_of_a_text_longer_than_the_context_the_end_is_seen(run):
+    length = run.config.model.context_length
+    assert length < 240
+    assert len(run.tokenizer.encode("ÿ" * 120)) == 240
+    viewer = AttentionViewer(run, "ÿ" * 120)
+    assert len(viewer.draw().axes[0].get_yticklabels()) == length
+    prompt = "a long story . " * 200
+    playground = SamplingPlayground(run, prompt)
+    ids = run.tokenizer.encode(prompt)[-length:]
+    with torch.no_grad():
+        wanted = run.model.eval()(torch.tensor([ids]))[0, -1].softmax(0).topk(20).values
+    shown = [bar.get_width() for bar in playground.draw().axes[0].patches[:20]]
+    torch.testing.assert_close(torch.tensor(shown), wanted.double())
+    playground.sample.click()
+    assert html.unescape(playground.written.value).count("a long story . ") >= 200
 
 
 def test_the_bars_follow_the_sliders(run, widgets):

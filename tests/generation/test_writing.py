@@ -6,6 +6,8 @@ from collections import Counter
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy.stats import chisquare
 from torch import Tensor
 
@@ -20,6 +22,7 @@ from tinyllm import (
     generate_texts,
     stream_text,
 )
+from tinyllm.generation.writing import cut_at
 
 
 def make_model(vocab_size: int, context_length: int = 16, seed: int = 0) -> GPT:
@@ -333,3 +336,62 @@ def test_each_token_costs_one_step_of_one_token(model):
 def test_another_vocabulary_is_refused_at_once(characters, function):
     with pytest.raises(ValueError, match=r"13 tokens .*tokenizer 12\b"):
         function(make_model(13), characters, "abc")
+
+
+# --- Strings that end a text ---
+
+
+def first_complete(text: str, stop: list[str]) -> str:
+    """Character by character: the text before the stop string that is complete first; of two, the longer one."""
+    for end in range(1, len(text) + 1):
+        if ending := [string for string in stop if text[:end].endswith(string)]:
+            return text[: end - max(map(len, ending))]
+    return text
+
+
+@settings(max_examples=300, deadline=None, database=None, derandomize=True)
+@given(pieces=st.lists(st.text("ab日", max_size=4)), stop=st.lists(st.text("ab日", min_size=1, max_size=4), max_size=3))
+def test_text_is_cut_at_the_first_stop_string_however_it_is_cut_into_pieces(pieces, stop):
+    whole = first_complete("".join(pieces), stop)
+    shown = ""
+    for piece in cut_at(iter(pieces), stop):
+        assert piece
+        shown += piece
+        assert whole.startswith(shown), "a part of a stop string was shown"
+    assert shown == whole
+
+
+def test_a_stop_string_may_lie_across_tokens_and_ends_the_drawing(characters, bytes_only, gpt2_tokenizer, monkeypatch):
+    for tokenizer in (characters, bytes_only, gpt2_tokenizer):
+        model = make_model(tokenizer.vocab_size)
+        free = generate_text(model, tokenizer, "abc", greedy(maximum_length=30, stop_tokens=()))
+        stop = free[8:13]
+        at = free.index(stop, 3)
+        config = greedy(maximum_length=30, stop_tokens=(), stop=("never", stop))
+        assert generate_text(model, tokenizer, "abc", config) == free[:at]
+        assert "".join(stream_text(model, tokenizer, "abc", config)) == free[3:at]
+        assert generate_texts(model, tokenizer, "abc", config, 3) == [free[:at]] * 3
+    drawn = []
+    monkeypatch.setattr("tinyllm.generation.writing.next_tokens", lambda *_: drawn.append(1) or torch.tensor([0, 0]))
+    model = make_model(characters.vocab_size)
+    letter = characters.decode([0])
+    assert generate_texts(model, characters, "abc", greedy(maximum_length=50, stop=letter * 3), 2) == ["abc"] * 2
+    assert len(drawn) == 3
+    assert model.training, "the model's mode is put back when the drawing ends early"
+
+
+def test_a_stop_string_in_the_prompt_does_not_count(characters):
+    model = make_model(characters.vocab_size)
+    config = greedy(maximum_length=5, stop_tokens=())
+    free = generate_text(model, characters, "aj", config)
+    config = dataclasses.replace(config, stop=("aj" + free[2:3],))
+    assert generate_text(model, characters, "aj", config).startswith("aj" + free[2:3])
+
+
+def test_several_texts_with_stop_strings_each_end_at_their_own(characters):
+    model = make_model(characters.vocab_size)
+    config = GenerationConfig(maximum_length=40, temperature=3.0, seed=1, stop_tokens=())
+    free = generate_texts(model, characters, "", config, 6)
+    cut = generate_texts(model, characters, "", dataclasses.replace(config, stop=("ab", "cd", "b")), 6)
+    assert cut == [first_complete(text, ["ab", "cd", "b"]) for text in free]
+    assert len({len(text) for text in cut}) > 2

@@ -1,14 +1,18 @@
 """Checks of settings: what passes, what is refused, and what the refusal says."""
 
+import json
 import math
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
+import torch
 
 from tinyllm.system.validation import (
     LARGEST,
     is_whole,
     near_names,
+    plain,
     require,
     require_choice,
     require_flag,
@@ -33,6 +37,56 @@ def test_a_condition_that_fails_names_the_setting_the_wish_and_the_value():
 def test_true_and_false_are_no_whole_numbers():
     assert all(map(is_whole, (0, -3, 10**30)))
     assert not any(map(is_whole, (True, False, 1.0, "1", None)))
+
+
+SCALARS = [np.int64(3), np.uint8(3), np.array(3), torch.tensor(3), torch.tensor(3, dtype=torch.int16)]
+FRACTIONS = [np.float32(0.25), np.float64(0.25), np.array(0.25), torch.tensor(0.25), torch.tensor(0.25).bfloat16()]
+
+
+@pytest.mark.parametrize("value", SCALARS, ids=repr)
+def test_whole_scalars_of_numpy_and_torch_become_plain_numbers(value):
+    for check in (
+        lambda config: require_whole(config, 1, 5, "size"),
+        lambda config: require_seed(config, "size"),
+        lambda config: require_number(config, 1, 5, "size"),
+        lambda config: require_positive(config, "size"),
+    ):
+        config = settings(value)
+        check(config)
+        assert type(config.size) is int
+        assert json.dumps(config.size) == "3"
+        assert config.other is value
+
+
+@pytest.mark.parametrize("value", FRACTIONS, ids=repr)
+def test_fractions_of_numpy_and_torch_become_plain_numbers_but_count_nothing(value):
+    config = settings(value)
+    require_positive(config, "size")
+    assert type(config.size) is float
+    assert config.size == 0.25
+    for refuse in (lambda: require_whole(settings(value), 0, 5, "size"), lambda: require_seed(settings(value), "size")):
+        with pytest.raises(ValueError, match=r"^size must be a whole number"):
+            refuse()
+
+
+@pytest.mark.parametrize(
+    "value", [np.True_, torch.tensor(True), np.array([3]), torch.tensor([3]), np.array("3")], ids=repr
+)
+def test_truths_and_arrays_are_no_numbers(value):
+    for refuse in (
+        lambda: require_whole(settings(value), 0, 5, "size"),
+        lambda: require_positive(settings(value), "size"),
+    ):
+        with pytest.raises(ValueError, match=r"^size must be a"):
+            refuse()
+
+
+def test_plain_leaves_anything_else_alone():
+    for value in (3, True, "3", None, [3], np.array([3])):
+        assert plain(value) is value
+    config = settings(np.False_)
+    require_flag(config, "size")
+    assert config.size is False
 
 
 @pytest.mark.parametrize("value", [2, 3, 5])

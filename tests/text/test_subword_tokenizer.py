@@ -17,6 +17,7 @@ from tokenizer_samples import ANY_TEXT, END, PROPERTY, TEXTS, subword_tokenizer
 
 from tinyllm import SubWordTokenizer
 from tinyllm.__main__ import main
+from tinyllm.text import bpe
 
 
 @pytest.fixture(scope="session")
@@ -153,6 +154,32 @@ def test_special_tokens_never_take_part_in_a_merge():
     ordinary = tokenizer.encode(END)
     assert ordinary == list(END.encode())
     assert tokenizer.decode(ordinary) == tokenizer.decode([257]) == END
+
+
+def test_of_special_tokens_that_begin_alike_the_longest_is_meant(tmp_path):
+    """Whatever their order; as in `tokenizers`. tiktoken takes whichever its hash table has first."""
+    text = ("ab" + END + "qz") * 9
+    for special in ([END, END + "qz"], [END + "qz", END]):
+        tokenizer = SubWordTokenizer.train(text, 260, special)
+        assert tokenizer.tokens[256:] == [b"ab"], "qz belongs to the longer special token"
+        ids = tokenizer.encode(text, "all")
+        assert ids == [256, tokenizer.special_tokens[END + "qz"]] * 9
+        assert tokenizer.encode(text, [END])[:4] == [256, tokenizer.special_tokens[END], *b"qz"]
+        assert END.encode() + b"qz" not in tokenizer.tokens
+        tokenizer.to_huggingface(tmp_path)
+        assert tokenizers.Tokenizer.from_file(str(tmp_path / "tokenizer.json")).encode(text).ids == ids
+        assert tokenizer.encode_documents([text, "qz"]).tolist() == [
+            id for part in (text, "qz") for id in (tokenizer.end_of_text_id, *tokenizer.encode(part))
+        ]
+
+
+def test_a_special_token_with_white_space_is_whole_where_a_file_is_read_in_chunks(tmp_path, monkeypatch):
+    monkeypatch.setattr(bpe, "_CHUNK", 7)
+    (tmp_path / "text.txt").write_text("ab < end of it >ab" * 30)
+    special = [END, "< end of it >"]
+    tokens = SubWordTokenizer.train(tmp_path / "text.txt", 300, special).tokens
+    assert tokens == SubWordTokenizer.train("ab < end of it >ab" * 30, 300, special).tokens
+    assert not any(b"nd" in token for token in tokens)
 
 
 def test_text_file_list_and_generator_give_the_same_tokens(tmp_path):

@@ -2,8 +2,11 @@
 
 import base64
 import json
+import tracemalloc
 from collections import Counter
 from collections.abc import Iterator
+from functools import cache
+from itertools import islice, pairwise
 
 import numpy as np
 import pytest
@@ -86,8 +89,90 @@ def test_ids_outside_the_vocabulary_are_an_error(each):
 def test_ids_may_come_from_numpy_and_torch(each):
     ids = each.encode("the cat sat")
     assert each.decode(np.array(ids, np.uint16)) == each.decode(torch.tensor(ids)) == each.decode(iter(ids))
+    assert each.decode(torch.tensor(ids, dtype=torch.int32)) == each.decode([np.int64(i) for i in ids])
     assert each.decode(ids) == "the cat sat"
     assert each.decode([]) == ""
+
+
+@pytest.mark.parametrize(
+    "bad", [[1.5], [1.0], np.array([1.0, 2.0]), torch.tensor([1.5]), np.array([[1, 2]]), "12", ["1"], [None]], ids=repr
+)
+def test_what_is_no_whole_number_is_no_id(bad, each):
+    with pytest.raises(ValueError, match=r"not an id: ids are whole numbers"):
+        each.decode(bad)
+
+
+def test_all_special_tokens_are_allowed_as_in_tiktoken(each, gpt2_tokenizer):
+    text = f"{END}the<|user|> cat{END}"
+    assert each.encode("the" + END, "all") == each.encode("the" + END, [END])
+    assert gpt2_tokenizer.encode(text, "all") == tiktoken.get_encoding("gpt2").encode(text, allowed_special="all")
+    tokenizer = subword_tokenizer()
+    wanted = tokenizer.encoding.encode(text, allowed_special="all")
+    assert tokenizer.encode(text, allowed_special="all") == wanted
+    assert len(wanted) == 3 + len(tokenizer.encode("the")) + len(tokenizer.encode(" cat"))
+    with pytest.raises(ValueError, match=r"'all' or a list"):
+        each.encode("the", allowed_special=END)
+
+
+UNCUT = st.lists(
+    ANY_TEXT
+    | st.sampled_from(
+        [END, "<|user|>", END[:7], END[7:], "< a b >", "'s", "'", " ", "\n\n", "  x", "12", "一二。三", "a-b"]
+    ),
+    max_size=6,
+).map("".join)
+
+
+@cache
+def streamed_tokenizers() -> list[Tokenizer]:
+    """All kinds; one with special tokens that begin alike, or contain white space."""
+    specials = [END, "<|user|>", END + "'s", "< a b >", "  "]
+    subword = SubWordTokenizer.train("the cat's 12 一二。 \n\n it's < a b >a-b " * 3, 290, specials)
+    return [subword, subword_tokenizer(), word_tokenizer()]
+
+
+@PROPERTY
+@given(text=UNCUT, cuts=st.lists(st.integers(0, 60)), every=st.booleans())
+def test_encode_iterable_gives_the_ids_of_the_whole_however_it_is_cut(text, cuts, every):
+    borders = list(range(len(text) + 1)) if every else sorted({0, len(text), *(min(cut, len(text)) for cut in cuts)})
+    pieces = [text[start:end] for start, end in pairwise(borders)]
+    for tokenizer in [*streamed_tokenizers(), CharacterTokenizer(text)]:
+        for allowed in ((), "all"):
+            assert list(tokenizer.encode_iterable(iter(pieces), allowed)) == tokenizer.encode(text, allowed)
+
+
+@pytest.mark.parametrize(
+    "line", ["the cat sat on the mat\n", "一二三、四五六。", "if(x==12)y;"], ids=["en", "zh", "code"]
+)
+def test_encode_iterable_reads_a_file_that_memory_cannot_hold(line, gpt2_tokenizer):
+    """At bounded memory, and no further ahead than one piece."""
+    asked = 0
+
+    def endless() -> Iterator[str]:
+        nonlocal asked
+        while True:
+            asked += 1
+            yield line * 100
+
+    ids = gpt2_tokenizer.encode_iterable(endless())
+    assert [next(ids) for _ in range(10)] == gpt2_tokenizer.encode(line * 100)[:10]
+    assert asked == 1
+    tracemalloc.start()
+    for _ in islice(ids, 100_000):
+        pass
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert asked > 30
+    assert peak < 1_000_000
+
+
+def test_encode_iterable_of_one_endless_word_is_linear_and_of_an_open_file_lazy(tmp_path, gpt2_tokenizer):
+    assert list(gpt2_tokenizer.encode_iterable("a" for _ in range(50_000))) == gpt2_tokenizer.encode("a" * 50_000)
+    (tmp_path / "text.txt").write_text(TEXTS["prose"] * 50, encoding="utf-8")
+    with (tmp_path / "text.txt").open(encoding="utf-8") as file:
+        assert list(gpt2_tokenizer.encode_iterable(file)) == gpt2_tokenizer.encode(TEXTS["prose"] * 50)
+    with pytest.raises(ValueError, match="surrogate"):
+        list(gpt2_tokenizer.encode_iterable(["fine ", "not\ud800"]))
 
 
 def test_encode_batch_equals_encode(each, gpt2_tokenizer):

@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import json
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -17,12 +16,15 @@ from tinyllm.commands.cli_options import (
     SampleOptions,
     parse,
 )
+from tinyllm.commands.printing import any_terminal, as_json, perplexity
 from tinyllm.commands.quickstart import quickstart
 from tinyllm.estimation import MEASURED, UTILISATION, estimate
 from tinyllm.evaluation import Evaluation, FloorEvaluation
+from tinyllm.generation.writing import generate_texts
 from tinyllm.presets import PRESETS, get_preset
 from tinyllm.run import load_run, train
 from tinyllm.system.distributed import is_first_process
+from tinyllm.system.paths import shell_word, shown, user_path
 from tinyllm.system.validation import near_names
 from tinyllm.text.prepared import prepare
 
@@ -41,8 +43,9 @@ def _train(arguments: list[str]) -> Result:
     if not is_first_process():
         return {}  # under torchrun one process speaks for all
     measured = [point["validation_loss"] for point in run.history if "validation_loss" in point]
-    print(f"done: {run.iteration} iterations, held-out loss {measured[-1]:.4f} nats per token; saved in {run.folder}")
-    print(f"next: python -m tinyllm evaluate {run.folder}   or   python -m tinyllm sample {run.folder}")
+    saved, folder = shown(str(run.folder)), shell_word(run.folder)
+    print(f"done: {run.iteration} iterations, held-out loss {measured[-1]:.4f} nats per token; saved in {saved}")
+    print(f"next: python -m tinyllm evaluate {folder}   or   python -m tinyllm sample {folder}")
     return {"validation_loss": measured[-1], "iteration": run.iteration, "run": str(run.folder)}
 
 
@@ -64,8 +67,8 @@ def describe(result: Evaluation) -> list[str]:
     lines = [
         f"{result.tokens:,} tokens, {result.words:,} words, {result.bytes:,} bytes",
         f"nats per token        {result.nats_per_token:10.4f}",
-        f"perplexity per token  {result.perplexity_per_token:10.2f}",
-        f"perplexity per word   {result.perplexity_per_word:10.2f}",
+        f"perplexity per token  {perplexity(result.perplexity_per_token)}",
+        f"perplexity per word   {perplexity(result.perplexity_per_word)}",
         f"bits per byte         {result.bits_per_byte:10.4f}",
     ]
     if isinstance(result, FloorEvaluation):
@@ -77,23 +80,31 @@ def _sample(arguments: list[str]) -> Result:
     folder, rest = path_argument(arguments, "the run's folder", "sample models/quickstart")
     options = parse(SampleOptions(), rest, "sample RUN_FOLDER")
     run = load_run(folder)
-    print(options.prompt, end="", flush=True)
-    text = options.prompt
-    for piece in run.stream(options.prompt, **dataclasses.asdict(options.generation)):
-        print(piece, end="", flush=True)
-        text += piece
-    print()
-    return {"text": text}
+    settings = options.generation
+    if options.number == 1:
+        pieces = run.stream(options.prompt, **dataclasses.asdict(settings))  # an error comes before anything is printed
+        print(options.prompt, end="", flush=True)
+        text = options.prompt
+        for piece in pieces:
+            print(piece, end="", flush=True)
+            text += piece
+        print()
+        return {"text": text, "texts": [text]}
+    texts = generate_texts(run.model, run.tokenizer, options.prompt, settings, options.number)
+    for index, text in enumerate(texts, 1):
+        print(f"=== {index} of {options.number} ===\n{text}")
+    return {"text": texts[0], "texts": texts}
 
 
 def _prepare(arguments: list[str]) -> Result:
     config = _preset_options(arguments, "prepare").config
     data = prepare(config.dataset, config.model.vocab_size)
-    print(f"{config.dataset.data}: {data.tokenizer.vocab_size:,} different tokens; prepared in {data.folder}")
+    print(f"{shown(config.dataset.data)}: {data.tokenizer.vocab_size:,} different tokens; prepared in {data.folder}")
     result = {}
     for name, split in data.splits.items():
         result[name] = {"tokens": len(split.tokens), "documents": len(split.starts), "words": split.words}
         print(f"{name:11s} {len(split.tokens):12,} tokens {len(split.starts):9,} documents {split.words:12,} words")
+    print(shown(data.summary()))
     return {"folder": str(data.folder), "splits": result}
 
 
@@ -149,7 +160,7 @@ def _preset_options(arguments: list[str], command: str) -> RunOptions:
 def path_argument(arguments: list[str], what: str, example: str) -> tuple[Path, list[str]]:
     """The path that a command begins with, and its options."""
     if arguments and not arguments[0].startswith("-"):
-        return Path(arguments[0]), arguments[1:]
+        return user_path(arguments[0]), arguments[1:]
     if arguments and arguments[0] in ("-h", "--help"):
         return Path(), arguments
     raise ValueError(f"name {what}: python -m tinyllm {example}")
@@ -169,8 +180,19 @@ def help_text(commands: Commands) -> str:
     return "\n".join([*lines, "", f"presets: {', '.join(PRESETS)}; every command takes --json"])
 
 
+_STOPPED = {
+    "train": "stopped; the same command goes on from the last checkpoint",
+    "quickstart": "stopped; the same command goes on from the last checkpoint",
+    "prepare": "stopped; nothing was prepared: the same command begins again",
+}
+"""What is true of a command that was stopped before its end, where something is."""
+
+
 def run_command(arguments: Sequence[str] | None, commands: Commands) -> int:
-    """Run one command. Returns the exit status: 0, 1 for an error of the user's, 2 for a wrong call, 130 for Ctrl-C."""
+    """Run one command. Returns the exit status: 0, 1 for an error of the user's, 2 for a wrong call, 130 for Ctrl-C.
+
+    With --json, standard output has one JSON object if the status is 0, and else nothing.
+    """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     if arguments == ["--version"]:
         print(f"tinyllm {__version__}")
@@ -179,21 +201,24 @@ def run_command(arguments: Sequence[str] | None, commands: Commands) -> int:
         print(help_text(commands))
         return 0 if arguments else 2
     command, rest = arguments[0], arguments[1:]
-    as_json = "--json" in rest
-    try:
-        if command not in commands:
-            raise ValueError(f"unknown command {command!r}{near_names(command, commands)}")
-        with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
-            result = commands[command][0](rest)
-    except (ValueError, OSError, RuntimeError, MemoryError) as error:
-        # These are raised with a line that says what to do; more of it would hide that line.
-        print(f"tinyllm: {str(error) or 'out of memory: use a smaller model or batch_size'}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:  # outside training, which ends a step first and gives back the run so far
-        result = None
-    if result is None:
-        print("stopped; the same command goes on from the last checkpoint", file=sys.stderr)
-        return 130
-    if as_json and is_first_process():
-        print(json.dumps(result, ensure_ascii=False))
+    wants_json = "--json" in rest
+    with any_terminal():
+        try:
+            if command not in commands:
+                raise ValueError(f"unknown command {command!r}{near_names(command, commands)}")
+            with contextlib.redirect_stdout(sys.stderr) if wants_json else contextlib.nullcontext():
+                result = commands[command][0](rest)
+        except (ValueError, OSError, RuntimeError, MemoryError) as error:
+            # These are raised with a line that says what to do; more of it would hide that line.
+            print(
+                f"tinyllm: {shown(str(error)) or 'out of memory: use a smaller model or batch_size'}", file=sys.stderr
+            )
+            return 1
+        except KeyboardInterrupt:  # outside training, which ends a step first and gives back the run so far
+            result = None
+        if result is None:
+            print(_STOPPED.get(command, "stopped"), file=sys.stderr)
+            return 130
+        if wants_json and is_first_process():
+            print(as_json(result))
     return 0

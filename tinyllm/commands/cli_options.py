@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_origin, get_type_hints
 
 from tinyllm.config import GenerationConfig, Precision, RunConfig
-from tinyllm.system.validation import near_names
+from tinyllm.system.validation import near_names, require_whole
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -29,7 +29,7 @@ class JsonOptions:
     """The option that every command takes."""
 
     json: bool = False
-    """Print one JSON object on standard output, and everything else on standard error."""
+    """Print one JSON object on standard output, nothing if the command fails; everything else on standard error."""
 
 
 @dataclass(frozen=True)
@@ -58,11 +58,23 @@ class SampleOptions(JsonOptions):
     generation: GenerationConfig = field(default_factory=GenerationConfig)
     prompt: str = ""
     """The text to continue; by default a new document is begun."""
+    number: int = 1
+    """How many texts to draw; several are printed when all are done."""
+
+    def __post_init__(self) -> None:
+        require_whole(self, 1, 10_000, "number")
 
 
 @dataclass(frozen=True)
 class GradeOptions(JsonOptions):
     """Options of `grade`, which runs the notebook's code: grade only what you would run yourself."""
+
+    cell_seconds: float = 60.0
+    """How long a cell may run; one that does not end costs the exercises that it checks, and no others."""
+
+    def __post_init__(self) -> None:
+        if not self.cell_seconds > 0:
+            raise ValueError(f"cell_seconds must be above 0, not {self.cell_seconds}")
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from tinyllm.system.validation import (
     LARGEST,
     is_whole,
+    plain,
     require,
     require_number,
     require_positive,
@@ -28,6 +29,8 @@ class GenerationConfig:
     """Draw only from the fewest likeliest tokens whose probabilities add up to this (nucleus sampling)."""
     stop_tokens: tuple[int, ...] | None = None
     """Ids that end the text; by default the document separator; () for none."""
+    stop: tuple[str, ...] = ()
+    """Strings that end the text; it is cut before the first of them that is written after the prompt."""
     seed: int | None = None
     """The same seed draws the same text; by default each call draws a new one."""
 
@@ -42,8 +45,12 @@ class GenerationConfig:
             require_positive(self, "top_p", most=1)
         if self.stop_tokens is not None:
             if isinstance(self.stop_tokens, Iterable):
-                object.__setattr__(self, "stop_tokens", tuple(self.stop_tokens))
+                object.__setattr__(self, "stop_tokens", tuple(map(plain, self.stop_tokens)))
             several = isinstance(self.stop_tokens, tuple) and all(is_whole(i) and i >= 0 for i in self.stop_tokens)
             require(several, "stop_tokens", self.stop_tokens, "a tuple of ids")
+        if isinstance(self.stop, str | list):
+            object.__setattr__(self, "stop", (self.stop,) if isinstance(self.stop, str) else tuple(self.stop))
+        strings = isinstance(self.stop, tuple) and all(isinstance(stop, str) and stop for stop in self.stop)
+        require(strings, "stop", self.stop, "a tuple of strings that are not empty")
         if self.seed is not None:
             require_seed(self, "seed")

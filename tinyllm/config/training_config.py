@@ -6,6 +6,7 @@ from typing import Literal, get_args
 from tinyllm.system.validation import (
     LARGEST,
     is_whole,
+    plain,
     require,
     require_choice,
     require_flag,
@@ -85,10 +86,11 @@ class TrainingConfig:
             require_whole(self, 0, 10**9, "warmup_iterations")
             fits = self.warmup_iterations < self.max_iterations
             require(fits, "warmup_iterations", self.warmup_iterations, f"below max_iterations ({self.max_iterations})")
-        pair = isinstance(self.betas, tuple | list) and len(self.betas) == 2
+        if isinstance(self.betas, tuple | list):
+            object.__setattr__(self, "betas", tuple(map(plain, self.betas)))
+        pair = isinstance(self.betas, tuple) and len(self.betas) == 2
         rates = pair and all((is_whole(beta) or isinstance(beta, float)) and 0 <= beta < 1 for beta in self.betas)
         require(rates, "betas", self.betas, "two numbers from 0 up to below 1")
-        object.__setattr__(self, "betas", tuple(self.betas))
         require_choice(self, "precision", get_args(Precision))
         require(isinstance(self.device, str), "device", self.device, "a string such as 'cuda' or 'cpu'")
         require(self.compile is None or isinstance(self.compile, bool), "compile", self.compile, "True, False or None")

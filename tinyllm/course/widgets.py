@@ -52,7 +52,7 @@ class Explorer:
     def _follow(self, _change: Any = None) -> None:
         try:
             self._view.value = _as_html(self.draw())
-        except ValueError as error:  # such as a sentence longer than the model's context
+        except ValueError as error:  # such as a letter that a character vocabulary lacks
             self._view.value = _alert(error)
 
     def _repr_mimebundle_(self, **_: Any) -> MimeBundle:
@@ -93,7 +93,10 @@ class TokenExplorer(Explorer):
 
 
 class AttentionViewer(Explorer):
-    """What the tokens of your sentence attend to, in any layer and head (both from 1) of your own model."""
+    """What the tokens of your sentence attend to, in any layer and head (both from 1) of your own model.
+
+    Of a sentence longer than the context, the end is shown.
+    """
 
     def __init__(self, run: Run, text: str, layer: int = 1, head: int = 1):
         self._run = run
@@ -105,7 +108,7 @@ class AttentionViewer(Explorer):
 
     def draw(self) -> Picture:
         tokenizer, layer, head = self._run.tokenizer, self.layer.value, self.head.value
-        ids = [tokenizer.end_of_text_id, *tokenizer.encode(self.text.value[:_LONGEST])]
+        ids = _last_ids(self._run, self.text.value[:_LONGEST])
         names = [visible(tokenizer.decode([token]).encode()) for token in ids]
         weights = attention_weights(self._run.model, torch.tensor(ids))[layer - 1, head - 1]
         title = f"Layer {layer}, head {head}: where each token looks."
@@ -142,7 +145,7 @@ class SamplingPlayground(Explorer):
 
     def draw(self) -> Picture:
         model, tokenizer = self._run.model, self._run.tokenizer
-        ids = [tokenizer.end_of_text_id, *tokenizer.encode(self.prompt.value)]
+        ids = _last_ids(self._run, self.prompt.value)
         with torch.no_grad(), evaluation_mode(model):
             logits = model(torch.tensor([ids], device=model.device))[:, -1].cpu()  # (1, V)
         as_trained, now = logits[0].softmax(0), filter_logits(logits, self._settings())[0].softmax(0)
@@ -243,6 +246,12 @@ class TrainingDashboard:
 
     def _repr_mimebundle_(self, **_: Any) -> MimeBundle:
         return _bundle(self._first, self.box)
+
+
+def _last_ids(run: Run, text: str) -> list[int]:
+    """What the model sees of a document that begins with `text`: as many tokens from its end as the context holds."""
+    ids = [run.tokenizer.end_of_text_id, *run.tokenizer.encode(text)]
+    return ids[-run.model.config.context_length :]
 
 
 def _alert(error: ValueError) -> str:

@@ -4,7 +4,10 @@ Shapes: B batch, T time (tokens).
 """
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
+from itertools import takewhile, tee
+from operator import itemgetter
 
 import torch
 from jaxtyping import Int
@@ -24,7 +27,8 @@ def generate(model: GPT, token_ids: Int[Tensor, "B T"], config: GenerationConfig
 
     The prompt fills the cache in one pass, then each token costs one step. When the context is full, its last half is
     kept and the cache is filled again: positions are absolute, so cached keys cannot slide.
-    A row that has drawn one of `stop_tokens` goes on until every row has. Raises ValueError for an empty prompt.
+    A row that has drawn one of `stop_tokens` goes on until every row has. Strings to stop at (`stop`) need a tokenizer:
+    see `generate_text`. Raises ValueError for an empty prompt.
     """
     if token_ids.dim() != 2 or token_ids.shape[1] == 0:
         raise ValueError(f"token_ids must have shape (B, T) with T at least 1, not {tuple(token_ids.shape)}")
@@ -54,23 +58,18 @@ def generate(model: GPT, token_ids: Int[Tensor, "B T"], config: GenerationConfig
 def stream_text(
     model: GPT, tokenizer: Tokenizer, prompt: str = "", config: GenerationConfig | None = None
 ) -> Iterator[str]:
-    """Yield the continuation of `prompt` piece by piece, as it is drawn; never half of a UTF-8 character."""
-    config, stop_tokens, prompt_ids = _prepare(model, tokenizer, prompt, config)
+    """Yield the continuation of `prompt` piece by piece, as it is drawn.
 
-    def new_ids() -> Iterator[int]:
-        for tokens in generate(model, torch.tensor([prompt_ids]), config):
-            token = int(tokens)
-            if token in stop_tokens:
-                return
-            yield token
-
-    return tokenizer.decode_stream(new_ids(), prompt_ids[-1])
+    Never half of a UTF-8 character, nor any part of a string of `config.stop`. Raises as `generate_text`.
+    """
+    return _streams(model, tokenizer, prompt, config, 1)[0]
 
 
 def generate_text(model: GPT, tokenizer: Tokenizer, prompt: str = "", config: GenerationConfig | None = None) -> str:
     """Continue `prompt` as the start of a new document; returns the prompt and its continuation.
 
     The model reads the document separator before the prompt, as in training; an empty prompt is the separator alone.
+    Of a prompt longer than the context, the model sees the end.
 
     Raises ValueError if the tokenizer's vocabulary differs from the model's in size: it is not the model's own.
     """
@@ -83,22 +82,50 @@ def generate_texts(
     """Continue one prompt `number` times at once; each text is like one of `generate_text`."""
     if number < 1:
         raise ValueError(f"number must be 1 or more, not {number}")
-    config, stop_tokens, prompt_ids = _prepare(model, tokenizer, prompt, config)
-    steps = list(generate(model, torch.tensor([prompt_ids] * number), config))
-    rows = torch.stack(steps, dim=1).tolist() if steps else [[]] * number
-    texts = []
-    for row in rows:
-        end = next((index for index, token in enumerate(row) if token in stop_tokens), len(row))
-        texts.append(prompt + "".join(tokenizer.decode_stream(row[:end], prompt_ids[-1])))
-    return texts
+    return [prompt + "".join(stream) for stream in _streams(model, tokenizer, prompt, config, number)]
 
 
-def _prepare(
-    model: GPT, tokenizer: Tokenizer, prompt: str, config: GenerationConfig | None
-) -> tuple[GenerationConfig, tuple[int, ...], list[int]]:
-    """The config with its stop tokens filled in, these stop tokens, and the ids of separator and prompt."""
+def _streams(
+    model: GPT, tokenizer: Tokenizer, prompt: str, config: GenerationConfig | None, number: int
+) -> list[Iterator[str]]:
+    """Continuations of one prompt. They are drawn together, as far as the one that asks for most needs."""
     tokenizer.check_vocabulary(model.config.vocab_size)
     config = config or GenerationConfig()
-    stop_tokens = (tokenizer.end_of_text_id,) if config.stop_tokens is None else config.stop_tokens
+    if config.stop_tokens is None:
+        config = dataclasses.replace(config, stop_tokens=(tokenizer.end_of_text_id,))
     prompt_ids = [tokenizer.end_of_text_id, *tokenizer.encode(prompt)]
-    return dataclasses.replace(config, stop_tokens=stop_tokens), stop_tokens, prompt_ids
+    steps = (tokens.tolist() for tokens in generate(model, torch.tensor([prompt_ids] * number), config))
+    streams = []
+    for row, row_steps in enumerate(tee(steps, number)):
+        ids = takewhile(partial(_goes_on, config), map(itemgetter(row), row_steps))
+        streams.append(cut_at(tokenizer.decode_stream(ids, prompt_ids[-1]), config.stop))
+    return streams
+
+
+def _goes_on(config: GenerationConfig, token: int) -> bool:
+    return token not in (config.stop_tokens or ())
+
+
+def cut_at(pieces: Iterable[str], stop: Sequence[str]) -> Iterator[str]:
+    """Pass on text that comes in pieces up to the first stop string that is complete, and hold back its beginnings.
+
+    However the text is cut into pieces, the result is the same: the stop string that ends first is the one.
+    """
+    held = ""
+    for piece in pieces:
+        held += piece
+        found = [(held.index(string) + len(string), held.index(string)) for string in stop if string in held]
+        if found:
+            held = held[: min(found)[1]]
+            break
+        ready = len(held) - max((_begun(held, string) for string in stop), default=0)
+        if ready:
+            yield held[:ready]
+            held = held[ready:]
+    if held:
+        yield held
+
+
+def _begun(text: str, string: str) -> int:
+    """How many characters of `string`, which is not in `text`, the end of `text` may be the beginning of."""
+    return next(size for size in range(min(len(text), len(string) - 1), -1, -1) if text.endswith(string[:size]))

@@ -12,11 +12,13 @@ From text to ids:
 
 - `tokenizer`: what all tokenizers share, and the two simplest, characters and words
 - `bpe`: learning byte-pair merges; `subword_tokenizer`: encoding with them; `gpt2_vocabulary`: GPT-2's own ids
+- `byte_level_files`: the files in which Hugging Face keeps such a vocabulary
 - `tokenized`: documents to ids, on all cores
 
 From ids to batches:
 
-- `prepared`: a corpus tokenised once and kept on the disk; `holdout`: which documents are never trained on
+- `prepared`: a corpus tokenised once and kept on the disk; `preparing`: how it is written
+- `holdout`: which part of the text is never trained on
 - `batches`: which blocks make up each batch
 
 No model and no loss is here: what a model makes of a batch is in `model` and `training`, and scoring is in

@@ -5,19 +5,34 @@ bytes as in GPT-2.
 """
 
 import heapq
+import os
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
 import regex
+
+from tinyllm.system.paths import user_path
 
 # How GPT-2 cuts text into words before any merge, from its published encoder: contractions, letters, digits,
 # other characters, each with at most one space before it, and runs of white space. No merge crosses a cut.
 # "++" never backtracks: it cuts the same words, and long runs do not fill the matcher's stack.
 PATTERN = r"""'(?:[stmd]|re|ve|ll)| ?\p{L}++| ?\p{N}++| ?[^\s\p{L}\p{N}]++|\s++$|\s+(?!\S)|\s"""
 _WORDS = regex.compile(PATTERN)
+_LONGEST_PATH = 4096  # of Linux
 _CHUNK = 1 << 20  # characters read from a file at a time
+SPACE_CUT = regex.compile(r"(?r)(?<=\S)(?=\s)")
+"""Where a word ends by any rule, found from the end of a text: before white space."""
+# Text without white space, such as Chinese, is cut where letters, digits and punctuation meet. Only characters that
+# every version of Unicode classes alike: this pattern and tiktoken's may have different versions.
+_LETTERS, _PUNCTUATION = r"A-Za-zぁ-ゖァ-ヺ一-龥", r"!-&(-/:-@\[-`{-~、。〈-】！-／：-＠"
+CUT = regex.compile(
+    rf"(?r)(?<=\S)(?=\s)|(?<=[{_LETTERS}])(?=[0-9{_PUNCTUATION}'])|(?<=[0-9])(?=[{_LETTERS}{_PUNCTUATION}'])"
+    rf"|(?<=[{_PUNCTUATION}])(?=[0-9{_LETTERS}])"
+)
+"""Where PATTERN always ends a word, found from the end of a text."""
 
 Pair = tuple[int, int]  # the ids of two neighbouring tokens
 
@@ -33,35 +48,77 @@ def check_text(text: str) -> None:
         ) from None
 
 
-def read_pieces(source: str | Path | Iterable[str | Path]) -> Iterator[str]:
-    """Yield the text of `source` in pieces; files are read a chunk at a time.
+def special_pattern(special_tokens: Collection[str]) -> regex.Pattern[str]:
+    """Match any of the special tokens, the longest first: one may begin as another does. None of them: no match."""
+    longest_first = sorted(special_tokens, key=len, reverse=True)
+    return regex.compile("|".join(map(regex.escape, longest_first)) or r"(?!)")
 
-    A chunk is cut between a word and the white space after it, where GPT-2's pattern always cuts too.
+
+def whole_words(
+    chunks: Iterable[str], special_tokens: Collection[str] = (), cut: regex.Pattern[str] = CUT
+) -> Iterator[str]:
+    """Cut a text that comes in chunks anew, so that no piece ends within a word or a special token.
+
+    Holds a chunk and the longest word. `cut` finds, from the end, where a word always ends.
     """
+    special = special_pattern(special_tokens)
+    reach = max([1, *(len(token) - 1 for token in special_tokens)])  # what begins before a cut is seen whole
+    rest, enough = "", 0
+    for chunk in chunks:
+        rest += chunk
+        if len(rest) > max(enough, reach):
+            found = cut.search(rest, endpos=len(rest) - reach + 1)
+            position = found.end() if found else 0
+            for match in special.finditer(rest) if position else ():
+                if match.start() < position < match.end():
+                    position = match.start()
+            if position:
+                yield rest[:position]
+                rest = rest[position:]
+            enough = 2 * len(rest)  # so that a very long word is not searched again with every chunk
+    if rest:
+        yield rest
+
+
+def read_pieces(source: str | Path | Iterable[str | Path], special_tokens: Sequence[str] = ()) -> Iterator[str]:
+    """Yield the text of `source` in pieces; files are read a chunk at a time, and no word or special token is cut.
+
+    Raises ValueError for strings that are text, but name files.
+    """
+    texts = [source] if isinstance(source, str) else source
+    if isinstance(texts, list | tuple) and texts and all(map(_is_name, texts)):
+        raise ValueError(
+            f"{texts[0]!r} is a file or folder here, but a string is taken as the text itself: "
+            f"to learn from a file, give Path({texts[0]!r})"
+        )
+    yield from _pieces(source, special_tokens)
+
+
+def _is_name(text: str | Path) -> bool:
+    """Whether this is a string that names a file or folder. One like "." may well be text."""
+    if not isinstance(text, str) or len(text) > _LONGEST_PATH or not any(map(str.isalnum, text)):
+        return False
+    return os.path.exists(user_path(text))  # noqa: PTH110 (Path.exists raises OSError for some texts)
+
+
+def _pieces(source: str | Path | Iterable[str | Path], special_tokens: Sequence[str]) -> Iterator[str]:
     if isinstance(source, str):
         check_text(source)
         yield source
     elif isinstance(source, Path):
-        rest = ""
-        with source.open(encoding="utf-8", newline="") as file:
-            while chunk := file.read(_CHUNK):
-                rest += chunk
-                last_cut = regex.search(r"(?r)(?<=\S)\s", rest)
-                if last_cut:
-                    yield rest[: last_cut.start()]
-                    rest = rest[last_cut.start() :]
-        yield rest
+        with user_path(source).open(encoding="utf-8", newline="") as file:
+            yield from whole_words(iter(partial(file.read, _CHUNK), ""), special_tokens)
     else:
         for part in source:
-            yield from read_pieces(part)
+            yield from _pieces(part, special_tokens)
 
 
 def count_words(source: str | Path | Iterable[str | Path], special_tokens: Sequence[str] = ()) -> Counter[bytes]:
     """Count the words (GPT-2's pattern) of a text, as bytes. Special tokens cut the text and are not counted."""
     counts: Counter[str] = Counter()
-    special = regex.compile("|".join(map(regex.escape, special_tokens))) if special_tokens else None
-    for piece in read_pieces(source):
-        for text in special.split(piece) if special else [piece]:
+    special = special_pattern(special_tokens)
+    for piece in read_pieces(source, special_tokens):
+        for text in special.split(piece):
             counts.update(_WORDS.findall(text))
     return Counter({word.encode("utf-8"): count for word, count in counts.items()})
 

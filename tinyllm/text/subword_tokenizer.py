@@ -4,7 +4,7 @@ import base64
 import codecs
 import contextlib
 import os
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,8 @@ import numpy as np
 import tiktoken
 from jaxtyping import UInt
 
-from tinyllm.text.bpe import PATTERN, check_text, count_words, learn_merges
+from tinyllm.text.bpe import CUT, PATTERN, check_text, count_words, learn_merges
+from tinyllm.text.byte_level_files import read_vocabulary, write_vocabulary
 from tinyllm.text.gpt2_vocabulary import gpt2_tokens
 from tinyllm.text.tokenizer import END_OF_TEXT, Tokenizer
 
@@ -25,6 +26,7 @@ class SubWordTokenizer(Tokenizer):
     """
 
     kind = "subword"
+    _cut = CUT
 
     def __init__(self, name: str = "gpt2"):
         """Load GPT-2's 50,257 tokens; `train` and `load` give other vocabularies.
@@ -32,7 +34,8 @@ class SubWordTokenizer(Tokenizer):
         The two vocabulary files are downloaded once, then kept. Raises ConnectionError if that fails.
         """
         if name != "gpt2":
-            raise ValueError(f"unknown vocabulary {name!r}: use 'gpt2', SubWordTokenizer.train(...) or .load(...)")
+            others = "SubWordTokenizer.train(...), .load(...) or .from_huggingface(...)"
+            raise ValueError(f"unknown vocabulary {name!r}: use 'gpt2', {others}")
         self._build(gpt2_tokens(), [END_OF_TEXT])
 
     @classmethod
@@ -61,23 +64,53 @@ class SubWordTokenizer(Tokenizer):
         )
         return tokenizer
 
-    def _build(self, tokens: Sequence[bytes], special_tokens: Sequence[str]) -> None:
-        """Set up from the byte strings of the ordinary tokens, in the order they were learned."""
+    @classmethod
+    def from_huggingface(cls, path: str | Path, special_tokens: Sequence[str] = (END_OF_TEXT,)) -> "SubWordTokenizer":
+        """Read the byte-level BPE tokenizer of Hugging Face's `tokenizers` or `transformers`, or GPT-2's own files.
+
+        `path` is a `tokenizer.json`, or a folder that contains one, or `vocab.json` with `merges.txt` (`encoder.json`
+        with `vocab.bpe`). These two do not say which of their tokens are special, so `special_tokens` does.
+        `encode(text, allowed_special="all")` gives the ids of `encode(text, add_special_tokens=False)` there.
+
+        Raises ValueError, in one line, for any other kind of tokenizer, and for one without `<|endoftext|>`; OSError
+        if the file cannot be read.
+        """
+        tokenizer = cls.__new__(cls)
+        tokenizer._build(*read_vocabulary(Path(path), special_tokens))
+        return tokenizer
+
+    def to_huggingface(self, folder: str | Path) -> None:
+        """Write `tokenizer.json` (with `tokenizer_config.json`), and `vocab.json` with `merges.txt`, into a folder.
+
+        `transformers.AutoTokenizer.from_pretrained` reads the folder, `tokenizers.Tokenizer.from_file` the first file.
+        Raises ValueError for a vocabulary that was not made by merges, OSError if a file cannot be written.
+        """
+        write_vocabulary(Path(folder), self.tokens, self.special_tokens)
+
+    def _build(self, tokens: Sequence[bytes], special_tokens: Sequence[str] | Mapping[str, int]) -> None:
+        """Set up from the byte strings of the ordinary tokens, in the order they were learned.
+
+        The special tokens' ids follow, or are given; then the ordinary ones have all other ids, in order.
+        """
         self.tokens = list(tokens)
-        ranks = {token: rank for rank, token in enumerate(self.tokens)}
+        _check_special_tokens(special_tokens)
+        self.vocab_size = len(self.tokens) + len(special_tokens)
+        if not isinstance(special_tokens, Mapping):
+            special_tokens = {token: len(self.tokens) + index for index, token in enumerate(special_tokens)}
+        self.special_tokens = dict(special_tokens)
+        taken = set(self.special_tokens.values())
+        free = [index for index in range(self.vocab_size) if index not in taken]
+        if len(free) != len(self.tokens):
+            raise ValueError(f"the ids of the special tokens are not among the {self.vocab_size} of the vocabulary")
+        ranks = dict(zip(self.tokens, free, strict=True))
         if len(ranks) < len(self.tokens) or any(bytes([byte]) not in ranks for byte in range(256)):
             raise ValueError("not a byte-level vocabulary: a token appears twice, or one of the 256 bytes is missing")
-        _check_special_tokens(special_tokens)
-        self.special_tokens = {token: len(ranks) + index for index, token in enumerate(special_tokens)}
-        self.vocab_size = len(ranks) + len(self.special_tokens)
         self.encoding = tiktoken.Encoding(
             "tinyllm", pat_str=PATTERN, mergeable_ranks=ranks, special_tokens=self.special_tokens
         )
 
-    def encode(self, text: str, allowed_special: Collection[str] = ()) -> list[int]:
-        check_text(text)
-        self._check_special(allowed_special)
-        return self.encoding.encode(text, allowed_special=set(allowed_special), disallowed_special=())
+    def _encode_ordinary(self, text: str) -> list[int]:
+        return self.encoding.encode(text, disallowed_special=())
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
         for text in texts:
@@ -123,10 +156,16 @@ class SubWordTokenizer(Tokenizer):
 
     def to_json(self) -> dict[str, Any]:
         tokens = [base64.b64encode(token).decode() for token in self.tokens]
-        return {"kind": self.kind, "tokens": tokens, "special_tokens": list(self.special_tokens)}
+        last = list(range(len(tokens), self.vocab_size))
+        special = self.special_tokens
+        return {
+            "kind": self.kind,
+            "tokens": tokens,
+            "special_tokens": list(special) if list(special.values()) == last else special,
+        }
 
 
-def _check_special_tokens(special_tokens: Sequence[str]) -> None:
+def _check_special_tokens(special_tokens: Collection[str]) -> None:
     if isinstance(special_tokens, str) or END_OF_TEXT not in special_tokens:
         raise ValueError(f"special_tokens must be a list with {END_OF_TEXT!r}, which separates documents")
     if "" in special_tokens or len(set(special_tokens)) < len(special_tokens):

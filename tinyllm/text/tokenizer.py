@@ -6,19 +6,23 @@ any of them from its JSON file.
 
 import hashlib
 import json
+import operator
 import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
+import regex
 from jaxtyping import UInt
 
 from tinyllm.system.files import read_json
-from tinyllm.text.bpe import check_text
+from tinyllm.system.paths import user_path
+from tinyllm.text.bpe import SPACE_CUT, check_text, read_pieces, special_pattern, whole_words
 
 END_OF_TEXT = "<|endoftext|>"
+AllowedSpecial = Literal["all"] | Collection[str]
 
 
 class Tokenizer:
@@ -32,6 +36,8 @@ class Tokenizer:
     kind: ClassVar[str]
     vocab_size: int
     special_tokens: dict[str, int]
+    _cut: ClassVar[regex.Pattern[str]] = SPACE_CUT
+    """Where a text may be cut without changing its ids (`whole_words`)."""
 
     def __init_subclass__(cls) -> None:
         Tokenizer.kinds[cls.kind] = cls
@@ -41,19 +47,30 @@ class Tokenizer:
         """The id of `<|endoftext|>`, which precedes each document."""
         return self.special_tokens[END_OF_TEXT]
 
-    def encode(self, text: str, allowed_special: Collection[str] = ()) -> list[int]:
+    def encode(self, text: str, allowed_special: AllowedSpecial = ()) -> list[int]:
         """Turn text into ids. `<|endoftext|>` in the text is ordinary text, unless `allowed_special` contains it.
 
+        `allowed_special` is a list of special tokens, or "all" of them. Where two could begin, the longer one does.
         Raises ValueError for a lone surrogate, or an unknown special token in `allowed_special`.
         """
         check_text(text)
-        self._check_special(allowed_special)
-        texts = text.split(END_OF_TEXT) if allowed_special else [text]
-        pieces = [self._encode_ordinary(piece) for piece in texts]
-        ids = pieces[0]
-        for piece in pieces[1:]:
-            ids += [self.end_of_text_id, *piece]
-        return ids
+        allowed = self._allowed(allowed_special)
+        if not allowed:
+            return self._encode_ordinary(text)
+        ids, start = [], 0
+        for match in special_pattern(allowed).finditer(text):
+            ids += [*self._encode_ordinary(text[start : match.start()]), self.special_tokens[match.group()]]
+            start = match.end()
+        return ids + self._encode_ordinary(text[start:])
+
+    def encode_iterable(self, texts: Iterable[str], allowed_special: AllowedSpecial = ()) -> Iterator[int]:
+        """Yield the ids of a text that comes in pieces, such as an open file: those `encode` gives for the whole text.
+
+        Holds one piece and the longest word, so the text need not fit into memory.
+        """
+        allowed = self._allowed(allowed_special)
+        for text in whole_words(texts, allowed, self._cut):
+            yield from self.encode(text, allowed)
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
         """Encode many texts, none with special tokens."""
@@ -87,7 +104,7 @@ class Tokenizer:
 
     def save(self, path: str | Path) -> None:
         """Write the tokenizer, with its whole vocabulary, as one JSON file."""
-        Path(path).write_text(json.dumps(self.to_json(), ensure_ascii=False), encoding="utf-8")
+        user_path(path).write_text(json.dumps(self.to_json(), ensure_ascii=False), encoding="utf-8")
 
     @classmethod
     def load(cls, path: str | Path) -> "Tokenizer":
@@ -110,17 +127,26 @@ class Tokenizer:
                 "use the tokenizer that was saved with the model"
             )
 
-    def _check_special(self, allowed_special: Collection[str]) -> None:
+    def _allowed(self, allowed_special: AllowedSpecial) -> Collection[str]:
+        if allowed_special == "all":
+            return tuple(self.special_tokens)
+        if isinstance(allowed_special, str):
+            raise ValueError(f"allowed_special must be 'all' or a list of special tokens, not {allowed_special!r}")
         for token in allowed_special:
             if token not in self.special_tokens:
                 raise ValueError(
                     f"{token!r} is not a special token here; the special tokens are: {', '.join(self.special_tokens)}"
                 )
+        return allowed_special
 
     def _check_ids(self, ids: Iterable[int]) -> list[int]:
-        ids = [int(token) for token in ids]
-        for token in ids:
-            if not 0 <= token < self.vocab_size:
+        ids = list(ids.tolist() if hasattr(ids, "tolist") else ids)  # an array of numpy or torch
+        for index, token in enumerate(ids):
+            try:
+                ids[index] = operator.index(token)
+            except TypeError:
+                raise ValueError(f"{token!r} is not an id: ids are whole numbers") from None
+            if not 0 <= ids[index] < self.vocab_size:
                 raise ValueError(f"id {token} is outside this vocabulary of {self.vocab_size} tokens")
         return ids
 
@@ -138,9 +164,9 @@ class CharacterTokenizer(Tokenizer):
         self.vocab_size = len(self.characters) + 1
 
     @classmethod
-    def train(cls, text: str) -> "CharacterTokenizer":
-        """Collect the characters of `text`."""
-        return cls(text)
+    def train(cls, source: str | Path | Iterable[str | Path]) -> "CharacterTokenizer":
+        """Collect the characters of text (`str`), a file (`Path`), or any mix of them in a list or generator."""
+        return cls("".join(set().union(*map(set, read_pieces(source)))))
 
     def _encode_ordinary(self, text: str) -> list[int]:
         try:
@@ -185,10 +211,11 @@ class WordTokenizer(Tokenizer):
         return re.findall(r"\n|[^\s]+", text)
 
     @classmethod
-    def train(cls, text: str, vocab_size: int | None = None) -> "WordTokenizer":
-        """Keep the most frequent words of `text`; ties go to the word that sorts first."""
-        check_text(text)
-        counts = Counter(cls.split(text))
+    def train(cls, source: str | Path | Iterable[str | Path], vocab_size: int | None = None) -> "WordTokenizer":
+        """Keep the most frequent words of text, files, or a mix of them; ties go to the word that sorts first."""
+        counts: Counter[str] = Counter()
+        for piece in read_pieces(source):
+            counts.update(cls.split(piece))
         del counts[cls.UNKNOWN]
         words = sorted(counts, key=lambda word: (-counts[word], word))
         if vocab_size is not None:
@@ -216,7 +243,7 @@ class WordTokenizer(Tokenizer):
 def load_tokenizer(path: str | Path) -> Tokenizer:
     """Read any tokenizer saved by `save`. Raises ValueError if the file is not one."""
     try:
-        content = read_json(Path(path))
+        content = read_json(user_path(path))
         kind = content["kind"]
         if kind not in Tokenizer.kinds:
             raise ValueError(f"unknown kind {kind!r}")

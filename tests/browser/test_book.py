@@ -1,0 +1,154 @@
+"""The book as a reader sees it: in a browser, without a network, in light and dark, and on a phone."""
+
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import unquote
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from debian_chromium import chromium
+from playwright.sync_api import Page, expect, sync_playwright
+
+ROOT = Path(__file__).parent.parent.parent
+CHAPTERS = sorted(path.stem for path in (ROOT / "notebooks").glob("*.ipynb"))
+COMMAND = [sys.executable, ROOT / "notebooks" / "build.py", "--book"]
+PHONE = {"width": 390, "height": 844}
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    """The folder of a site that the one command has made."""
+    chromium()
+    folder = tmp_path_factory.mktemp("book") / "site"
+    subprocess.run([*COMMAND, folder], check=True)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def browser(site):
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium(), args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser, request):
+    """A page that notes what goes wrong, and whatever it asks of another machine."""
+    context = browser.new_context(color_scheme=getattr(request, "param", "light"))
+    page = context.new_page()
+    page.faults = []
+    page.on(
+        "request", lambda call: page.faults.append(call.url) if not call.url.startswith(("file:", "data:")) else None
+    )
+    page.on("console", lambda message: page.faults.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: page.faults.append(str(error)))
+    yield page
+    assert page.faults == []
+    context.close()
+
+
+def open_page(page: Page, path: Path) -> None:
+    page.goto(path.as_uri())
+    if page.locator(".math").count():
+        expect(page.locator("mjx-container").first).to_be_attached(timeout=20_000)
+        page.evaluate("MathJax.startup.promise")
+
+
+class Addresses(HTMLParser):
+    """The addresses that a page names, its anchors, and images without alt text."""
+
+    def __init__(self, text: str):
+        super().__init__()
+        self.links, self.anchors, self.silent_images = [], set(), 0
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        attributes = dict(attrs)
+        self.anchors |= {attributes[name] for name in ("id", "name") if attributes.get(name)}
+        self.links += [attributes[name] for name in ("href", "src") if attributes.get(name)]
+        self.silent_images += tag == "img" and not attributes.get("alt")
+
+
+def test_every_link_and_image_resolves_and_every_picture_has_alt_text(site):
+    pages = {path: Addresses(path.read_text(encoding="utf-8")) for path in site.rglob("*.html")}
+    assert {f"{chapter}.html" for chapter in CHAPTERS} <= {path.name for path in pages}
+    broken = []
+    for path, page in pages.items():
+        assert page.silent_images == 0, path
+        for link in page.links:
+            address, _, anchor = link.partition("#")
+            if re.match(r"[a-z]+:", address):
+                continue
+            target = (path.parent / unquote(address.partition("?")[0])).resolve() if address else path
+            if not target.exists() or (anchor and target in pages and anchor not in pages[target].anchors):
+                broken.append(f"{path.name}: {link}")
+    assert broken == []
+
+
+def test_each_chapter_is_drawn_without_a_network_and_fits_a_phone(site, page):
+    page.set_viewport_size(PHONE)
+    for chapter in [*CHAPTERS, "index", "glossary", "reference/tinyllm.model"]:
+        open_page(page, site / f"{chapter}.html")
+        wide = page.evaluate("document.documentElement.scrollWidth")
+        assert wide <= PHONE["width"], f"{chapter} is {wide} pixels wide"
+        assert page.locator("mjx-merror").count() == 0, chapter
+        assert page.locator(".math").count() == page.locator(".math mjx-container").count(), chapter
+
+
+@pytest.mark.parametrize("page", ["light", "dark"], indirect=True)
+@pytest.mark.parametrize("name", ["index", "03_attention", "glossary", "reference/tinyllm.model"])
+def test_contrast_and_labels_pass_axe(site, page, name):
+    open_page(page, site / f"{name}.html")
+    assert page.faults == []
+    result = Axe().run(page, options={"runOnly": ["wcag2a", "wcag2aa"]})
+    page.faults.clear()  # axe reads the style sheets, which a browser refuses for files
+    found = [(fault["id"], node["html"][:120], node.get("failureSummary", "")[:200])
+             for fault in result.response["violations"] for node in fault["nodes"]]  # fmt: skip
+    assert found == []
+
+
+def test_the_search_finds_the_causal_mask(site, page):
+    open_page(page, site / "search.html")
+    page.goto(f"{(site / 'search.html').as_uri()}?q=causal+mask")
+    expect(page.locator("#search-results li a", has_text="03 Attention").first).to_be_visible(timeout=20_000)
+
+
+def test_the_picture_of_the_course_leads_to_each_chapter(site, page):
+    open_page(page, site / "index.html")
+    links = page.locator(".course-map a")
+    assert sorted(Path(link.get_attribute("href")).stem for link in links.all()) == CHAPTERS
+    links.and_(page.get_by_role("link", name="03 Attention")).click()
+    expect(page).to_have_title(re.compile("03 Attention"))
+
+
+def test_the_first_use_of_a_term_leads_to_the_glossary(site, page):
+    open_page(page, site / "03_attention.html")
+    page.get_by_role("link", name="queries", exact=True).or_(
+        page.locator('a[href^="glossary.html#term-"]')
+    ).first.click()
+    expect(page).to_have_title(re.compile("Glossary"))
+
+
+def test_a_chapter_shows_the_committed_outputs_and_not_the_cell_that_installs(site):
+    text = (site / "03_attention.html").read_text(encoding="utf-8")
+    assert "proven: outputs, gradients and causality" in text
+    assert "TINYLLM_SOURCE" not in text
+
+
+def test_the_reference_has_the_shapes(site):
+    text = re.sub(r"<[^>]+>", "", (site / "reference" / "tinyllm.model.html").read_text(encoding="utf-8"))
+    assert re.search(r"Float\s*\[\s*Tensor,\s*.{1,6}B T C", text)
+
+
+def test_a_folder_with_other_files_is_not_replaced(tmp_path):
+    (tmp_path / "mine.txt").write_text("mine")
+    done = subprocess.run(
+        [sys.executable, ROOT / "notebooks" / "build.py", "--book", tmp_path], capture_output=True, text=True
+    )
+    assert done.returncode == 1
+    assert "has other files in it" in done.stderr
+    assert (tmp_path / "mine.txt").read_text() == "mine"
