@@ -13,10 +13,7 @@ MUTANTS = {
         "projections are not scaled": ("std=0.02 * scale if", "std=0.02 if"),
         "the root of L, not of 2 L": ("1 / math.sqrt(2 * self", "1 / math.sqrt(self"),
         "no final norm": ("x = self.final_norm(x)", "x = x + 0"),
-        "a louder head": (
-            "linear(hidden, self.token_embedding.weight)",
-            "linear(hidden, self.token_embedding.weight + 1e-3)",
-        ),
+        "a louder head": ("softcap(linear(hidden, self.token", "softcap(1.01 * linear(hidden, self.token"),
         "the head does not learn": (
             "return cross_entropy(hidden.flatten(0, 1), weight, ",
             "return cross_entropy(hidden.flatten(0, 1), weight.detach(), ",
