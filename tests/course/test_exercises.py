@@ -101,6 +101,12 @@ EQUIVALENT: dict[tuple[str, str], str] = {
     ("sampling.cached_step", "line 18: 0 -> -1"): "the only dimension",
     ("modern.rotate", "line 7: -1 -> 1"): "the last of two dimensions",
     ("inside.lens", "line 5: -1 -> 1"): "the last of two dimensions",
+    ("inside.mend_streams", "line 4: 0 -> -1"): "a block has one input",
+    (
+        "clinic.mend_evaluation",
+        "line 11: F.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction='sum').item() -> "
+        "F.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction='sum')",
+    ): "a tensor without dimensions is a number",
     ("modern.stable_decay", "line 7: iteration < warmup -> iteration <= warmup"): "the line ends where the rest begins",
 }
 
