@@ -194,8 +194,8 @@ def as_it_was_given(model, ids):
         seen[number] = inputs[0]
         seen[number + 1] = output
 
-    for number, block in enumerate(model.blocks):  # noqa: B007  # keep looks it up
-        hook = block.register_forward_hook(keep)
+    for number in range(len(model.blocks)):
+        hook = model.blocks[number].register_forward_hook(keep)
     model(ids)
     hook.remove()
     return list(seen.values())

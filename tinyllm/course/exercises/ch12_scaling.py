@@ -104,10 +104,10 @@ def _losses_only(count: int, scatter: float) -> tuple[list[float], list[float]]:
 
 @exercise(
     cases=lambda: [_losses_only(*run) for run in ((4, 0), (5, 0.1), (6, 0.02), (12, 0.1))],
-    hint="Print floor and misfit in each round. Does the curve come near the losses? Which floors cannot be? And "
-    "when is a round better than the best so far?",
-    why="The curve is the floor plus the power law. No loss is below its floor, or its logarithm does not exist. And "
-    "the least misfit has to be carried on, or the last good round wins instead of the best.",
+    hint="Print floor and misfit in each round. Does the curve come near the losses? And when is a round better than "
+    "the best so far?",
+    why="The curve is the floor plus the power law. And the least misfit has to be carried on: otherwise the last "
+    "floor wins instead of the best.",
 )
 def mend_fit(sizes: list[float], losses: list[float]) -> tuple[float, float, float]:
     """(floor, scale, exponent) with the smallest misfit, of 400 floors: even steps from 0 to just below all losses.
