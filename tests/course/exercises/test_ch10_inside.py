@@ -58,7 +58,7 @@ def test_an_answer_that_changes_its_input_is_told_so(name):
         return tensor.copy_(result)
 
     changed = "mixed" if name == "inside.switch_off" else "stream"
-    assert f"your function changes `{changed}`" in examine(name, in_place).message
+    assert f"your function changes its argument `{changed}`" in examine(name, in_place).message
 
 
 def test_the_mended_hooks_collect_the_packages_streams(tiny_config):

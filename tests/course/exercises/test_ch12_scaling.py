@@ -69,7 +69,7 @@ def test_the_mended_fit_is_the_packages(count):
 
 @pytest.mark.parametrize(("batch", "scale"), [(8, 8), (4, 30), (50, 10)])
 def test_agreement_is_the_cosine_of_a_noisy_mean_with_the_truth(batch, scale):
-    truth = torch.randn(5000)
-    noise = torch.randn(batch, 5000) * (truth.norm() * math.sqrt(scale / 5000))
+    truth = torch.randn(50_000)
+    noise = torch.randn(batch, 50_000) * (truth.norm() * math.sqrt(scale / 50_000))
     cosine = torch.cosine_similarity((truth + noise).mean(0), truth, dim=0).item()
     assert scaling.agreement(batch, scale) == pytest.approx(cosine, rel=0.05)
