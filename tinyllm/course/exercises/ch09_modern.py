@@ -194,7 +194,7 @@ def mend_attention(
     D = C // num_heads
     heads = (x @ qkv).view(B, T, -1, D).transpose(1, 2)  # (B, H + 2 K, T, D)
     K = (heads.shape[1] - num_heads) // 2
-    q, k, v = heads.split([num_heads, K, K], dim=1)
+    q, k, v = torch.split(heads, [num_heads, K, K], dim=1)
     q, k = rotate_rows(rms_norm(q, query_weight)), rotate_rows(rms_norm(k, key_weight))
     k, v = share_heads(k, num_heads), share_heads(v, num_heads)
     scores = q @ k.transpose(2, 3) / math.sqrt(D)

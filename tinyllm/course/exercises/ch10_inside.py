@@ -107,7 +107,8 @@ class Stack(nn.Module):
         x = self.embedding(ids)
         for block in self.blocks:
             x = block(x)
-        return self.head(x)
+        logits: Tensor = self.head(x)
+        return logits
 
 
 def _streams_and_hooks(function: Function, model: Stack | GPT, ids: Tensor) -> dict[str, Any]:

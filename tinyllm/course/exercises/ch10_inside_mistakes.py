@@ -3,7 +3,7 @@
 A mistake has the parameters of its reference, so their types are not repeated.
 """
 
-# mypy: allow-untyped-defs
+# mypy: allow-untyped-defs, allow-untyped-calls
 
 import torch
 import torch.nn.functional as F
@@ -167,7 +167,7 @@ def _collect(first, all_removed):
     """The code half mended."""
 
     def run(model, ids):
-        seen = []
+        seen: list[torch.Tensor] = []
 
         def keep(block, inputs, output):
             if first and not seen:
@@ -188,7 +188,7 @@ def _collect(first, all_removed):
     "This is still the code as it was given, or does the same: all hooks write to the same two places, and most stay.",
 )
 def as_it_was_given(model, ids):
-    seen = {}
+    seen: dict[int, torch.Tensor] = {}
 
     def keep(block, inputs, output):
         seen[number] = inputs[0]

@@ -123,7 +123,7 @@ def odd_numbers(patient: int) -> str:
 
 def _weights_after(
     function: Function,
-    kind: type[torch.optim.Optimizer],
+    kind: type[torch.optim.SGD | torch.optim.AdamW],
     weights: list[list[float]],
     batches: list[tuple[Tensor, Tensor]],
 ) -> Observed:
@@ -146,8 +146,8 @@ def _copy(gradient: Tensor | None) -> Tensor | None:
 
 
 def _step_case(
-    kind: type[torch.optim.Optimizer], N: int, C: int, V: int, steps: int
-) -> tuple[type[torch.optim.Optimizer], list[list[float]], list[tuple[Tensor, Tensor]]]:
+    kind: type[torch.optim.SGD | torch.optim.AdamW], N: int, C: int, V: int, steps: int
+) -> tuple[type[torch.optim.SGD | torch.optim.AdamW], list[list[float]], list[tuple[Tensor, Tensor]]]:
     batches = [(torch.randn(N + step, C), torch.randint(V, (N + step,))) for step in range(steps)]
     return kind, torch.randn(V, C).tolist(), batches
 

@@ -140,7 +140,7 @@ def mend_fit(sizes: list[float], losses: list[float]) -> tuple[float, float, flo
 )
 def agreement(batch: float, scale: float) -> float:
     """The cosine between the gradient of a batch and the true one, for a given noise scale."""
-    return (1 + scale / batch) ** -0.5
+    return 1 / math.sqrt(1 + scale / batch)
 
 
 @exercise(
