@@ -18,6 +18,7 @@ from tinyllm.probes.report import Report
 from tinyllm.probes.runs import subject_of_run
 from tinyllm.probes.subject import diagnose
 from tinyllm.system.distributed import join_processes
+from tinyllm.system.paths import user_path
 from tinyllm.system.precision import pick_precision
 from tinyllm.text.holdout import HELD_OUT
 from tinyllm.text.prepared import PreparedData, prepare
@@ -111,8 +112,7 @@ class Run:
         if not self.data.articles("validation"):
             return None
         result = self.evaluate()
-        assert isinstance(result, FloorEvaluation)
-        return result
+        return result if isinstance(result, FloorEvaluation) else None
 
     @cached_property
     def data(self) -> PreparedData:
@@ -159,7 +159,7 @@ def load_run(folder: str | Path, which: Which = "best", device: str = "auto") ->
 
     Raises FileNotFoundError if there is none, ValueError if none can be used.
     """
-    folder = Path(folder)
+    folder = user_path(folder)
     if not folder.is_dir():
         raise FileNotFoundError(f"no run folder at {folder}")
     checkpoint = resolve_checkpoint(folder, which)

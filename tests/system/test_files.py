@@ -147,3 +147,10 @@ def test_files_and_folders_can_be_flushed(tmp_path, monkeypatch):
     flush(tmp_path / "file")
     flush(tmp_path)
     assert synced == [(tmp_path / "file").stat().st_ino, tmp_path.stat().st_ino]
+
+
+def test_any_file_name_is_the_same_once_written_and_read(tmp_path):
+    names = ["caf\udce9.txt", "\udc80\udcff", "日 é.txt", "a\\udce9", "\ud800", 'quote" \n']
+    write_json(tmp_path / "names.json", {"names": names})
+    assert read_json(tmp_path / "names.json") == {"names": names}
+    assert "日 é.txt" in (tmp_path / "names.json").read_text(encoding="utf-8")

@@ -65,3 +65,15 @@ def streams(tinywiki_tokenizer) -> dict[str, list[np.ndarray]]:
         ]
         for split in tinywiki.SPLITS
     }
+
+
+@pytest.fixture
+def few_articles(monkeypatch):
+    """Call it with the number of TinyWiki's training articles."""
+
+    def shrink(count: int) -> None:
+        monkeypatch.setattr(tinywiki, "SPLITS", {"train": count, "validation": 3, "test": 2})
+        tinywiki.articles.cache_clear()
+
+    yield shrink
+    tinywiki.articles.cache_clear()

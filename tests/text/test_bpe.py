@@ -10,7 +10,7 @@ from slow_bpe import MIXED, PROSE, gpt2_words, slow_merges
 from tokenizer_samples import END, PROPERTY
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
-from tinyllm import SubWordTokenizer
+from tinyllm import CharacterTokenizer, SubWordTokenizer, WordTokenizer
 from tinyllm.text import bpe
 from tinyllm.text.bpe import count_words, learn_merges
 
@@ -123,3 +123,29 @@ def test_a_merge_costs_what_it_changes(monkeypatch):
     assert tokenizer.decode(tokenizer.encode(text)) == text
     assert len(calls) < 0.05 * 743 * len(count_words(text))
     assert len(tokenizer.encode(text)) < len(text) / 2
+
+
+@pytest.mark.parametrize("kind", [SubWordTokenizer, WordTokenizer, CharacterTokenizer])
+def test_a_string_that_names_a_file_is_said_to_be_text(kind, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "plain notes.txt"
+    path.write_text("a cat and a dog " * 9)
+    (tmp_path / "folder").mkdir()
+    more = () if kind is CharacterTokenizer else (300,)
+    for source in ("plain notes.txt", str(path), ["plain notes.txt", str(path)], "folder"):
+        with pytest.raises(
+            ValueError, match=r"^'.*' is a file or folder here, but a string is taken as the text itself"
+        ):
+            kind.train(source, *more)
+    learned = kind.train(path, *more)
+    for source in ([path], ["a cat and a dog " * 9], iter([path]), "a cat and a dog " * 9):
+        assert kind.train(source, *more).fingerprint == learned.fingerprint
+    for text in (
+        "nowhere.txt",
+        "text",
+        ".",
+        "x" * 5000,
+        "plain notes.txt is a file",
+        ["plain notes.txt", "and a text"],
+    ):
+        assert kind.train(text, *more).vocab_size > 1

@@ -22,13 +22,13 @@ import tinyllm.text.prepared
 import tinyllm.text.tokenized
 from tinyllm.__main__ import main
 from tinyllm.config import DataConfig
-from tinyllm.text import tinywiki
 from tinyllm.text.corpus import Corpus
-from tinyllm.text.holdout import split_documents
+from tinyllm.text.holdout import document_size, hold_out
 from tinyllm.text.prepared import HELD_OUT, PreparedData, prepare
 from tinyllm.text.sources import load_corpus
 from tinyllm.text.subword_tokenizer import SubWordTokenizer
 from tinyllm.text.tokenized import text_size, tokenize
+from tinyllm.text.tokenizer import CharacterTokenizer
 
 pytestmark = pytest.mark.usefixtures("home")
 
@@ -73,9 +73,10 @@ def test_the_files_are_those_of_encoding_each_document_alone(home, monkeypatch, 
     meta = json.loads((data.folder / "meta.json").read_text(encoding="utf-8"))
     assert list(meta["splits"]) == ["train", HELD_OUT, "validation"]
     assert len(list(data.folder.iterdir())) == 2 * 3 + 2
+    chosen = hold_out([document_size(text) for text in texts], fraction, 0)
     for split, counts in meta["splits"].items():
         held_out = split == HELD_OUT
-        documents = texts[:3] if split == "validation" else list(split_documents(texts, count, fraction, 0, held_out))
+        documents = texts[:3] if split == "validation" else list(chosen.side(texts, held_out))
         ids = [[data.tokenizer.end_of_text_id, *data.tokenizer.encode(document)] for document in documents]
         assert (data.folder / f"{split}.bin").read_bytes() == np.concatenate(ids).astype(np.uint16).tobytes()
         starts = np.load(data.folder / f"{split}-starts.npy")
@@ -143,8 +144,8 @@ def test_official_splits_stay_apart_from_training(tmp_path):
     for split in ("train", "valid", "test"):
         (tmp_path / f"{split}.txt").write_text(f"{split} " * 50, encoding="utf-8")
     data = prepare(DataConfig(data=str(tmp_path)), 50_257, progress=False)
-    assert set(data.splits) == {"train", HELD_OUT, "validation", "test"}
-    for split, word in {"train": "train", HELD_OUT: "train", "validation": "valid", "test": "test"}.items():
+    assert set(data.splits) == {"train", "validation", "test"}
+    for split, word in {"train": "train", "validation": "valid", "test": "test"}.items():
         assert set(data.tokenizer.decode(data.splits[split].tokens[1:]).split()) == {word}
 
 
@@ -406,7 +407,11 @@ GOOD = {
     "separators among words": ("<|endoftext|>a cat" * 50, "<|endoftext|>a cat" * 50),
     "other line ends": ("a\x0bb\x0cc\x1cd\x85e\u2028f\n" * 50, "a\x0bb\x0cc\x1cd\x85e\u2028f\n" * 50),
     "all of Unicode": (
-        "".join(chr(code) for code in range(0x110000) if not 0xD800 <= code < 0xE000 and code not in (0x0D, 0xFEFF)),
+        "".join(
+            chr(code) + " " * (code % 100 == 99)  # words, which byte pairs are learned from
+            for code in range(0x110000)
+            if not 0xD800 <= code < 0xE000 and code not in (0x0D, 0xFEFF)
+        ),
     )
     * 2,
 }
@@ -457,18 +462,6 @@ def test_a_hundred_thousand_short_documents(tmp_path, home):
 # Articles of known surprise
 
 
-@pytest.fixture
-def few_articles(monkeypatch):
-    """Call it with the number of TinyWiki's training articles."""
-
-    def shrink(count: int) -> None:
-        monkeypatch.setattr(tinywiki, "SPLITS", {"train": count, "validation": 3, "test": 2})
-        tinywiki.articles.cache_clear()
-
-    yield shrink
-    tinywiki.articles.cache_clear()
-
-
 def texts_of(data: PreparedData, split: str) -> list[str]:
     return [data.tokenizer.decode(ids[1:]) for ids in documents_of(data.splits[split])]
 
@@ -500,3 +493,36 @@ def test_an_article_that_was_cut_in_two_is_in_no_split(few_articles):
 def test_other_text_has_no_articles(config):
     data = prepare(config, 50_257, progress=False)
     assert not any(data.articles(split) for split in ("train", HELD_OUT, "validation", "test"))
+
+
+def test_a_given_tokenizer_is_used_whatever_the_configuration_says(config):
+    tokenizer = SubWordTokenizer.train("a rather small vocabulary " * 9, 270)
+    data = prepare(config, 50_257, progress=False, tokenizer=tokenizer)
+    assert data.tokenizer.fingerprint == tokenizer.fingerprint
+    documents = list(load_corpus(config.data).documents("train"))
+    found = {split: documents_of(data.splits[split]) for split in ("train", HELD_OUT)}
+    wanted = [[tokenizer.end_of_text_id, *tokenizer.encode(document)] for document in documents]
+    assert sorted(found["train"] + found[HELD_OUT]) == sorted(wanted)
+    assert data.folder != prepare(config, 50_257, progress=False).folder
+    assert data.folder == prepare(config, 300, progress=False, tokenizer=tokenizer).folder
+
+
+def test_a_tokenizer_that_cannot_separate_documents_is_refused_in_one_line(config):
+    tokenizer = CharacterTokenizer("abc")
+    tokenizer.special_tokens = {}  # as one from elsewhere may have none
+    with pytest.raises(
+        ValueError, match=r"^this character tokenizer has no <\|endoftext\|>, which separates documents$"
+    ):
+        prepare(config, 300, progress=False, tokenizer=tokenizer)
+
+
+def test_the_checksum_of_the_text_is_of_its_content(config, tmp_path, sample_text):
+    checksums = {}
+    for name, content in {"here": b"", "there": b"", "longer": b"\n more \n"}.items():
+        (tmp_path / name).mkdir()
+        path = written(tmp_path / name, sample_text.read_bytes() + content)
+        checksums[name] = prepare(dataclasses.replace(config, data=path), 50_257, progress=False).text_checksum
+    assert checksums["here"] == checksums["there"] != checksums["longer"]
+    other = prepare(dataclasses.replace(config, split_seed=1), 50_257, progress=False)
+    assert other.text_checksum not in checksums.values()
+    assert prepare(config, 50_257, progress=False).text_checksum == checksums["here"]

@@ -102,7 +102,8 @@ def test_hub_files_and_parquet_give_the_same_ids_and_counts(downloaded, local, t
     _, found, requests = downloaded
     assert any(request.startswith("GET") and request.endswith("train-00000-of-00001.parquet") for request in requests)
     monkeypatch.setenv("TINYLLM_HOME", str(tmp_path / "home"))
-    data = prepare(DataConfig(data=str(local)), 50_257, progress=False)
+    monkeypatch.setenv("TINYLLM_DATA", str(local))
+    data = prepare(DataConfig(data=NAME), 50_257, progress=False)
     assert found["datasets"] is True
     documents = {split: len(part.starts) for split, part in data.splits.items()}
     assert documents == {"train": 3, "held_out": 1, "validation": 1, "test": 2}

@@ -24,6 +24,7 @@ from tinyllm.generation.writing import generate_texts
 from tinyllm.presets import PRESETS, get_preset
 from tinyllm.run import load_run, train
 from tinyllm.system.distributed import is_first_process
+from tinyllm.system.paths import shell_word, shown, user_path
 from tinyllm.system.validation import near_names
 from tinyllm.text.prepared import prepare
 
@@ -42,8 +43,9 @@ def _train(arguments: list[str]) -> Result:
     if not is_first_process():
         return {}  # under torchrun one process speaks for all
     measured = [point["validation_loss"] for point in run.history if "validation_loss" in point]
-    print(f"done: {run.iteration} iterations, held-out loss {measured[-1]:.4f} nats per token; saved in {run.folder}")
-    print(f"next: python -m tinyllm evaluate {run.folder}   or   python -m tinyllm sample {run.folder}")
+    saved, folder = shown(str(run.folder)), shell_word(run.folder)
+    print(f"done: {run.iteration} iterations, held-out loss {measured[-1]:.4f} nats per token; saved in {saved}")
+    print(f"next: python -m tinyllm evaluate {folder}   or   python -m tinyllm sample {folder}")
     return {"validation_loss": measured[-1], "iteration": run.iteration, "run": str(run.folder)}
 
 
@@ -97,11 +99,12 @@ def _sample(arguments: list[str]) -> Result:
 def _prepare(arguments: list[str]) -> Result:
     config = _preset_options(arguments, "prepare").config
     data = prepare(config.dataset, config.model.vocab_size)
-    print(f"{config.dataset.data}: {data.tokenizer.vocab_size:,} different tokens; prepared in {data.folder}")
+    print(f"{shown(config.dataset.data)}: {data.tokenizer.vocab_size:,} different tokens; prepared in {data.folder}")
     result = {}
     for name, split in data.splits.items():
         result[name] = {"tokens": len(split.tokens), "documents": len(split.starts), "words": split.words}
         print(f"{name:11s} {len(split.tokens):12,} tokens {len(split.starts):9,} documents {split.words:12,} words")
+    print(shown(data.summary()))
     return {"folder": str(data.folder), "splits": result}
 
 
@@ -157,7 +160,7 @@ def _preset_options(arguments: list[str], command: str) -> RunOptions:
 def path_argument(arguments: list[str], what: str, example: str) -> tuple[Path, list[str]]:
     """The path that a command begins with, and its options."""
     if arguments and not arguments[0].startswith("-"):
-        return Path(arguments[0]), arguments[1:]
+        return user_path(arguments[0]), arguments[1:]
     if arguments and arguments[0] in ("-h", "--help"):
         return Path(), arguments
     raise ValueError(f"name {what}: python -m tinyllm {example}")
@@ -207,7 +210,9 @@ def run_command(arguments: Sequence[str] | None, commands: Commands) -> int:
                 result = commands[command][0](rest)
         except (ValueError, OSError, RuntimeError, MemoryError) as error:
             # These are raised with a line that says what to do; more of it would hide that line.
-            print(f"tinyllm: {str(error) or 'out of memory: use a smaller model or batch_size'}", file=sys.stderr)
+            print(
+                f"tinyllm: {shown(str(error)) or 'out of memory: use a smaller model or batch_size'}", file=sys.stderr
+            )
             return 1
         except KeyboardInterrupt:  # outside training, which ends a step first and gives back the run so far
             result = None

@@ -8,6 +8,7 @@ from tinyllm.config import GenerationConfig, RunConfig
 from tinyllm.evaluation import FloorEvaluation
 from tinyllm.generation.writing import generate_texts
 from tinyllm.run import Run, train
+from tinyllm.system.paths import shell_word, shown
 from tinyllm.text import tinywiki
 from tinyllm.text.articles import Article
 from tinyllm.text.sources import load_corpus
@@ -29,6 +30,8 @@ def quickstart(config: RunConfig) -> dict[str, Any] | None:
     unknown entropy, which is what `train` is for.
     """
     articles = _articles(config.dataset.data)
+    if config.dataset.tokenizer in ("character", "word"):
+        raise ValueError("quickstart scores tokens by kind, which needs the tokenizer gpt2 or bpe; `train` takes all")
     began = time.perf_counter()
     print("TinyWiki: an encyclopedia of people who never lived. One of its articles:\n")
     print(articles[0].text)
@@ -42,8 +45,8 @@ def quickstart(config: RunConfig) -> dict[str, Any] | None:
     run.plot(curve)
     samples = report_samples(generate_texts(run.model, run.tokenizer, "", SAMPLING, SAMPLES))
     speed, seconds = _tokens_per_second(run), time.perf_counter() - began
-    print(f"\n{speed:,.0f} tokens/s in training; {seconds:.0f} seconds in all. Loss curve: {curve}")
-    print(f"Try: python -m tinyllm sample {run.folder} --prompt ' = Agatha'")
+    print(f"\n{speed:,.0f} tokens/s in training; {seconds:.0f} seconds in all. Loss curve: {shown(str(curve))}")
+    print(f"Try: python -m tinyllm sample {shell_word(run.folder)} --prompt ' = Agatha'")
     return {
         "validation_loss": result.nats_per_token,
         "entropy_floor": result.floor,

@@ -12,18 +12,18 @@ class DataConfig:
 
     data: str = "wikitext-103-raw-v1"
     """TinyWiki ("tinywiki", "tinywiki-full"), a WikiText on the Hub, or your own file or folder."""
-    tokenizer: Literal["gpt2", "bpe"] = "gpt2"
-    """GPT-2's vocabulary, or byte-pair encoding learned from this text."""
+    tokenizer: Literal["gpt2", "bpe", "character", "word"] = "gpt2"
+    """GPT-2's vocabulary, or one learned from this text: byte-pair encoding, all its characters, or its words."""
     block_begin: Literal["anywhere", "document"] = "anywhere"
     """Where training blocks begin: anywhere in the stream, or each at the start of a document that fits the context."""
     validation_fraction: float = 0.01
-    """Share of the training articles held out to monitor training (at least one)."""
+    """Share of the training text held out to monitor training, where the text has no validation split of its own."""
     split_seed: int = 0
-    """Which articles are held out."""
+    """Which documents are held out."""
 
     def __post_init__(self) -> None:
         require(isinstance(self.data, str) and self.data != "", "data", self.data, "a corpus name or a path")
-        require_choice(self, "tokenizer", ("gpt2", "bpe"))
+        require_choice(self, "tokenizer", ("gpt2", "bpe", "character", "word"))
         require_choice(self, "block_begin", ("anywhere", "document"))
         require_number(self, 0, 0.5, "validation_fraction")
         require_seed(self, "split_seed")

@@ -8,6 +8,7 @@ from typing import Any
 from tinyllm.config.data_config import DataConfig
 from tinyllm.config.model_config import ModelConfig
 from tinyllm.config.training_config import TrainingConfig
+from tinyllm.system.paths import user_path
 from tinyllm.system.validation import near_names, require
 
 _PARTS: dict[str, type[ModelConfig] | type[DataConfig] | type[TrainingConfig]] = {
@@ -32,6 +33,7 @@ class RunConfig:
             value = getattr(self, name)
             require(isinstance(value, kind), name, value, f"a {kind.__name__}")
         require(isinstance(self.run_folder, str) and self.run_folder != "", "run_folder", self.run_folder, "a path")
+        object.__setattr__(self, "run_folder", str(user_path(self.run_folder)))
 
     def replace(self, **overrides: Any) -> "RunConfig":
         """A copy with fields of any part changed by name. Raises ValueError, with near names, for an unknown one."""

@@ -13,6 +13,7 @@ from tinyllm.config import ModelConfig
 from tinyllm.model.attention import CausalSelfAttention
 from tinyllm.model.gpt import GPT
 from tinyllm.model.rotary import rotary_table
+from tinyllm.system.paths import user_path, utf8_path
 
 LARGEST_TABLE = 1 << 27  # cosines and sines
 
@@ -20,13 +21,13 @@ LARGEST_TABLE = 1 << 27  # cosines and sines
 def save_model(model: GPT, path: str | Path) -> None:
     """Write the weights as one .safetensors file with the model's configuration in its metadata."""
     metadata = {"config": json.dumps(asdict(model.config))}
-    save_file({name: tensor.contiguous() for name, tensor in model.state_dict().items()}, path, metadata)
+    save_file({name: tensor.contiguous() for name, tensor in model.state_dict().items()}, user_path(path), metadata)
 
 
 def read_model(path: Path) -> GPT:
     """The model that `save_model` wrote, on the CPU, in evaluation mode. Raises ValueError for any other file."""
     try:
-        with safe_open(path, framework="pt") as file:
+        with utf8_path(path) as readable, safe_open(readable, framework="pt") as file:
             config = ModelConfig(**json.loads((file.metadata() or {})["config"]))
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
     except KeyError:

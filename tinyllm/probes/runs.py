@@ -16,7 +16,6 @@ from tinyllm.model.kv_cache import KVCache
 from tinyllm.probes.report import Batch
 from tinyllm.probes.subject import Subject
 from tinyllm.text.batches import Blocks
-from tinyllm.text.holdout import HELD_OUT
 from tinyllm.text.prepared import PreparedData
 from tinyllm.training.gradient_step import train_step
 from tinyllm.training.optimizers import make_optimizer
@@ -59,7 +58,7 @@ def subject_of_run(
         batch=batch,
         stepwise=_stepwise,
         first_loss=losses[0] if losses else None,
-        texts=(splits["train"].tokens, splits[HELD_OUT].tokens),
+        texts=(splits["train"].tokens, splits[data.watching].tokens),
         characters_per_token=splits["train"].size / len(splits["train"].tokens),
         floor=None if floor is None else (floor.nats_per_token, floor.floor, floor.standard_error),
     )

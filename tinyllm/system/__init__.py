@@ -1,6 +1,7 @@
 """The machine under the course: files, caches, devices, number formats, processes and the network.
 
 - `files`: written so that a reader sees the old content or the new one, never half of it
+- `paths`: as people write them and as they can be printed, whatever bytes are in a name
 - `cache`: the folder for what is kept between calls (TINYLLM_HOME)
 - `device`: CUDA, MPS or the CPU, and whether to compile
 - `precision`: the number format of matrix products

@@ -26,8 +26,12 @@ def read_json(path: Path) -> Any:
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write indented JSON to a file that no other process reads yet (see `new_folder`)."""
-    path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    """Write indented JSON to a file that no other process reads yet (see `new_folder`).
+
+    A file name may have bytes that are no text. Python reads these as lone surrogates, which JSON can only escape.
+    """
+    text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+    path.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 @contextmanager

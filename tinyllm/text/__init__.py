@@ -17,7 +17,8 @@ From text to ids:
 
 From ids to batches:
 
-- `prepared`: a corpus tokenised once and kept on the disk; `holdout`: which documents are never trained on
+- `prepared`: a corpus tokenised once and kept on the disk; `preparing`: how it is written
+- `holdout`: which part of the text is never trained on
 - `batches`: which blocks make up each batch
 
 No model and no loss is here: what a model makes of a batch is in `model` and `training`, and scoring is in

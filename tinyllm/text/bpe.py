@@ -5,6 +5,7 @@ bytes as in GPT-2.
 """
 
 import heapq
+import os
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from functools import partial
@@ -13,11 +14,14 @@ from pathlib import Path
 
 import regex
 
+from tinyllm.system.paths import user_path
+
 # How GPT-2 cuts text into words before any merge, from its published encoder: contractions, letters, digits,
 # other characters, each with at most one space before it, and runs of white space. No merge crosses a cut.
 # "++" never backtracks: it cuts the same words, and long runs do not fill the matcher's stack.
 PATTERN = r"""'(?:[stmd]|re|ve|ll)| ?\p{L}++| ?\p{N}++| ?[^\s\p{L}\p{N}]++|\s++$|\s+(?!\S)|\s"""
 _WORDS = regex.compile(PATTERN)
+_LONGEST_PATH = 4096  # of Linux
 _CHUNK = 1 << 20  # characters read from a file at a time
 SPACE_CUT = regex.compile(r"(?r)(?<=\S)(?=\s)")
 """Where a word ends by any rule, found from the end of a text: before white space."""
@@ -77,16 +81,36 @@ def whole_words(
 
 
 def read_pieces(source: str | Path | Iterable[str | Path], special_tokens: Sequence[str] = ()) -> Iterator[str]:
-    """Yield the text of `source` in pieces; files are read a chunk at a time, and no word or special token is cut."""
+    """Yield the text of `source` in pieces; files are read a chunk at a time, and no word or special token is cut.
+
+    Raises ValueError for strings that are text, but name files.
+    """
+    texts = [source] if isinstance(source, str) else source
+    if isinstance(texts, list | tuple) and texts and all(map(_is_name, texts)):
+        raise ValueError(
+            f"{texts[0]!r} is a file or folder here, but a string is taken as the text itself: "
+            f"to learn from a file, give Path({texts[0]!r})"
+        )
+    yield from _pieces(source, special_tokens)
+
+
+def _is_name(text: str | Path) -> bool:
+    """Whether this is a string that names a file or folder. One like "." may well be text."""
+    if not isinstance(text, str) or len(text) > _LONGEST_PATH or not any(map(str.isalnum, text)):
+        return False
+    return os.path.exists(user_path(text))  # noqa: PTH110 (Path.exists raises OSError for some texts)
+
+
+def _pieces(source: str | Path | Iterable[str | Path], special_tokens: Sequence[str]) -> Iterator[str]:
     if isinstance(source, str):
         check_text(source)
         yield source
     elif isinstance(source, Path):
-        with source.open(encoding="utf-8", newline="") as file:
+        with user_path(source).open(encoding="utf-8", newline="") as file:
             yield from whole_words(iter(partial(file.read, _CHUNK), ""), special_tokens)
     else:
         for part in source:
-            yield from read_pieces(part, special_tokens)
+            yield from _pieces(part, special_tokens)
 
 
 def count_words(source: str | Path | Iterable[str | Path], special_tokens: Sequence[str] = ()) -> Counter[bytes]:

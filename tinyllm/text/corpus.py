@@ -14,6 +14,10 @@ class Corpus:
     splits: Mapping[str, Callable[[], Iterator[str]]]
     known: Mapping[str, Callable[[], Sequence[Article]]] = field(default_factory=dict)
     """The splits whose documents are articles of known surprise."""
+    watched_by: str | None = None
+    """The split that is measured during training; if None, a part of the training text is held out for that."""
+    reading: str = ""
+    """One line for people: which files are read, and which are passed over."""
 
     def documents(self, split: str) -> Iterator[str]:
         """Read a split's documents one by one. Raises ValueError if there is no such split."""

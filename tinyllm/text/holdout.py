@@ -1,37 +1,78 @@
-"""The held-out split: documents of the training text that are never trained on, only measured during training."""
+"""The held-out split: a part of the training text that is never trained on, only measured during training.
+
+It is chosen by size: about the wanted share of the text in UTF-8 bytes, of which tokens follow, however the text is cut
+into documents. Bytes are known before there is a tokenizer, so the same text is held out whatever the tokens are.
+"""
 
 import random
-from collections.abc import Iterable, Iterator
-from typing import TypeVar
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
 HELD_OUT = "held_out"  # the name of the split
-
-Item = TypeVar("Item")
-
-
-def held_out_documents(count: int, fraction: float, seed: int) -> frozenset[int]:
-    """The indices of the documents held out of `count`: a seeded sample of `fraction`, at least one."""
-    return frozenset(random.Random(seed).sample(range(count), max(1, round(count * fraction))))
+_ENOUGH = 2_000  # bytes: some 500 tokens, about a context, below which a loss says little
+_NEAR = 2.5  # whole documents are held out if together they are so many times more or less than wanted
+_WORD = 100  # characters among which a space is looked for, if need be
 
 
-def choose_documents(
-    documents: Iterable[Item], count: int, fraction: float, seed: int, held_out: bool
-) -> Iterator[Item]:
-    """Of `count` documents, the held-out ones or all others, in their order."""
-    chosen = held_out_documents(count, fraction, seed)
-    return (document for index, document in enumerate(documents) if (index in chosen) == held_out)
+@dataclass(frozen=True)
+class HoldOut:
+    """Which documents are held out, by index: some of them `whole`, and the end of the one that is `cut`."""
+
+    whole: frozenset[int] = frozenset()
+    cut: int | None = None
+    share: float = 0.0
+    """The share of the cut document that is held out."""
+
+    def side(self, documents: Iterable[str], held_out: bool) -> Iterator[str]:
+        """Of all documents, the held-out ones or all others, in their order; of the cut one, its part."""
+        for index, document in enumerate(documents):
+            if index == self.cut:
+                yield cut_document(document, self.share)[held_out]
+            elif (index in self.whole) == held_out:
+                yield document
 
 
-def split_documents(documents: Iterable[str], count: int, fraction: float, seed: int, held_out: bool) -> Iterator[str]:
-    """As `choose_documents`, but a single document is cut in two, and its last tenth is held out."""
-    if count == 1:
-        return (_cut(document)[held_out] for document in documents)
-    return choose_documents(documents, count, fraction, seed, held_out)
+def hold_out(sizes: Sequence[int], fraction: float, seed: int) -> HoldOut:
+    """Hold out about `fraction` of the text whose documents have these sizes in bytes.
+
+    Of a short text it is more, so that there is something to score: 2,000 bytes, but not above a tenth. First choice is
+    a seeded sample of `fraction` of the documents. Where that is too far from the wanted size, because documents are
+    few, or of very different sizes, they are drawn one after another until there are enough. One that is too long for
+    what is still missing is cut, and its end held out.
+    """
+    count, total = len(sizes), sum(sizes)
+    wanted = max(total * fraction, min(_ENOUGH, total / 10))
+    least = wanted / _NEAR
+    # Short documents stay whole, up to a quarter of a text which is itself short.
+    most = max(min(wanted * _NEAR, wanted + total / 20), min(_ENOUGH, total / 4))
+    sample = random.Random(seed).sample(range(count), max(1, round(count * fraction)))
+    if least <= sum(sizes[index] for index in sample) <= most:
+        return HoldOut(frozenset(sample))
+    whole, size = set(), 0
+    for index in random.Random(seed).sample(range(count), count):
+        if size + sizes[index] <= most:
+            whole.add(index)
+            size += sizes[index]
+        elif size < least:
+            return HoldOut(frozenset(whole), index, (wanted - size) / sizes[index])
+        else:
+            break
+        if size >= wanted:
+            break
+    return HoldOut(frozenset(whole))
 
 
-def _cut(document: str) -> tuple[str, str]:
-    """The first nine tenths of a document and the rest, cut at a line end or a space."""
-    end = len(document) * 9 // 10
-    cut = max(document.rfind("\n", 0, end), document.rfind(" ", 0, end))
-    cut = cut if cut > 0 else end  # some scripts put no spaces between words
+def document_size(document: str) -> int:
+    """A document's size in bytes. A lone surrogate, which is an error once it is tokenised, counts as three."""
+    return len(document.encode("utf-8", "surrogatepass"))
+
+
+def cut_document(document: str, share: float) -> tuple[str, str]:
+    """A document but for about its last `share`, and that: cut at a line end, else at a space, where one is near."""
+    end = len(document.rstrip())
+    held_out = max(1, round(end * share))
+    end -= held_out
+    near = max(0, end - max(held_out // 2, _WORD))
+    cut = document.rfind("\n", near, end) + 1 or max(0, document.rfind(" ", near, end))
+    cut = cut or end  # some scripts put no spaces between words
     return document[:cut], document[cut:]

@@ -32,7 +32,9 @@ def local_corpus(path: Path) -> Corpus:
     splits = {"train": [[path]]} if path.is_file() else _find_splits(path)
     files = [file for texts in splits.values() for text in texts for file in text]
     identity = json.dumps([[str(file), file.stat().st_size, file.stat().st_mtime_ns] for file in files])
-    return Corpus(identity, {split: partial(_documents, texts) for split, texts in splits.items()})
+    watched_by = "validation" if "validation" in splits else None
+    documents = {split: partial(_documents, texts) for split, texts in splits.items()}
+    return Corpus(identity, documents, watched_by=watched_by)
 
 
 def _find_splits(folder: Path) -> dict[str, list[list[Path]]]:

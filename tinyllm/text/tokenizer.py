@@ -18,7 +18,8 @@ import regex
 from jaxtyping import UInt
 
 from tinyllm.system.files import read_json
-from tinyllm.text.bpe import SPACE_CUT, check_text, special_pattern, whole_words
+from tinyllm.system.paths import user_path
+from tinyllm.text.bpe import SPACE_CUT, check_text, read_pieces, special_pattern, whole_words
 
 END_OF_TEXT = "<|endoftext|>"
 AllowedSpecial = Literal["all"] | Collection[str]
@@ -103,7 +104,7 @@ class Tokenizer:
 
     def save(self, path: str | Path) -> None:
         """Write the tokenizer, with its whole vocabulary, as one JSON file."""
-        Path(path).write_text(json.dumps(self.to_json(), ensure_ascii=False), encoding="utf-8")
+        user_path(path).write_text(json.dumps(self.to_json(), ensure_ascii=False), encoding="utf-8")
 
     @classmethod
     def load(cls, path: str | Path) -> "Tokenizer":
@@ -163,9 +164,9 @@ class CharacterTokenizer(Tokenizer):
         self.vocab_size = len(self.characters) + 1
 
     @classmethod
-    def train(cls, text: str) -> "CharacterTokenizer":
-        """Collect the characters of `text`."""
-        return cls(text)
+    def train(cls, source: str | Path | Iterable[str | Path]) -> "CharacterTokenizer":
+        """Collect the characters of text (`str`), a file (`Path`), or any mix of them in a list or generator."""
+        return cls("".join(set().union(*map(set, read_pieces(source)))))
 
     def _encode_ordinary(self, text: str) -> list[int]:
         try:
@@ -210,10 +211,11 @@ class WordTokenizer(Tokenizer):
         return re.findall(r"\n|[^\s]+", text)
 
     @classmethod
-    def train(cls, text: str, vocab_size: int | None = None) -> "WordTokenizer":
-        """Keep the most frequent words of `text`; ties go to the word that sorts first."""
-        check_text(text)
-        counts = Counter(cls.split(text))
+    def train(cls, source: str | Path | Iterable[str | Path], vocab_size: int | None = None) -> "WordTokenizer":
+        """Keep the most frequent words of text, files, or a mix of them; ties go to the word that sorts first."""
+        counts: Counter[str] = Counter()
+        for piece in read_pieces(source):
+            counts.update(cls.split(piece))
         del counts[cls.UNKNOWN]
         words = sorted(counts, key=lambda word: (-counts[word], word))
         if vocab_size is not None:
@@ -241,7 +243,7 @@ class WordTokenizer(Tokenizer):
 def load_tokenizer(path: str | Path) -> Tokenizer:
     """Read any tokenizer saved by `save`. Raises ValueError if the file is not one."""
     try:
-        content = read_json(Path(path))
+        content = read_json(user_path(path))
         kind = content["kind"]
         if kind not in Tokenizer.kinds:
             raise ValueError(f"unknown kind {kind!r}")

@@ -20,6 +20,7 @@ from tinyllm.model.gpt import GPT
 from tinyllm.model.weights import read_model, save_model
 from tinyllm.system.device import pick_device
 from tinyllm.system.files import new_folder, read_json, remove_folder, sha256, write_json
+from tinyllm.system.paths import user_path
 from tinyllm.text.tokenizer import Tokenizer, load_tokenizer
 
 _logger = logging.getLogger(__name__)
@@ -162,7 +163,7 @@ def load_model(path: str | Path, device: str = "auto", which: Which = "best") ->
 
     Raises FileNotFoundError or ValueError, naming the file, for what is missing or damaged.
     """
-    path = Path(path)
+    path = user_path(path)
     if path.is_dir():
         path = resolve_checkpoint(path, which).folder / "model.safetensors"
     elif not path.exists():

@@ -25,6 +25,7 @@ from tinyllm.estimation import flops_per_token
 from tinyllm.model.gpt import GPT
 from tinyllm.system.device import pick_compile
 from tinyllm.system.distributed import Processes
+from tinyllm.system.paths import shown
 from tinyllm.system.precision import matrix_products, pick_precision
 from tinyllm.text.batches import Blocks
 from tinyllm.text.gpt2_vocabulary import GPT2_VOCAB_SIZE
@@ -81,6 +82,8 @@ class Trainer:
         self.monitor = make_monitor(config, self.data, self.precision)
         self.history = History(Path(config.run_folder), self.iteration, processes.first)
         self.bar = tqdm(total=training.max_iterations, initial=self.iteration, disable=not progress, unit="it")
+        if progress:
+            tqdm.write(shown(self.data.summary()))
         self.stop = threading.Event()
         self.readings: deque[Reading] = deque()
         self.clock = Clock()

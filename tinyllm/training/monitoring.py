@@ -14,7 +14,6 @@ from tinyllm.model.gpt import GPT
 from tinyllm.system.precision import autocast
 from tinyllm.text.articles import Article
 from tinyllm.text.batches import Blocks
-from tinyllm.text.holdout import HELD_OUT
 from tinyllm.text.prepared import PreparedData
 from tinyllm.text.subword_tokenizer import SubWordTokenizer
 
@@ -30,7 +29,7 @@ class BlockMonitor:
     """Scores blocks like those of training, spread evenly over the held-out text."""
 
     def __init__(self, config: RunConfig, data: PreparedData, precision: torch.dtype):
-        split = data.splits[HELD_OUT]
+        split = data.splits[data.watching]
         length = min(config.model.context_length, len(split.tokens) - 1)  # a short text may not fill a block
         blocks = Blocks(split, length, begin=config.dataset.block_begin)
         self.ids, self.targets = blocks.fixed(config.training.evaluation_blocks)
@@ -54,8 +53,8 @@ class FloorMonitor:
 
 def make_monitor(config: RunConfig, data: PreparedData, precision: torch.dtype) -> Monitor:
     """The most precise monitor that the corpus allows."""
-    if articles := data.articles(HELD_OUT):
-        assert isinstance(data.tokenizer, SubWordTokenizer)  # `prepare` makes no other kind
+    articles = data.articles(data.watching)
+    if articles and isinstance(data.tokenizer, SubWordTokenizer):  # the tokens of others have no kind
         return FloorMonitor(articles[: config.training.evaluation_blocks], data.tokenizer)
     return BlockMonitor(config, data, precision)
 

@@ -142,3 +142,41 @@ def test_cases_are_new_each_time_and_leave_the_random_state_alone():
     assert torch.equal(before[0], torch.get_rng_state())
     assert before[1:] == (random.getstate(), np.random.get_state()[1].tolist())
     assert not torch.equal(seen[0], seen[-5])  # the second time stops before any variant
+
+
+def test_cases_come_again_in_other_forms_that_a_right_answer_of_any_style_passes():
+    def flat(x, num_heads):
+        return x.view(-1).view(*x.shape[:2], num_heads, -1).transpose(1, 2)
+
+    def narrow(x, weight, eps=1e-5):
+        return torch.nn.functional.rms_norm(x.float(), x.shape[-1:], weight.float(), eps)
+
+    def mixed(x):
+        mask = (torch.arange(len(x))[:, None] >= torch.arange(len(x))).float()
+        return mask / mask.sum(1, keepdim=True) @ x
+
+    assert "not contiguous, as after a transpose" in examine("attention.split_heads", flat).message
+    assert "in float64: your result is in torch.float32" in examine("modern.rms_norm", narrow).message
+    assert examine("attention.causal_average", mixed).kind == "correct"
+
+
+def test_a_result_that_a_later_call_changes_is_refused():
+    shared: list[int] = []
+
+    def merged(ids, pair, new_id):
+        shared[:] = tokenization.merge(ids, pair, new_id)
+        return shared
+
+    assert "a later call changes the result of an earlier one" in examine("tokenization.merge", merged).message
+
+
+def test_an_answer_that_never_ends_is_stopped_and_said_so(monkeypatch):
+    monkeypatch.setattr("tinyllm.course.checking.trials.SECONDS", 0.3)
+
+    def answer(ids, pair, new_id):
+        while True:
+            pass
+
+    verdict = examine("tokenization.merge", answer)
+    assert verdict.kind == "timed out"
+    assert "did not end within 0.3 seconds" in verdict.message

@@ -26,18 +26,18 @@ def features(reference: Function, case: Case) -> Features:
 
 
 def _sizes(annotation: Any, name: str, tensor: Tensor) -> Features:
-    """Only plain letters count: not "t+1", "_" or "*N"."""
+    """Only plain letters count: not "t+1" or "*N"."""
     letters = str(getattr(annotation, "dim_str", "")).split()
-    if len(letters) != tensor.dim():
+    if len(letters) != tensor.dim() or any(not letter.isidentifier() for letter in letters):
         return {f"{name}.dim()": tensor.dim(), f"{name}.numel()": tensor.numel()}
-    return {letter: size for letter, size in zip(letters, tensor.shape, strict=True) if letter.isidentifier()}
+    return {letter: size for letter, size in zip(letters, tensor.shape, strict=True) if letter != "_"}
 
 
 def what_separates(right: list[Features], wrong: list[Features]) -> list[str]:
     """Which single facts hold in every wrong case and in no right one: "B > 1", "p = 0", "k = V"."""
     if not right or not wrong:
         return []
-    names = [name for name in wrong[0] if all(name in one for one in right + wrong) and name != "_"]
+    names = [name for name in wrong[0] if all(name in one for one in right + wrong)]
     found = []
     for name in names:
         good, bad = [one[name] for one in right], [one[name] for one in wrong]

@@ -96,7 +96,7 @@ def _scalar_difference(expected: Any, got: Any, where: str) -> str | None:
             raise Unusable(f"your {where} is NaN (not a number).")
         if isinstance(expected, int):
             return None if value == expected else where
-        return None if is_close(value, expected) else where
+        return None if is_close(float(value), float(expected)) else where
     _require(isinstance(value, type(expected)), where, got, kind_of(expected))
     return None if value == expected else where
 

@@ -70,6 +70,6 @@ def same(one: Any, other: Any) -> bool:
     if isinstance(one, list | tuple):
         return isinstance(other, list | tuple) and len(one) == len(other) and all(map(same, one, other))
     if isinstance(one, numbers.Real) and isinstance(other, numbers.Real):
-        close = is_close(one, other) or (math.isnan(one) and math.isnan(other))
+        close = is_close(float(one), float(other)) or (math.isnan(one) and math.isnan(other))
         return close and isinstance(one, bool) == isinstance(other, bool)
     return type(one) is type(other) and bool(one == other)

@@ -37,6 +37,7 @@ def value_fault(expected: Trial, got: Trial, answer: Function) -> Fault | None:
         return Fault("not attempted" if stub else "raised", f"your code raised {_show_error(got.error, answer)}")
     try:
         where = difference(expected.value, got.value)
+        shown = show(got.value) if where else ""
     except Unusable as error:
         return Fault("unusable", str(error))
     except Exception as error:
@@ -45,7 +46,7 @@ def value_fault(expected: Trial, got: Trial, answer: Function) -> Fault | None:
     if not where:
         return None
     position = "" if where == "result" else f"\n  first difference: {where}"
-    return Fault("wrong", "not right yet.", f"\n  expected: {show(expected.value)}\n  got: {show(got.value)}{position}")
+    return Fault("wrong", "not right yet.", f"\n  expected: {show(expected.value)}\n  got: {shown}{position}")
 
 
 def side_effect(expected: Trial, got: Trial) -> Fault | None:
@@ -106,9 +107,7 @@ def narrow_fault(expected: Trial, got: Trial) -> Fault | None:
     if isinstance(expected.value, Tensor) and isinstance(got.value, Tensor):
         wanted, dtype = expected.value.dtype, got.value.dtype
         if wanted == torch.float64 and dtype != wanted and dtype.is_floating_point:
-            return Fault(
-                "wrong", f"for inputs in float64 your result is in {dtype}: keep the dtype of what you are given."
-            )
+            return Fault("wrong", f"your result is in {dtype}: keep the dtype of what you are given.")
     return None
 
 

@@ -1,7 +1,8 @@
 """What can be said of a wrong answer whose mistake has no name: where it is right, and how its results are related."""
 
 from tinyllm.course.checking.case_features import features, what_separates
-from tinyllm.course.checking.diagnosis import Judged
+from tinyllm.course.checking.comparing import plain
+from tinyllm.course.checking.diagnosis import Judged, same
 from tinyllm.course.checking.registry import Exercise
 from tinyllm.course.checking.relations import relations
 
@@ -16,25 +17,14 @@ def advice(exercise: Exercise, judged: list[Judged]) -> str:
 
 def _relation(exercise: Exercise, judged: list[Judged]) -> str:
     """The first sentence that holds in every wrong case with a value."""
-    wrong = [one for one in judged if one.fault and one.got.error is None]
-    held = [
-        relations(one.expected.value, one.got.value, features(exercise.reference, one.case))
-        if one.got.value is not None
-        else []
-        for one in wrong
-    ]
-    if not held:
-        return ""
-    common = [sentence for sentence in held[0] if all(sentence in others for others in held[1:])]
-    single = len(wrong) == 1 and not hasattr(wrong[0].expected.value, "__len__")
-    # Any number is some number times another: of a single one that says nothing.
-    common = [sentence for sentence in common if not (single and sentence.startswith("It is the right result times"))]
-    if common:
-        return common[0]
     values = [one.got.value for one in judged if one.got.error is None]
-    if len(values) > 2 and len({repr(value) for value in values}) == 1:
+    if len(values) > 2 and all(same(value, values[0]) for value in values):
         return "Your result is the same in every case: does it use its arguments?"
-    return ""
+    wrong = [one for one in judged if one.fault and one.got.error is None and one.got.value is not None]
+    if not wrong or (len(wrong) == 1 and not hasattr(plain(wrong[0].expected.value), "__len__")):
+        return ""  # a single number is always some number times another
+    held = [relations(one.expected.value, one.got.value, features(exercise.reference, one.case)) for one in wrong]
+    return next((sentence for sentence in held[0] if all(sentence in others for others in held)), "")
 
 
 def _where(exercise: Exercise, judged: list[Judged]) -> str:

@@ -32,18 +32,18 @@ def examine(name: str, answer: Function) -> Verdict:
         return Verdict("unusable", f"{name}: give the function itself, {function}, not {kind_of(answer)}.")
     with own_random_state():
         judged = list(_judge_cases(exercise, answer))
-        first = next((index for index, one in enumerate(judged) if one.fault), None)
-        if first is None:
+        faults = [(index, one.fault) for index, one in enumerate(judged) if one.fault]
+        if not faults:
             return _judge_further(name, exercise, answer, judged)
-        fault = judged[first].fault
-        if fault.kind == "not attempted" and first == 0:
+        index, fault = faults[0]
+        if fault.kind == "not attempted" and index == 0:
             return Verdict(
                 fault.kind, f"{name}: not attempted yet. Replace `raise NotImplementedError` with your answer."
             )
         if fault.kind == "not attempted":
             fault = fault._replace(kind="raised")
         diagnosis = diagnose(exercise, judged)
-        return _verdict(name, exercise, judged, first, fault, diagnosis or advice(exercise, judged), diagnosis)
+        return _verdict(name, exercise, judged, index, fault, diagnosis or advice(exercise, judged), diagnosis)
 
 
 def _judge_cases(exercise: Exercise, answer: Function) -> Iterator[Judged]:

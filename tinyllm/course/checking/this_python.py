@@ -9,7 +9,7 @@ from jupyter_client.manager import AsyncKernelManager
 from nbclient import NotebookClient
 
 
-class _ThisPython(KernelSpecManager):  # type: ignore[misc]  # without types
+class _ThisPython(KernelSpecManager):
     """Knows one kernel by any name."""
 
     def get_kernel_spec(self, kernel_name: str) -> KernelSpec:
