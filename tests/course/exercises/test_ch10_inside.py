@@ -74,3 +74,13 @@ def test_a_score_by_chance_is_that_of_random_heads(length, period):
     heads = torch.randn(500, length, length).masked_fill(future, -torch.inf).softmax(-1)
     measured = torch.stack([inside.induction_score(head, period) for head in heads]).mean().item()
     assert inside.score_by_chance(length, period) == pytest.approx(measured, rel=0.05)
+
+
+def test_a_measured_answer_may_draw_from_the_shared_generator():
+    def score_by_chance(length, period):
+        future = torch.ones(length, length).triu(1) > 0
+        heads = torch.randn(500, length, length).masked_fill(future, -torch.inf).softmax(-1)
+        return sum(heads[:, t, t - period + 1].mean() for t in range(period, length)) / (length - period)
+
+    verdict = examine("inside.score_by_chance", score_by_chance)
+    assert verdict.kind == "correct", verdict.message

@@ -204,6 +204,7 @@ def mend_attention(
 
 
 @exercise(
+    draws=True,
     cases=lambda: [(factor,) for factor in (3.0, 0.5, random.uniform(1.5, 2.5), 4.0)],
     observe=lambda function, factor: settle(
         function(factor), factor**2, factor, factor**3, 2 * factor, factor**-2, band=0.15

@@ -151,6 +151,7 @@ def _judge_chance(function: Function, length: int, period: int) -> Any:
 
 
 @exercise(
+    draws=True,
     cases=lambda: [
         (length, period) for length, period in ((40, 10), (12, 5), (100, 3), (2, 1), (60, random.randint(8, 30)))
     ],

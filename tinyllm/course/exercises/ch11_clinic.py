@@ -251,6 +251,7 @@ def mend_evaluation(model: nn.Module, batches: list[tuple[Tensor, Tensor]]) -> f
 
 
 @exercise(
+    draws=True,
     cases=lambda: [(2, 0.1), (3, 0.5), (2, 0.5), (6, 0.2), (1, 0.3), (4, round(random.uniform(0.3, 0.7), 2))],
     observe=lambda function, copies, held_out: settle(
         function(copies, held_out),

@@ -124,6 +124,7 @@ def mend_fit(sizes: list[float], losses: list[float]) -> tuple[float, float, flo
 
 
 @exercise(
+    draws=True,
     cases=lambda: [(8.0, 8.0), (2.0, 10.0), (30.0, 10.0), (1.0, 50.0), (random.uniform(5, 20), random.uniform(30, 60))],
     observe=lambda function, batch, scale: settle(
         function(batch, scale),
