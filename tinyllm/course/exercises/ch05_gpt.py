@@ -144,6 +144,7 @@ def _loss_case(B: int, T: int, V: int, L: int) -> Case:
 
 
 @exercise(
+    draws=True,
     cases=lambda: [(round(random.uniform(low, low + 0.3), 2),) for low in (0.5, 0.8, 1.2, 1.7)],
     observe=lambda function, spread: settle(function(spread), spread**2 / 2, spread**2, spread / 2, spread, band=0.15),
     hint="Multiply logits of a known spread by 2, and by 4. By what factor does the loss above ln V grow each time? "

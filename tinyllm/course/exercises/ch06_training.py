@@ -276,6 +276,7 @@ def _loop_case(kind: Callable[..., torch.optim.Optimizer], steps: int, max_norm:
 
 
 @exercise(
+    draws=True,
     cases=lambda: [(count,) for count in (1, random.randint(2, 8), random.randint(9, 30), 64)],
     observe=lambda function, count: settle(function(count), count**-0.5, 1 / count, 1.0, count**0.5, band=0.15),
     hint="Measure how far the mean of 4 micro-batches is from the mean of all, then the mean of 16. By what factor did "

@@ -197,6 +197,7 @@ def mend_choose(
 
 
 @exercise(
+    draws=True,
     cases=lambda: [
         (round(random.uniform(0.01, 0.03), 4), random.randint(40, 80)),
         (round(random.uniform(0.002, 0.006), 4), random.randint(150, 250)),
