@@ -12,6 +12,7 @@ import torch
 from small_runs import equal, quietly, small_run, stop_after, write_text
 
 from tinyllm import load_run, train
+from tinyllm.__main__ import main
 from tinyllm.evaluation import Evaluation, FloorEvaluation
 from tinyllm.text import tinywiki
 from tinyllm.training import loop
@@ -169,6 +170,25 @@ def test_evaluate_another_corpus(text_run, wiki_run, tmp_path):
     assert wiki_run.evaluate("validation", data=str(tmp_path)).words == 2 + len("wiki.valid.raw") + 2
     with pytest.raises(FileNotFoundError, match=r"nowhere\.txt"):
         wiki_run.evaluate(data="nowhere.txt")
+
+
+def test_evaluate_reads_the_column_of_the_run_or_the_one_named(tmp_path, capsys):
+    """The text of the run is in one column; another table has it in a second."""
+    rows = [{"review": f"a cat {number} sings and the old dog sleeps"} for number in range(80)]
+    (tmp_path / "mine.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    (tmp_path / "theirs.jsonl").write_text("\n".join(json.dumps({"body": row["review"]}) for row in rows))
+    quietly(small_run(tmp_path / "mine.jsonl", tmp_path / "run", max_iterations=1, text_field="review"))
+
+    def said(*arguments: str) -> str:
+        code = main(["evaluate", str(tmp_path / "run"), *arguments])
+        out, err = capsys.readouterr()
+        return out if code == 0 else err
+
+    mine = said("--data", str(tmp_path / "mine.jsonl"))
+    assert "720 words" in mine
+    assert "name the column of text with text_field= or --text-field" in said("--data", str(tmp_path / "theirs.jsonl"))
+    assert said("--data", str(tmp_path / "theirs.jsonl"), "--text-field", "body") == mine
+    assert "give both, or neither" in said("--text-field", "review")
 
 
 def test_evaluate_official_splits(tmp_path):
