@@ -191,6 +191,25 @@ def test_evaluate_reads_the_column_of_the_run_or_the_one_named(tmp_path, capsys)
     assert "give both, or neither" in said("--text-field", "review")
 
 
+def test_a_run_kept_in_the_folder_of_its_text_is_no_part_of_that_text(tmp_path, monkeypatch, capsys):
+    """As with `--data .`: its history and checkpoints, and what is exported, are not read when it goes on."""
+    monkeypatch.chdir(tmp_path)
+    write_text(tmp_path / "words.txt")
+    settings = {"data": ".", "csv": True, "progress": False}
+    config = small_run(".", "models/mine", max_iterations=2)
+    train(config, **settings).export("exported")
+    assert train(config, **settings, max_iterations=3, warmup_iterations=1).iteration == 3
+    assert train(small_run(".", ".", max_iterations=1), **settings).iteration == 1  # the text's own folder
+    assert train(small_run(".", "."), **settings, max_iterations=2, warmup_iterations=0).iteration == 2
+    capsys.readouterr()
+    assert main(["evaluate", "models/mine"]) == 0
+    assert main(["prepare", "laptop", "--data", ".", "--vocab-size", "300"]) == 0
+    said = capsys.readouterr().out
+    for name, reason in (("history.csv", "a run's history"), ("history.jsonl", "a run's history")):
+        assert f"{name} ({reason})" in said
+    assert "1 file read; passed over: " in said
+
+
 def test_evaluate_official_splits(tmp_path):
     draw = random.Random(0)
     for name in ("train", "valid", "test"):

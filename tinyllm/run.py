@@ -81,8 +81,10 @@ class Run(TrainedModel):
         """Score a whole split: "validation" or "test" where the corpus has them, else the held-out articles.
 
         Text of known entropy gives a `FloorEvaluation`. `data` names another text to score: a corpus, or a file, all
-        of which is scored; of a table, the column `text_field`, by default that of the run's own text. Products are exact float32; with `precision` "auto" they are what training uses, which is
-        faster on a GPU. Raises ValueError for an unknown split.
+        of which is scored; of a table, the column `text_field`, by default that of the run's own text. Products are
+        exact float32; with `precision` "auto" they are what training uses, which is faster on a GPU.
+
+        Raises ValueError for an unknown split.
         """
         if data is not None:
             return super().evaluate(split, data, precision, text_field or self.config.dataset.text_field)
