@@ -182,10 +182,7 @@ def train(config: str | RunConfig, *, on_step: OnStep | None = None, progress: b
     out of memory.
     """
     config = (get_preset(config) if isinstance(config, str) else config).replace(**overrides)
-    source = config.training.init_from
-    config = config.replace(
-        data=path_from_anywhere(config.dataset.data), init_from=source and path_from_anywhere(source)
-    )
+    config = _from_anywhere(config)
     folder = Path(config.run_folder)
     with join_processes(config.training.device) as processes, hold(folder, processes):
         checkpoint = find_checkpoint(folder)
@@ -200,6 +197,12 @@ def train(config: str | RunConfig, *, on_step: OnStep | None = None, progress: b
             trainer.run()
     data, model = trainer.data, trainer.model.eval()
     return Run(config, model, data.tokenizer, trainer.history.points, trainer.iteration, data.text_checksum)
+
+
+def _from_anywhere(config: RunConfig) -> RunConfig:
+    """With the text, and the weights to start from, named such that they are found from any folder."""
+    source = config.training.init_from
+    return config.replace(data=path_from_anywhere(config.dataset.data), init_from=source and path_from_anywhere(source))
 
 
 def _check_text_if_there(start: Start, checkpoint: Checkpoint, progress: bool) -> None:
