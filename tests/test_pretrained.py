@@ -37,10 +37,10 @@ def test_sample_and_evaluate_take_any_model(run, exported, text, tmp_path, monke
     expected = run.generate("a cat", temperature=0, maximum_length=8)
     nats = run.evaluate(data=str(text)).nats
     for source in (run.folder, find_checkpoint(run.folder, "best").folder, exported, alone / "mine.safetensors"):
-        assert said(capsys, "sample", source, *GREEDY) == {"text": expected}
+        assert said(capsys, "sample", source, *GREEDY)["text"] == expected
         assert said(capsys, "evaluate", source, "--data", text, "--json")["nats"] == pytest.approx(nats, rel=1e-6)
     with model_hub({"someone/small": exported}, tmp_path / "cache", monkeypatch):
-        assert said(capsys, "sample", "someone/small", *GREEDY) == {"text": expected}
+        assert said(capsys, "sample", "someone/small", *GREEDY)["text"] == expected
     assert "".join(load_pretrained(exported).stream("a cat", temperature=0, maximum_length=8)) == expected[5:]
     (alone / "tokenizer.json").unlink()
     assert main(["sample", str(alone / "mine.safetensors")]) == 1

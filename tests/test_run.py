@@ -12,6 +12,7 @@ import torch
 from small_runs import equal, quietly, small_run, stop_after, write_text
 
 from tinyllm import load_run, train
+from tinyllm.__main__ import main
 from tinyllm.evaluation import Evaluation, FloorEvaluation
 from tinyllm.text import tinywiki
 from tinyllm.training import loop
@@ -169,6 +170,44 @@ def test_evaluate_another_corpus(text_run, wiki_run, tmp_path):
     assert wiki_run.evaluate("validation", data=str(tmp_path)).words == 2 + len("wiki.valid.raw") + 2
     with pytest.raises(FileNotFoundError, match=r"nowhere\.txt"):
         wiki_run.evaluate(data="nowhere.txt")
+
+
+def test_evaluate_reads_the_column_of_the_run_or_the_one_named(tmp_path, capsys):
+    """The text of the run is in one column; another table has it in a second."""
+    rows = [{"review": f"a cat {number} sings and the old dog sleeps"} for number in range(80)]
+    (tmp_path / "mine.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    (tmp_path / "theirs.jsonl").write_text("\n".join(json.dumps({"body": row["review"]}) for row in rows))
+    quietly(small_run(tmp_path / "mine.jsonl", tmp_path / "run", max_iterations=1, text_field="review"))
+
+    def said(*arguments: str) -> str:
+        code = main(["evaluate", str(tmp_path / "run"), *arguments])
+        out, err = capsys.readouterr()
+        return out if code == 0 else err
+
+    mine = said("--data", str(tmp_path / "mine.jsonl"))
+    assert "720 words" in mine
+    assert "name the column of text with text_field= or --text-field" in said("--data", str(tmp_path / "theirs.jsonl"))
+    assert said("--data", str(tmp_path / "theirs.jsonl"), "--text-field", "body") == mine
+    assert "give both, or neither" in said("--text-field", "review")
+
+
+def test_a_run_kept_in_the_folder_of_its_text_is_no_part_of_that_text(tmp_path, monkeypatch, capsys):
+    """As with `--data .`: its history and checkpoints, and what is exported, are not read when it goes on."""
+    monkeypatch.chdir(tmp_path)
+    write_text(tmp_path / "words.txt")
+    settings = {"data": ".", "csv": True, "progress": False}
+    config = small_run(".", "models/mine", max_iterations=2)
+    train(config, **settings).export("exported")
+    assert train(config, **settings, max_iterations=3, warmup_iterations=1).iteration == 3
+    assert train(small_run(".", ".", max_iterations=1), **settings).iteration == 1  # the text's own folder
+    assert train(small_run(".", "."), **settings, max_iterations=2, warmup_iterations=0).iteration == 2
+    capsys.readouterr()
+    assert main(["evaluate", "models/mine"]) == 0
+    assert main(["prepare", "laptop", "--data", ".", "--vocab-size", "300"]) == 0
+    said = capsys.readouterr().out
+    for name, reason in (("history.csv", "a run's history"), ("history.jsonl", "a run's history")):
+        assert f"{name} ({reason})" in said
+    assert "1 file read; passed over: " in said
 
 
 def test_evaluate_official_splits(tmp_path):

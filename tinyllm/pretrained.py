@@ -31,9 +31,15 @@ class TrainedModel:
         return stream_text(self.model, self.tokenizer, prompt, GenerationConfig(**settings))
 
     def evaluate(
-        self, split: str = "validation", data: str | None = None, precision: Precision = "float32"
+        self,
+        split: str = "validation",
+        data: str | None = None,
+        precision: Precision = "float32",
+        text_field: str | None = None,
     ) -> Evaluation:
         """Score a text: a corpus by name, of which `split` is scored, or a file, all of which is.
+
+        Of a table, the column `text_field` is scored, by default "text".
 
         Text of known entropy gives a `FloorEvaluation`. Products are exact float32; with `precision` "auto" they are
         what training uses, which is faster on a GPU. Raises ValueError for an unknown split, or without a text.
@@ -41,7 +47,7 @@ class TrainedModel:
         if data is None:
             raise ValueError("this model comes without a text: name one with data= (--data)")
         dtype = pick_precision(self.model.device, precision)
-        corpus = load_corpus(data)
+        corpus = load_corpus(data, text_field or "text")
         if len(corpus.splits) == 1:
             split = next(iter(corpus.splits))
         return evaluate(self.model, self.tokenizer, corpus, split, precision=dtype)

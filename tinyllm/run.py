@@ -72,16 +72,24 @@ class Run(TrainedModel):
         return is_finished(self.config.training, self.history, self.iteration)
 
     def evaluate(
-        self, split: str = "validation", data: str | None = None, precision: Precision = "float32"
+        self,
+        split: str = "validation",
+        data: str | None = None,
+        precision: Precision = "float32",
+        text_field: str | None = None,
     ) -> Evaluation:
         """Score a whole split: "validation" or "test" where the corpus has them, else the held-out articles.
 
         Text of known entropy gives a `FloorEvaluation`. `data` names another text to score: a corpus, or a file, all
-        of which is scored. Products are exact float32; with `precision` "auto" they are what training uses, which is
-        faster on a GPU. Raises ValueError for an unknown split.
+        of which is scored; of a table, the column `text_field`, by default that of the run's own text. Products are
+        exact float32; with `precision` "auto" they are what training uses, which is faster on a GPU.
+
+        Raises ValueError for an unknown split.
         """
         if data is not None:
-            return super().evaluate(split, data, precision)
+            return super().evaluate(split, data, precision, text_field or self.config.dataset.text_field)
+        if text_field is not None:
+            raise ValueError("text_field is a column of the text that data= (--data) names: give both, or neither")
         dtype = pick_precision(self.model.device, precision)
         source = self.config.dataset.data
         corpus = load_corpus(source, self.config.dataset.text_field)
@@ -174,7 +182,7 @@ def train(config: str | RunConfig, *, on_step: OnStep | None = None, progress: b
     out of memory.
     """
     config = (get_preset(config) if isinstance(config, str) else config).replace(**overrides)
-    config = config.replace(data=path_from_anywhere(config.dataset.data))
+    config = _from_anywhere(config)
     folder = Path(config.run_folder)
     with join_processes(config.training.device) as processes, hold(folder, processes):
         checkpoint = find_checkpoint(folder)
@@ -189,6 +197,12 @@ def train(config: str | RunConfig, *, on_step: OnStep | None = None, progress: b
             trainer.run()
     data, model = trainer.data, trainer.model.eval()
     return Run(config, model, data.tokenizer, trainer.history.points, trainer.iteration, data.text_checksum)
+
+
+def _from_anywhere(config: RunConfig) -> RunConfig:
+    """With the text, and the weights to start from, named such that they are found from any folder."""
+    source = config.training.init_from
+    return config.replace(data=path_from_anywhere(config.dataset.data), init_from=source and path_from_anywhere(source))
 
 
 def _check_text_if_there(start: Start, checkpoint: Checkpoint, progress: bool) -> None:

@@ -135,7 +135,7 @@ def test_stop_strings_on_the_command_line(untrained, capsys):
     assert main(call) == 0
     free = capsys.readouterr().out[:-1]
     stop = free[10:13]
-    assert main([*call, "--stop", "never", stop]) == 0
+    assert main([*call, "--stop", "never", "--stop", stop]) == 0
     assert capsys.readouterr().out == free[: free.index(stop, 1)] + "\n"
 
 

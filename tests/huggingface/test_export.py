@@ -136,7 +136,10 @@ def test_nothing_is_overwritten_and_a_wrong_call_says_how(uninterrupted, tmp_pat
         ({"activation": "relu_squared"}, "activation 'relu_squared' does not exist in a gpt2"),
         ({"norm": "rmsnorm"}, "norm 'rmsnorm' does not exist in a gpt2"),
         (LLAMA | {"qk_norm": True}, "qk_norm True does not exist in a llama"),
-        (LLAMA | {"logit_softcap": 30.0}, "logit_softcap 30.0 does not exist in a llama"),
+        (
+            LLAMA | {"qk_norm": True, "logit_softcap": 30.0},  # all at once: each needs a new run
+            "qk_norm True does not exist in a llama, only False; logit_softcap 30.0 does not exist in a llama",
+        ),
     ],
 )
 def test_a_choice_that_neither_has_is_refused_by_name_and_leaves_nothing(text, tmp_path, change, message, capsys):

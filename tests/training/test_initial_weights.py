@@ -105,6 +105,16 @@ def test_resuming_gives_the_same_numbers_as_never_stopping(parent, text, tmp_pat
     assert load_run(tmp_path / "cut").config.model.dropout == 0.2
 
 
+def test_the_same_source_is_the_same_run_in_any_folder(parent, text, tmp_path, monkeypatch):
+    settings = {"data": str(text), "run_folder": tmp_path / "tuned", "progress": False}
+    monkeypatch.chdir(parent.folder.parent)
+    train(OTHERS, init_from=parent.folder.name, **settings)
+    monkeypatch.chdir(tmp_path)
+    assert train(OTHERS, init_from=parent.folder, **settings, max_iterations=3).iteration == 3
+    with pytest.raises(ValueError, match=r"init_from \('"):
+        train(OTHERS, init_from=parent.folder.name, **settings, max_iterations=3)
+
+
 def test_another_source_is_another_run(parent, llama, text, tmp_path):
     settings = {"data": str(text), "run_folder": tmp_path / "tuned", "progress": False}
     train(OTHERS, init_from=parent.folder, **settings)

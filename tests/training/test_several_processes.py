@@ -117,7 +117,7 @@ def test_both_processes_end_with_the_same_weights(both):
 
 def test_only_the_first_process_writes_and_shows_a_bar(both):
     _, folder, errors = both
-    assert notes(folder, 0)["called"] == ["History", "save_checkpoint", "save_checkpoint"]
+    assert notes(folder, 0)["called"] == ["History", *["save_checkpoint"] * 4]  # 4, 5, 8, 10
     assert notes(folder, 1)["called"] == []
     iterations = [point["iteration"] for point in written(folder / "two") if "training_loss" in point]
     assert iterations == list(range(10))
@@ -138,7 +138,7 @@ def test_a_checkpoint_does_not_depend_on_the_number_of_processes(both, tmp_path)
     alone, folder, _ = both
     shutil.copytree(folder / "two", tmp_path / "run")
     shutil.rmtree(tmp_path / "run" / "step-000010")
-    assert load_run(tmp_path / "run").iteration == 5
+    assert load_run(tmp_path / "run").iteration == 8  # its best
     resumed = train(load_run(tmp_path / "run").config, progress=False)
     assert resumed.finished
     np.testing.assert_allclose(losses(resumed), losses(alone), rtol=0, atol=1e-5)

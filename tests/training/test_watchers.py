@@ -4,6 +4,7 @@ import sys
 import time
 import traceback
 
+import numpy as np
 import pytest
 from small_runs import assert_same_end, checkpoints, quietly, small_run, written
 
@@ -28,6 +29,7 @@ def failing(error: BaseException, iteration: int, key: str = "training_loss"):
     [
         (KeyError("mine"), 5, "training_loss", 6),
         (SystemExit(3), 2, "training_loss", 3),
+        (KeyboardInterrupt(), 6, "training_loss", 7),  # the second Ctrl-C, in an `on_step` that hangs
         (BrokenPipeError(32, "Broken pipe"), 0, "validation_loss", 1),  # before any step: there is nothing to save yet
         (MemoryError(), 4, "validation_loss", 4),
         (RuntimeError("no network"), 9, "training_loss", 10),  # the last step
@@ -48,6 +50,16 @@ def test_an_error_in_on_step_is_raised_once_the_run_is_saved(
     quietly(config)
     assert_same_end(tmp_path, uninterrupted)
     assert checkpoints(tmp_path) == checkpoints(uninterrupted)
+
+
+def test_an_on_step_that_answers_with_numpy_and_empties_the_point_is_understood(text, tmp_path, uninterrupted):
+    def stop_at_3(point):
+        return np.float64(point.pop("iteration")) >= 3 and "training_loss" in point and np.True_
+
+    config = small_run(text, tmp_path)
+    assert quietly(config, on_step=stop_at_3).iteration == 4
+    quietly(config, on_step=dict.clear)
+    assert_same_end(tmp_path, uninterrupted)
 
 
 def test_all_others_are_still_shown_the_last_points(text, tmp_path):

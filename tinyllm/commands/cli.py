@@ -27,7 +27,7 @@ from tinyllm.generation.writing import generate_texts
 from tinyllm.presets import PRESETS, get_preset
 from tinyllm.run import load_run, load_trained, train
 from tinyllm.system.distributed import is_first_process
-from tinyllm.system.paths import shell_word, shown, user_path
+from tinyllm.system.paths import shell_word, shown, shown_name, user_path
 from tinyllm.system.validation import near_names
 from tinyllm.text.prepared import prepare
 from tinyllm.training.early_stopping import measurements
@@ -50,7 +50,7 @@ def _train(arguments: list[str]) -> Result:
         return {}  # under torchrun one process speaks for all
     measured = [(point["validation_loss"], point["iteration"]) for point in measurements(run.history, run.iteration)]
     (loss, _), (lowest, at) = measured[-1], min(measured)
-    saved, folder = shown(str(run.folder)), shell_word(run.folder)
+    saved, folder = shown_name(run.folder), shell_word(run.folder)
     print(f"done: {run.iteration} iterations, held-out loss {loss:.4f} nats per token; saved in {saved}")
     if lowest < loss:
         print(f"the best was {lowest:.4f}, after {at} iterations: evaluate and sample use that checkpoint")
@@ -62,7 +62,7 @@ def _train(arguments: list[str]) -> Result:
 def _evaluate(arguments: list[str]) -> Result:
     folder, rest = path_argument(arguments, "the run's folder", "evaluate models/quickstart")
     options = parse(EvaluateOptions(), rest, "evaluate RUN_FOLDER")
-    result = load_trained(folder).evaluate(options.split, options.data, options.precision)
+    result = load_trained(folder).evaluate(options.split, options.data, options.precision, options.text_field)
     for line in describe(result):
         print(line)
     measures = {
@@ -113,7 +113,7 @@ def _export(arguments: list[str]) -> Result:
         raise ValueError(f"say where to: python -m tinyllm export {folder} --to huggingface NEW_FOLDER")
     run = load_run(folder, device="cpu")
     target = run.export(to[1])
-    source, where = shown(str(folder)), shown(str(target))
+    source, where = shown_name(folder), shown_name(target)
     print(f"{run.iteration} iterations of {source} in Hugging Face's layout, with a model card to complete: {where}")
     print(f"next: transformers.AutoModelForCausalLM.from_pretrained({str(target)!r})")
     return {"folder": str(target), "iteration": run.iteration}

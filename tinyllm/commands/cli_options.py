@@ -47,6 +47,8 @@ class EvaluateOptions(JsonOptions):
     """"validation" or "test", where the corpus has them; else the held-out articles are scored."""
     data: str | None = None
     """Score another text: a corpus's name, a file or a folder."""
+    text_field: str | None = None
+    """The column of text, where that text is in tables; by default the one that the run was trained on."""
     precision: Precision = "float32"
     """Number format of matrix products: float32 is exact; "auto" is what the run was trained in, faster on a GPU."""
 
@@ -114,8 +116,9 @@ class _Setting:
         if self.is_flag:
             return {"action": "store_const", "const": not self.default}
         types = get_args(self.type) or (self.type,)
-        several = any(get_origin(one) is tuple for one in (self.type, *types))
-        return {"type": str if str in types else _value, "nargs": "*" if several else None}
+        lengths = [get_args(one)[1:] for one in (self.type, *types) if get_origin(one) is tuple]
+        action = "extend" if (...,) in lengths else "store"  # --stop A --stop B is --stop A B
+        return {"type": str if str in types else _value, "nargs": "*" if lengths else None, "action": action}
 
 
 def parse(defaults: Options, arguments: Sequence[str], prog: str) -> Options:

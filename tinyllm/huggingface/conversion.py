@@ -23,16 +23,9 @@ def to_huggingface(model: GPT) -> tuple[dict[str, Any], dict[str, Tensor]]:
     config = model.config
     kind = "llama" if config.positions == "rotary" else "gpt2"
     layout = LAYOUTS[kind]
-    for field, known in layout.choices.items():
-        if getattr(config, field) != known:
-            raise ValueError(f"{field} {getattr(config, field)!r} does not exist in a {kind}, only {known!r}")
+    _check_exists(config, kind, layout)
     settings = {theirs: getattr(config, ours) for ours, theirs in layout.fields.items()} | {"model_type": kind}
     if kind == "gpt2":
-        if config.activation not in ACTIVATIONS:
-            known = " or ".join(map(repr, ACTIVATIONS))
-            raise ValueError(f"activation {config.activation!r} does not exist in a gpt2, only {known}")
-        if config.kv_heads != config.num_heads:
-            raise ValueError(f"num_kv_heads {config.kv_heads} does not exist in a gpt2, only num_heads")
         settings |= dict.fromkeys(("embd_pdrop", "attn_pdrop"), config.dropout)
         settings["activation_function"] = ACTIVATIONS[config.activation]
     else:
@@ -44,6 +37,22 @@ def to_huggingface(model: GPT) -> tuple[dict[str, Any], dict[str, Tensor]]:
         parts = torch.split(tensor, list(qkv_sizes(config))) if len(theirs) > 1 else [tensor]
         weights |= {name: part.contiguous() for name, part in zip(theirs, parts, strict=True)}
     return settings, weights
+
+
+def _check_exists(config: ModelConfig, kind: str, layout: Layout) -> None:
+    """Raise ValueError for choices that this kind of model does not have: for all at once, as each costs a new run."""
+    chosen = {name: getattr(config, name) for name in layout.choices}
+    known = {name: (value,) for name, value in layout.choices.items()}
+    if kind == "gpt2":
+        chosen |= {"activation": config.activation, "num_kv_heads": config.kv_heads}
+        known |= {"activation": tuple(ACTIVATIONS), "num_kv_heads": (config.num_heads,)}
+    lacking = [
+        f"{name} {value!r} does not exist in a {kind}, only {' or '.join(map(repr, known[name]))}"
+        for name, value in chosen.items()
+        if value not in known[name]
+    ]
+    if lacking:
+        raise ValueError("; ".join(lacking))
 
 
 def from_huggingface(settings: dict[str, Any], weights: dict[str, Tensor]) -> GPT:

@@ -18,6 +18,8 @@ SPLIT_NAMES = {
     "test": "test",
 }
 _NOT_LOOKED_AT = ("__pycache__", "node_modules")
+_RUN_FILES = ("history.jsonl", "history.csv")
+_CHECKPOINT = re.compile(r"step-\d{6,}")
 _NUMBER = re.compile(r"(?<=[-_.])\d+(?=(-of-\d+)?(\.[a-z]+)*$)", re.IGNORECASE)
 _PART = re.compile(r"(.*?)(\d+)-of-(\d+)(.*)", re.DOTALL)
 
@@ -89,7 +91,7 @@ def _why_passed_over(file: Path, text_field: str) -> str | None:
 
 
 def _files(folder: Path, passed_over: dict[Path, str]) -> Iterator[Path]:
-    """All files below a folder, through links too, but each folder once."""
+    """All files below a folder, through links too, but each folder once, and without what our own runs write."""
 
     def note(error: OSError) -> None:
         passed_over[Path(error.filename)] = error.strerror or "not readable"
@@ -102,7 +104,18 @@ def _files(folder: Path, passed_over: dict[Path, str]) -> Iterator[Path]:
             folders.clear()
             continue
         seen.add(real)
-        yield from (Path(parent, name) for name in sorted(files) if name[0] != ".")
+        if parent != str(folder) and _is_model(files):
+            passed_over[Path(parent)] = "a trained model"
+            folders.clear()
+            continue
+        ours = _RUN_FILES if ".lock" in files or any(map(_CHECKPOINT.fullmatch, folders)) else ()
+        passed_over |= {Path(parent, name): "a run's history" for name in ours if name in files}
+        yield from (Path(parent, name) for name in sorted(files) if name[0] != "." and name not in ours)
+
+
+def _is_model(files: list[str]) -> bool:
+    """Whether a folder holds a checkpoint or an exported model: a run may be kept beside the text it learns from."""
+    return "config.json" in files and any(name.endswith(".safetensors") for name in files)
 
 
 def _split_of(file: Path) -> str:

@@ -7,6 +7,7 @@ import torch
 from tinyllm.config import RunConfig
 from tinyllm.model.gpt import GPT
 from tinyllm.system.distributed import Processes
+from tinyllm.system.paths import user_path
 from tinyllm.text.prepared import PreparedData
 from tinyllm.text.sources import path_from_anywhere
 from tinyllm.text.tokenizer import Tokenizer
@@ -42,6 +43,8 @@ def _defining(config: RunConfig) -> dict[str, Any]:
     """The settings that make a run what it is, by name."""
     parts = config.to_dict()
     settings = parts["model"] | parts["dataset"] | parts["training"]
+    if settings["init_from"] is not None:  # the same from any folder
+        settings["init_from"] = str(user_path(settings["init_from"]).absolute())
     defining = {name: value for name, value in settings.items() if name not in (*FREE, "data")}
     return defining | {"batch_size times gradient_accumulation_steps": config.training.global_batch}
 

@@ -1,5 +1,6 @@
 """Who watches a run: the progress bar, the logs, and the caller's `on_step`. None of them can cost it."""
 
+import copy
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -7,11 +8,12 @@ from typing import Any
 from tqdm.auto import tqdm
 
 from tinyllm.config import RunConfig
+from tinyllm.system.validation import plain
 from tinyllm.training.history import History
 from tinyllm.training.logs import open_logs
 
 OnStep = Callable[[dict[str, Any]], bool | None]
-"""Called with each point of the history as it is made; returns True to stop the run."""
+"""Called with a copy of each point of the history as it is made; returns True to stop the run."""
 
 
 class Watchers:
@@ -44,7 +46,7 @@ class Watchers:
     def show(self, point: dict[str, Any]) -> None:
         """Show everybody a new point; one who returns True stops the run, one who fails is shown no more."""
         for watch in list(self._watch):
-            if self._try(watch, point) is True:
+            if plain(self._try(watch, copy.deepcopy(point))) is True:  # who watches may change what it is given
                 self.stop.set()
 
     def say(self, line: str) -> None:
@@ -54,7 +56,7 @@ class Watchers:
     def _try(self, function: Callable[..., Any], *arguments: object) -> Any:
         try:
             return function(*arguments)
-        except (Exception, SystemExit) as error:
+        except BaseException as error:  # Ctrl-C too: between two steps the weights are whole, and can be saved
             self.failure = self.failure or error
             self._watch = [watch for watch in self._watch if watch != function]
             self.stop.set()
