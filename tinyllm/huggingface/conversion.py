@@ -42,7 +42,7 @@ def to_huggingface(model: GPT) -> tuple[dict[str, Any], dict[str, Tensor]]:
 def _check_exists(config: ModelConfig, kind: str, layout: Layout) -> None:
     """Raise ValueError for choices that this kind of model does not have: for all at once, as each costs a new run."""
     chosen = {name: getattr(config, name) for name in layout.choices}
-    known = {name: (value,) for name, value in layout.choices.items()}
+    known: dict[str, tuple[Any, ...]] = {name: (value,) for name, value in layout.choices.items()}
     if kind == "gpt2":
         chosen |= {"activation": config.activation, "num_kv_heads": config.kv_heads}
         known |= {"activation": tuple(ACTIVATIONS), "num_kv_heads": (config.num_heads,)}
