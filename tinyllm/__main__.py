@@ -11,8 +11,8 @@ def _grade(arguments: list[str]) -> Result:
     from tinyllm.course.checking.grading import grade  # only here: it takes a second to import
 
     path, rest = path_argument(arguments, "the notebook", "grade notebooks/my/03_attention.ipynb")
-    parse(GradeOptions(), rest, "grade NOTEBOOK")
-    result = grade(path)
+    options = parse(GradeOptions(), rest, "grade NOTEBOOK")
+    result = grade(path, options.cell_seconds)
     for name, verdict in result["exercises"].items():
         print(f"{verdict['verdict']:14s} {name}")
         if verdict["diagnosis"]:

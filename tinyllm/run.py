@@ -21,7 +21,7 @@ from tinyllm.probes.report import Report
 from tinyllm.probes.runs import subject_of_run
 from tinyllm.probes.subject import diagnose
 from tinyllm.system.distributed import join_processes
-from tinyllm.system.paths import user_path
+from tinyllm.system.paths import full_path, user_path
 from tinyllm.system.precision import pick_precision
 from tinyllm.text.holdout import HELD_OUT
 from tinyllm.text.prepared import PreparedData, prepare
@@ -194,8 +194,8 @@ def train(config: str | RunConfig, *, on_step: OnStep | None = None, progress: b
 def _check_text_if_there(start: Start, checkpoint: Checkpoint, progress: bool) -> None:
     """Raise ValueError if a finished run is asked for with another text. It needs none: its own may be gone."""
     config = start.config
-    path, before = Path(config.dataset.data).expanduser(), checkpoint.config.dataset.data
-    if path.exists() or before not in (config.dataset.data, str(path.resolve())):
+    path, before = full_path(config.dataset.data), checkpoint.config.dataset.data
+    if path.exists() or before not in (config.dataset.data, str(path)):
         check_same_text(config, checkpoint, prepare(config.dataset, config.model.vocab_size, progress, start.tokenizer))
 
 
@@ -226,7 +226,7 @@ def _text_of(checkpoint: Checkpoint, folder: Path) -> str:
 
 def load_trained(source: str | Path, device: str = "auto") -> TrainedModel:
     """Load a run, or a model of any kind without one: see `load_run` and `load_pretrained`."""
-    folder = Path(source).expanduser()
+    folder = user_path(source)
     if folder.is_dir() and not is_huggingface(folder):
         return load_run(folder, device=device)
     return load_pretrained(source, device)

@@ -2,6 +2,8 @@
 
 import json
 import math
+import re
+import time
 
 import numpy as np
 import pytest
@@ -11,7 +13,7 @@ from torch import nn
 
 from tinyllm import GPT, evaluate_articles
 from tinyllm.course import ladder
-from tinyllm.course.ladder import ARTICLES, CausalAverage, SmallModel, course_text, remembered, short_run
+from tinyllm.course.ladder import ARTICLES, SmallModel, course_text, fast_enough, remembered, short_run
 from tinyllm.presets import get_preset
 from tinyllm.text import tinywiki
 from tinyllm.text.articles import LABELS
@@ -28,10 +30,24 @@ def own_home(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_a_causal_average_is_the_mean_of_the_past_added_to_the_token():
-    x = torch.randn(2, 5, 3)
-    expected = torch.stack([x[:, t] + x[:, : t + 1].mean(dim=1) for t in range(5)], dim=1)
-    torch.testing.assert_close(CausalAverage()(x), expected)
+class Slow(nn.Linear):
+    """Right, and slow: it computes twice as long as is allowed."""
+
+    def forward(self, x):
+        end = time.process_time() + 2 * ladder.LONGEST_STEP / ladder.BATCH_SIZE
+        while time.process_time() < end:
+            pass
+        return super().forward(x)
+
+
+def test_a_short_run_takes_the_learners_layer_unless_it_is_slow(capsys):
+    own, slow, proven = nn.Linear(8, 8), Slow(8, 8), nn.Linear(8, 8)
+    assert fast_enough(own, proven, 8) is own
+    assert own.weight.grad is None
+    assert capsys.readouterr().out == ""
+    assert fast_enough(slow, proven, 8) is proven
+    assert torch.equal(proven.weight, slow.weight)
+    assert re.fullmatch(r"A step with your functions would take 2\.\d s: .*\n", capsys.readouterr().out)
 
 
 def test_scores_equal_those_of_the_packages_evaluation(text):
@@ -55,8 +71,8 @@ def test_a_uniform_model_scores_the_logarithm_of_the_vocabulary(text):
 def test_the_plain_run_is_adamw_at_a_constant_rate(text, monkeypatch, own_home):
     monkeypatch.setattr(ladder, "ITERATIONS", 5)
     torch.manual_seed(0)
-    model = SmallModel(text.vocab_size, 8, CausalAverage())
-    twin = SmallModel(text.vocab_size, 8, CausalAverage())
+    model = SmallModel(text.vocab_size, 8, nn.Identity())
+    twin = SmallModel(text.vocab_size, 8, nn.Identity())
     twin.load_state_dict(model.state_dict())
     matrices = [p for p in twin.parameters() if p.dim() > 1]
     vectors = [p for p in twin.parameters() if p.dim() == 1]
@@ -80,7 +96,7 @@ def test_the_recipe_warms_up_and_clips(text, monkeypatch, own_home):
     rates, norms = [], []
     monkeypatch.setattr(ladder, "learning_rate", lambda iteration, config: rates.append(iteration) or 0.0)
     monkeypatch.setattr(nn.utils, "clip_grad_norm_", lambda parameters, norm: norms.append(norm))
-    model = SmallModel(text.vocab_size, 8, CausalAverage())
+    model = SmallModel(text.vocab_size, 8, nn.Identity())
     before = [parameter.clone() for parameter in model.parameters()]
     short_run(model, text, 0.01, recipe=True)
     assert rates == [0, 1]  # asked once a step
@@ -90,7 +106,7 @@ def test_the_recipe_warms_up_and_clips(text, monkeypatch, own_home):
 
 def test_results_are_remembered_for_later_chapters(text, monkeypatch, own_home):
     monkeypatch.setattr(ladder, "ITERATIONS", 1)
-    model = SmallModel(text.vocab_size, 8, CausalAverage())
+    model = SmallModel(text.vocab_size, 8, nn.Identity())
     first = short_run(model, text, 0.01, name="averaging")
     second = short_run(model, text, 0.01, name="attention")
     assert remembered() == {"averaging": first, "attention": second}
@@ -102,7 +118,7 @@ def test_a_text_of_ones_own_has_one_score_and_is_not_remembered(tmp_path, monkey
     path.write_text("".join(f"the {n % 7} cats sat on {n % 5} mats .\n" for n in range(3000)))
     monkeypatch.setattr(ladder, "ITERATIONS", 1)
     mine = course_text(str(path))
-    result = short_run(SmallModel(mine.vocab_size, 8, CausalAverage()), mine, 0.01, name="averaging")
+    result = short_run(SmallModel(mine.vocab_size, 8, nn.Identity()), mine, 0.01, name="averaging")
     assert set(result) == {"all"}
     assert 0 < result["all"] < 2 * math.log(mine.vocab_size)
     assert remembered() == {}

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tinyllm.system.paths import shell_word, shown, shown_name, user_path, utf8_path
+from tinyllm.system.paths import full_path, shell_word, shown, shown_name, user_path, utf8_path
 
 NAMES = [
     "plain.txt", "two words.txt", "it's.txt", 'a "quote".txt', "new\nline.txt", "-dash.txt", "~tilde.txt", "日本.txt",
@@ -20,6 +20,14 @@ def test_a_tilde_is_the_home_folder_unless_it_is_a_name(tmp_path, monkeypatch):
     assert user_path("~/my runs/one") == user_path(Path("~/my runs/one")) == tmp_path / "my runs" / "one"
     assert user_path("~nobody-of-that-name.txt") == Path("~nobody-of-that-name.txt")
     assert user_path("a/~b") == Path("a/~b")
+
+
+def test_a_full_path_has_no_dots_and_keeps_its_links(tmp_path, monkeypatch):
+    (tmp_path / "blob").write_text("")
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "data.csv").symlink_to(tmp_path / "blob")
+    monkeypatch.chdir(tmp_path / "a")
+    assert full_path("../a/./data.csv") == tmp_path / "a" / "data.csv"
 
 
 @pytest.mark.skipif(os.name == "nt", reason="its shells quote otherwise")

@@ -84,6 +84,13 @@ class ExportOptions(JsonOptions):
 class GradeOptions(JsonOptions):
     """Options of `grade`, which runs the notebook's code: grade only what you would run yourself."""
 
+    cell_seconds: float = 60.0
+    """How long a cell may run; one that does not end costs the exercises that it checks, and no others."""
+
+    def __post_init__(self) -> None:
+        if not self.cell_seconds > 0:
+            raise ValueError(f"cell_seconds must be above 0, not {self.cell_seconds}")
+
 
 @dataclass(frozen=True)
 class DoctorOptions(JsonOptions):

@@ -8,6 +8,7 @@ Shape letters: B batch, T time (tokens), C embedding_dim, V vocab_size, N tokens
 
 import contextlib
 import json
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -34,6 +35,7 @@ from tinyllm.training.schedule import learning_rate
 
 ITERATIONS, BATCH_SIZE = 400, 8
 ARTICLES = 64  # test articles that score a model
+LONGEST_STEP = 1.0  # seconds of computing; a short run of 400 steps then takes some minutes
 
 
 @dataclass(frozen=True)
@@ -93,15 +95,6 @@ def course_text(data: str = "tinywiki") -> CourseText:
     return CourseText(data, prepared.tokenizer, blocks["train"], blocks[HELD_OUT], articles)
 
 
-class CausalAverage(nn.Module):
-    """Adds to each token's vector the mean of the vectors up to and including its own. It has no weights."""
-
-    def forward(self, x: Float[Tensor, "B T C"]) -> Float[Tensor, "B T C"]:
-        """The vectors with their means added."""
-        count = torch.arange(1, x.shape[1] + 1, device=x.device)[:, None]  # (T, 1)
-        return x + x.cumsum(dim=1) / count
-
-
 class SmallModel(nn.Module):
     """A token embedding, one piece that keeps the shape (B, T, C), and a head."""
 
@@ -116,6 +109,27 @@ class SmallModel(nn.Module):
         """The logits."""
         logits: Tensor = self.head(self.piece(self.token_embedding(token_ids)))
         return logits
+
+
+def fast_enough(own: nn.Module, proven: nn.Module, embedding_dim: int) -> nn.Module:
+    """A layer for a short run: `own`, or where its steps would take seconds, `proven` with the same weights.
+
+    For a layer on a learner's functions, which may be right and slow, and the package's layer that was proven equal.
+    """
+    context_length = get_preset("quickstart").model.context_length
+    x = torch.linspace(-1, 1, context_length * embedding_dim).view(1, context_length, embedding_dim)
+    seconds = []
+    with torch.random.fork_rng(devices=[]):  # what comes after must not depend on what dropout draws here
+        for _ in range(2):  # the first time it may also have to warm up
+            began = time.process_time()  # of this process: other programs may keep the computer busy
+            own(x).sum().backward()
+            seconds.append(BATCH_SIZE * (time.process_time() - began))
+    own.zero_grad()
+    if min(seconds) < LONGEST_STEP:
+        return own
+    print(f"A step with your functions would take {min(seconds):.1f} s: the package's layer, proven equal, is trained.")
+    proven.load_state_dict(own.state_dict())
+    return proven
 
 
 def short_run(

@@ -16,6 +16,11 @@ def user_path(path: str | Path) -> Path:
         return Path(path)
 
 
+def full_path(path: str | Path) -> Path:
+    """The path that a user means, from the root and without `..`. Links stay: what one leads to may have no ending."""
+    return Path(os.path.normpath(user_path(path).absolute()))
+
+
 @contextlib.contextmanager
 def utf8_path(path: Path) -> Iterator[Path]:
     """The path to an existing file, for a library that reads only names in UTF-8: if this is none, a link to it."""

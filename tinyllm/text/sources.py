@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from tinyllm.system.files import sha256
-from tinyllm.system.paths import user_path
+from tinyllm.system.paths import full_path, user_path
 from tinyllm.system.validation import near_names
 from tinyllm.text import tinywiki
 from tinyllm.text.articles import Article
@@ -39,7 +39,7 @@ def load_corpus(data: str, text_field: str = "text") -> Corpus:
         return _shipped_corpus(data)
     path = user_path(data)
     if path.exists():
-        corpus = local_corpus(path.absolute(), text_field)  # not resolved: what a link leads to may have no ending
+        corpus = local_corpus(full_path(path), text_field)
         # The Hub's validation text is for the end of a run. What stands in for it is used in the same way.
         return dataclasses.replace(corpus, watches_itself=False) if stands_in else corpus
     if is_hub_name(data) and not is_path_like(data):
@@ -55,7 +55,7 @@ def path_from_anywhere(data: str) -> str:
         named = data in (*tinywiki.CORPORA, *SHIPPED, *HUB_CORPORA) or not path.exists()
     except (OSError, ValueError, RuntimeError):  # no path at all: `load_corpus` says so
         named = True
-    return data if named else str(path.absolute())
+    return data if named else str(full_path(path))
 
 
 def _shipped_corpus(name: str) -> Corpus:

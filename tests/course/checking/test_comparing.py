@@ -18,9 +18,34 @@ def test_numbers_may_differ_by_rounding_and_other_values_may_not():
     assert difference({"a": [1, (b"x", "y")]}, {"a": [1, (b"x", "z")]}) == "result['a'][1][1]"
     assert difference([[1, 2]], [[1]]) == "the length of result[0]"
     assert difference({"a": 1}, {"b": 1}) == "result"
-    for expected, got in [(1, True), (1.0, True), (1, 1.0), ("a", b"a"), ([1], (1,)), (True, 1)]:
+    for expected, got in [(1, True), (1.0, True), ("a", b"a"), (True, 1), (1.0, torch.tensor([1.0])), (1, "1")]:
         with pytest.raises(Unusable):
             difference(expected, got)
+
+
+@pytest.mark.parametrize(
+    ("expected", "same", "other"),
+    [
+        (2.5, [torch.tensor(2.5), np.float64(2.5), np.array(2.5), np.float32(2.5)], torch.tensor(2.6)),
+        (3.0, [3, np.int64(3), torch.tensor(3)], 4),
+        (3, [3.0, np.int64(3), torch.tensor(3), torch.tensor(3.0)], 3.5),
+        (torch.tensor(2.5), [2.5, np.float64(2.5), torch.tensor(2.5).double()], 2.6),
+        ([1, 2], [(1, 2), np.array([1, 2]), torch.tensor([1, 2]), [1.0, torch.tensor(2)]], (1, 3)),
+        ((1.5, [2]), [[1.5, (2,)], (np.float64(1.5), np.array([2]))], [1.5, (3,)]),
+        (True, [np.True_, torch.tensor(True)], np.False_),
+        ({"a": 1.0}, [{"a": torch.tensor(1)}], {"a": 2}),
+    ],
+)
+def test_the_value_counts_whatever_type_holds_it(expected, same, other):
+    assert [difference(expected, got) for got in same] == [None] * len(same)
+    assert difference(expected, other) is not None
+
+
+def test_tensors_without_ordinary_values_are_refused():
+    for got in (torch.eye(2).to_sparse(), torch.empty(2, 2, device="meta")):
+        for expected in (torch.eye(2), [1, 2], 1.0):
+            with pytest.raises(Unusable):
+                difference(expected, got)
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,35 @@ def split_heads(x, num_heads):
 
 check("attention.split_heads", split_heads)
 """
+BROKEN = """
+def merge_heads(x)
+    return x
+
+merge_heads = check("attention.merge_heads", merge_heads)
+"""
+ENDS_PYTHON = """
+import os
+
+def scores(q, k):
+    os._exit(3)
+
+scores = check("attention.scores", scores)
+"""
+ENDLESS = """
+while True:
+    try:
+        attention_weights = None
+    except BaseException:
+        pass
+attention_weights = check("attention.attention_weights", attention_weights)
+"""
+GOES_ON = """
+import math
+
+assert torch.equal(scores(torch.ones(1, 1, 1, 4), torch.ones(1, 1, 1, 4)), torch.full((1, 1, 1, 1), 2.0))
+assert merge_heads(torch.ones(1, 2, 1, 4)).shape == (1, 1, 8) and attention_weights
+causal_mask = check("attention.causal_mask", causal_mask)
+"""
 SKIPPED = "raise SystemExit('the full run on a GPU')"
 
 
@@ -64,6 +93,26 @@ def test_the_last_answer_counts(tmp_path, home):
     assert result["solved"] == 1
 
 
+def test_a_cell_that_ends_python_or_does_not_end_costs_its_own_exercises_only(tmp_path, home, capsys):
+    path = notebook(tmp_path / "wild.ipynb", SOLVED, BROKEN, ENDS_PYTHON, ENDLESS, STUB, GOES_ON)
+    content = nbformat.read(path, as_version=4)
+    content.metadata.kernelspec = {"name": "my-own-kernel", "display_name": "My own", "language": "python"}
+    nbformat.write(content, path)
+    assert main(["grade", str(path), "--json", "--cell-seconds", "4"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert {name.partition(".")[2]: one["verdict"] for name, one in found["exercises"].items()} == {
+        "causal_mask": "correct",
+        "merge_heads": "error",
+        "scores": "crashed",
+        "attention_weights": "timed out",
+        "split_heads": "not attempted",
+    }
+    diagnoses = [one["diagnosis"] for one in found["exercises"].values()]
+    assert diagnoses[1].startswith("the cell raised SyntaxError")
+    assert diagnoses[2:4] == ["the cell ended Python.", "the cell did not end within 4 seconds."]
+    assert found["solved"] == 1
+
+
 def test_the_command_prints_verdicts_or_json(answers, home, capsys):
     assert main(["grade", str(answers)]) == 0
     printed = capsys.readouterr().out
@@ -92,3 +141,5 @@ def test_what_cannot_be_graded_gets_one_line(tmp_path, capsys):
         assert error.count("\n") == 1
     assert main(["grade"]) == 1
     assert "name the notebook" in capsys.readouterr().err
+    assert main(["grade", str(empty), "--cell-seconds", "0"]) == 1
+    assert "cell_seconds must be above 0" in capsys.readouterr().err

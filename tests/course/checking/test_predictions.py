@@ -22,7 +22,7 @@ def prepared():
 
 def test_no_prediction_yet_prints_the_question_and_measures_nothing(capsys, monkeypatch):
     monkeypatch.setattr(predictions, "_prepared", None)
-    assert len(predictions.PREDICTIONS) == 15
+    assert len(predictions.PREDICTIONS) == 18
     for name, asked in predictions.PREDICTIONS.items():
         assert predict(name, None) is None
         first, second = capsys.readouterr().out.splitlines()
@@ -79,6 +79,11 @@ def test_an_unknown_prediction_is_an_error_with_near_names():
 )
 def test_what_has_a_closed_form_is_measured_so(name, expected):
     assert predictions.PREDICTIONS[name].measure() == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize(("name", "expected"), [("02.half_rate", 2), ("03.spread", 4), ("04.dropout_scatter", 1)])
+def test_what_is_drawn_or_counted_in_steps_is_near_its_closed_form(name, expected):
+    assert predictions.PREDICTIONS[name].measure() == pytest.approx(expected, rel=0.1)
 
 
 def test_the_first_loss_is_near_that_of_the_uniform_guess():

@@ -59,3 +59,22 @@ def test_floor_per_token_is_that_of_tinywiki():
     expected = sum(article.nats for article in articles) / (20 * 100)
     assert data.floor_per_token([(draws, 100) for draws in drawn]) == pytest.approx(expected)
     assert data.floor_per_token([([([0.25] * 4, 2)] * 3, 2), ([([0.5, 0.5], 1)], 5)]) == pytest.approx(math.log(2))
+
+
+def test_mend_batches_reads_each_block_of_a_shuffled_epoch_once():
+    stream = list(range(100))
+    batches = data.mend_batches(stream, 7, 4, 3)
+    assert [len(inputs) for inputs, _ in batches] == [4, 4, 4, 2]
+    rows = np.concatenate([inputs for inputs, _ in batches])
+    assert np.array_equal(np.sort(rows, axis=0), np.arange(98).reshape(14, 7))
+    assert not np.array_equal(rows, np.sort(rows, axis=0))
+    assert np.array_equal(np.concatenate([targets for _, targets in batches]), rows + 1)
+
+
+def test_measure_steps_follows_the_logistic_function():
+    """0 always comes before 1: the two logits of row 0 each move by rate * (1 - p) at a step, away from each other."""
+    apart, steps = 0.0, 0
+    while math.log1p(math.exp(-apart)) >= 0.2:
+        apart, steps = apart + 2 * 0.5 / (1 + math.exp(apart)), steps + 1
+    assert data.measure_steps([0, 1], 2, 0.5, 0.2) == steps == 5
+    assert data.measure_steps([0, 1], 2, 1e-6, 0.2) == 200

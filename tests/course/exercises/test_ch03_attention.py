@@ -1,5 +1,8 @@
 """Each reference of notebook 03 beside an independent one."""
 
+import math
+
+import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -30,3 +33,16 @@ def test_heads_are_consecutive_parts_of_each_token():
     for head, part in enumerate(x.chunk(3, dim=-1)):
         assert torch.equal(heads[:, head], part)
     assert torch.equal(attention.merge_heads(heads), x)
+
+
+@pytest.mark.parametrize("D", [4, 256])
+def test_the_spread_of_dot_products_is_the_root_of_their_length(D):
+    assert attention.measure_spread(D) == pytest.approx(math.sqrt(D), rel=0.1)
+
+
+@pytest.mark.parametrize("window", [1, 3, 6, 9])
+def test_a_window_is_torchs_attention_under_a_banded_mask(window):
+    q, k, v = torch.randn(3, 2, 2, 6, 4)
+    distance = torch.arange(6)[:, None] - torch.arange(6)
+    expected = F.scaled_dot_product_attention(q, k, v, (distance >= 0) & (distance < window))
+    torch.testing.assert_close(attention.mend_window(q, k, v, window), expected)

@@ -1,5 +1,6 @@
 """Each reference of notebook 04 beside an independent one."""
 
+import pytest
 import scipy.sparse
 import scipy.stats
 import torch
@@ -41,3 +42,19 @@ def test_block_forward_is_torchs_encoder_layer():
         lambda x: layer.linear2(F.gelu(layer.linear1(x))),
     )
     torch.testing.assert_close(y, layer(x))
+
+
+@pytest.mark.parametrize("p", [0.1, 0.5, 0.9])
+def test_what_dropout_makes_of_a_one_scatters_as_torchs_does(p):
+    assert block.measure_scatter(p) == pytest.approx(F.dropout(torch.ones(100_000), p).std().item(), rel=0.1)
+
+
+def test_mend_stack_adds_each_layer_and_leaves_x_alone():
+    norms, layers = [nn.LayerNorm(6) for _ in range(3)], [nn.Linear(6, 6) for _ in range(3)]
+    x = torch.randn(2, 4, 6)
+    before, expected = x.clone(), x
+    for norm, layer in zip(norms, layers, strict=True):
+        expected = expected + F.linear(F.layer_norm(expected, (6,), norm.weight, norm.bias), layer.weight, layer.bias)
+    torch.testing.assert_close(block.mend_stack(x, norms, layers, 0.5, False), expected)
+    assert torch.equal(x, before)
+    assert (block.mend_stack(x, norms, layers, 0.5, True) != expected).any()

@@ -1,10 +1,15 @@
-"""Where a result differs from the expected one."""
+"""Where a result differs from the expected one: by value, whatever type holds the value.
+
+A number may be an int, a float, a numpy scalar or a tensor without dimensions; a sequence may be a list, a tuple or an
+array. What is no value of the right kind (None, a bool for a number, another shape) is refused with a sentence.
+"""
 
 import math
 import numbers
 from collections.abc import Iterable
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -18,7 +23,7 @@ class Unusable(Exception):
 def difference(expected: Any, got: Any, where: str = "result") -> str | None:
     """Where `got` first differs from `expected`, such as "result[2]"; None if nowhere.
 
-    Floating-point numbers may differ by rounding. Raises Unusable for another type or shape, and for NaN.
+    Floating-point numbers may differ by rounding. Raises Unusable for another kind of value or shape, and for NaN.
     """
     if isinstance(expected, Tensor):
         return _tensor_difference(expected, got, where)
@@ -28,13 +33,37 @@ def difference(expected: Any, got: Any, where: str = "result") -> str | None:
             return where
         return _first_difference((expected[key], got[key], f"{where}[{key!r}]") for key in expected)
     if isinstance(expected, list | tuple):
-        kind = type(expected)
-        _require(isinstance(got, kind), where, got, f"a {kind.__name__}")
-        if len(got) != len(expected):
+        parts = plain(got)
+        _require(isinstance(parts, list | tuple), where, got, f"a {type(expected).__name__}")
+        if len(parts) != len(expected):
             return f"the length of {where}"
-        pairs = enumerate(zip(expected, got, strict=True))
+        pairs = enumerate(zip(expected, parts, strict=True))
         return _first_difference((one, other, f"{where}[{index}]") for index, (one, other) in pairs)
     return _scalar_difference(expected, got, where)
+
+
+def plain(value: Any) -> Any:
+    """A tensor, an array or a numpy scalar as Python's own numbers and lists; anything else as it is.
+
+    Raises Unusable for a tensor that has no values to look at.
+    """
+    if isinstance(value, Tensor):
+        return dense(value).tolist()
+    return value.tolist() if isinstance(value, np.ndarray | np.generic) else value
+
+
+def dense(value: Tensor, where: str = "result") -> Tensor:
+    """A tensor as one that can be compared. Raises Unusable for one without values, or with another layout."""
+    if value.is_meta:
+        raise Unusable(f"your {where} is a tensor without values (on the device 'meta').")
+    if value.layout != torch.strided or value.is_quantized or value.is_nested:
+        raise Unusable(f"your {where} is a tensor of a special kind ({value.layout}); it should be an ordinary one.")
+    return value.detach().cpu()
+
+
+def is_close(one: float, other: float) -> bool:
+    """Whether two numbers are the same but for rounding."""
+    return math.isclose(one, other, rel_tol=1e-4, abs_tol=1e-9)
 
 
 def _first_difference(parts: Iterable[tuple[Any, Any, str]]) -> str | None:
@@ -44,12 +73,14 @@ def _first_difference(parts: Iterable[tuple[Any, Any, str]]) -> str | None:
 
 
 def _tensor_difference(expected: Tensor, got: Any, where: str) -> str | None:
+    if expected.dim() == 0 and not isinstance(got, Tensor):
+        return _scalar_difference(expected.item(), got, where)
     _require(isinstance(got, Tensor), where, got, f"a tensor of shape {tuple(expected.shape)}")
     if got.shape != expected.shape:
         raise Unusable(f"your {where} has shape {tuple(got.shape)}; it should have {tuple(expected.shape)}.")
     if _numbers(got.dtype) != _numbers(expected.dtype):
         raise Unusable(f"your {where} contains {_numbers(got.dtype)}; it should contain {_numbers(expected.dtype)}.")
-    expected, got = expected.detach().double(), got.detach().cpu().double()
+    expected, got = expected.detach().double(), dense(got, where).double()
     if got.isnan().any():
         raise Unusable(f"your {where}{_first(got.isnan())} is NaN (not a number).")
     far = ~torch.isclose(got, expected, rtol=1e-4, atol=1e-5)
@@ -57,16 +88,17 @@ def _tensor_difference(expected: Tensor, got: Any, where: str) -> str | None:
 
 
 def _scalar_difference(expected: Any, got: Any, where: str) -> str | None:
-    if isinstance(expected, float):
-        _require(isinstance(got, numbers.Real) and not isinstance(got, bool), where, got, "a float")
-        if math.isnan(got):
+    value = plain(got)
+    if isinstance(expected, numbers.Real) and not isinstance(expected, bool):
+        wanted = kind_of(expected)
+        _require(isinstance(value, numbers.Real) and not isinstance(value, bool), where, got, wanted)
+        if math.isnan(value):
             raise Unusable(f"your {where} is NaN (not a number).")
-        return None if math.isclose(got, expected, rel_tol=1e-4, abs_tol=1e-9) else where
-    if isinstance(expected, int) and not isinstance(expected, bool):
-        _require(isinstance(got, numbers.Integral) and not isinstance(got, bool), where, got, "an int")
-    else:
-        _require(isinstance(got, type(expected)), where, got, kind_of(expected))
-    return None if got == expected else where
+        if isinstance(expected, int):
+            return None if value == expected else where
+        return None if is_close(float(value), float(expected)) else where
+    _require(isinstance(value, type(expected)), where, got, kind_of(expected))
+    return None if value == expected else where
 
 
 def _require(condition: bool, where: str, got: Any, wanted: str) -> None:

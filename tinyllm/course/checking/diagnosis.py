@@ -1,49 +1,75 @@
 """Which known mistake a wrong answer has made: the one whose results it has in every case."""
 
-import copy
 import math
 import numbers
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from tinyllm.course.checking.registry import Case, Exercise, Function
+from tinyllm.course.checking.comparing import is_close, plain
+from tinyllm.course.checking.faults import Fault
+from tinyllm.course.checking.registry import Case, Exercise
+from tinyllm.course.checking.trials import Trial, try_answer
 
 
-def diagnose(exercise: Exercise, cases: list[Case], answer: Function) -> str:
-    """What to tell the learner: the diagnosis of the first mistake with the answer's results; "" if there is none."""
-    outcomes = [_outcome(exercise, answer, case) for case in cases]
-    for function, diagnosis in exercise.mistakes:
-        if all(
-            same(_outcome(exercise, function, case), outcome) for case, outcome in zip(cases, outcomes, strict=True)
-        ):
-            return diagnosis
-    return ""
+@dataclass(frozen=True)
+class Judged:
+    """One case of an answer beside the reference, and what is wrong with its value."""
+
+    case: Case
+    expected: Trial
+    got: Trial
+    fault: Fault | None
 
 
-def _outcome(exercise: Exercise, function: Function, arguments: Case) -> Any:
-    """What is compared of a call, or the error it ended in."""
+def diagnose(exercise: Exercise, judged: list[Judged], side_effects: bool = False) -> str:
+    """What to tell the learner: the diagnosis of the mistake with the answer's results in every case.
+
+    "" if there is none, if two with different diagnoses have these results, or if the answer was stopped.
+
+    Args:
+        side_effects: whether what a call does besides, and its gradients, must be alike too.
+    """
+    if any(one.got.timed_out for one in judged):
+        return ""
+    alike = _alike_in_all if side_effects else _alike_in_value
+    found = [
+        diagnosis
+        for function, diagnosis in exercise.mistakes
+        if all(alike(try_answer(exercise, function, one.case, one.expected), one.got) for one in judged)
+    ]
+    return found[0] if len(set(found)) == 1 else ""
+
+
+def _alike_in_value(one: Trial, other: Trial) -> bool:
     try:
-        return exercise.observe(function, *copy.deepcopy(arguments))
-    except (Exception, SystemExit) as error:
-        return error
+        if one.error is not None or other.error is not None:
+            return same(one.error, other.error)
+        return same(one.value, other.value) and same(one.clues, other.clues)
+    except Exception:  # whatever an answer's own object raises when it is compared
+        return False
+
+
+def _alike_in_all(one: Trial, other: Trial) -> bool:
+    effects = [(trial.changed, trial.global_changes) for trial in (one, other)]
+    return effects[0] == effects[1] and _alike_in_value(one, other) and same(one.gradients, other.gradients)
 
 
 def same(one: Any, other: Any) -> bool:
-    """Whether two results, or two errors, are alike; NaN equals NaN here, and a Counter equals a dict."""
+    """Whether two results, or two errors, are alike by value; NaN equals NaN here, and a Counter equals a dict."""
     if isinstance(one, BaseException):
         return type(one) is type(other) and str(one) == str(other)
-    if isinstance(one, Tensor):
-        alike = isinstance(other, Tensor) and one.shape == other.shape
-        alike = alike and one.dtype == other.dtype and one.device == other.device
+    if isinstance(one, Tensor) and isinstance(other, Tensor) and one.dim() + other.dim() > 0:
+        alike = one.shape == other.shape and one.dtype == other.dtype and one.device == other.device
         return alike and torch.allclose(one.detach().double(), other.detach().double(), 1e-4, 1e-5, equal_nan=True)
+    one, other = plain(one), plain(other)
     if isinstance(one, dict):
         return isinstance(other, dict) and one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
     if isinstance(one, list | tuple):
-        alike = isinstance(other, list | tuple) and isinstance(one, list) == isinstance(other, list)
-        return alike and len(one) == len(other) and all(map(same, one, other))
+        return isinstance(other, list | tuple) and len(one) == len(other) and all(map(same, one, other))
     if isinstance(one, numbers.Real) and isinstance(other, numbers.Real):
-        close = math.isclose(one, other, rel_tol=1e-4, abs_tol=1e-9) or (math.isnan(one) and math.isnan(other))
+        close = is_close(float(one), float(other)) or (math.isnan(one) and math.isnan(other))
         return close and isinstance(one, bool) == isinstance(other, bool)
     return type(one) is type(other) and bool(one == other)

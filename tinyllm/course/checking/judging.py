@@ -1,20 +1,18 @@
 """How an answer is judged: on cases drawn just now, beside the reference's results."""
 
-import copy
 import inspect
-import textwrap
-import traceback
+from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
-from types import CodeType
-from typing import Any, Literal, NamedTuple
 
-from tinyllm.course.checking.comparing import Unusable, difference
-from tinyllm.course.checking.diagnosis import diagnose
+from tinyllm.course.checking.diagnosis import Judged, diagnose
+from tinyllm.course.checking.faults import Fault, Kind, narrow_fault, side_effect, value_fault
+from tinyllm.course.checking.hints import advice
 from tinyllm.course.checking.random_state import own_random_state
 from tinyllm.course.checking.registry import Case, Exercise, Function, find_exercise
 from tinyllm.course.checking.showing import kind_of, show
-
-Kind = Literal["not attempted", "correct", "wrong", "raised", "unusable"]
+from tinyllm.course.checking.trials import try_answer, try_reference
+from tinyllm.course.checking.variants import default_float64, in_float64, not_contiguous
 
 
 @dataclass(frozen=True)
@@ -33,59 +31,83 @@ def examine(name: str, answer: Function) -> Verdict:
         function = exercise.reference.__name__
         return Verdict("unusable", f"{name}: give the function itself, {function}, not {kind_of(answer)}.")
     with own_random_state():
-        cases = exercise.cases()  # all of them now: an answer may set the seed
-        for index, arguments in enumerate(cases):
-            outcome = _try_case(exercise, answer, arguments)
-            if outcome.kind == "not attempted" and index == 0:
-                return Verdict(
-                    outcome.kind, f"{name}: not attempted yet. Replace `raise NotImplementedError` with your answer."
-                )
-            if outcome.kind != "correct":
-                diagnosis = diagnose(exercise, cases, answer)
-                sentences = ("\n" if "\n" in outcome.fault else " ").join(filter(None, [outcome.fault, diagnosis]))
-                given = f"Case {index + 1} of {len(cases)}:{_show_arguments(exercise.reference, arguments)}"
-                kind = "raised" if outcome.kind == "not attempted" else outcome.kind
-                return Verdict(kind, f"{name}: {sentences}\n{given}{outcome.results}", diagnosis)
-    return Verdict("correct", f"{name}: correct, on {len(cases)} cases drawn just now.")
+        judged = list(_judge_cases(exercise, answer))
+        faults = [(index, one.fault) for index, one in enumerate(judged) if one.fault]
+        if not faults:
+            return _judge_further(name, exercise, answer, judged)
+        index, fault = faults[0]
+        if fault.kind == "not attempted" and index == 0:
+            return Verdict(
+                fault.kind, f"{name}: not attempted yet. Replace `raise NotImplementedError` with your answer."
+            )
+        if fault.kind == "not attempted":
+            fault = fault._replace(kind="raised")
+        diagnosis = diagnose(exercise, judged)
+        return _verdict(name, exercise, judged, index, fault, diagnosis or advice(exercise, judged), diagnosis)
 
 
-class _Outcome(NamedTuple):
-    """One case of an answer: what is at fault, in a sentence, and the lines that show expected and got."""
+def _judge_cases(exercise: Exercise, answer: Function) -> Iterator[Judged]:
+    """Each case's verdict on its value. An answer is called once a case, and not again once it did not end."""
+    for case in exercise.cases():  # all of them are drawn now: an answer may set the seed
+        expected = try_reference(exercise, case)
+        if expected.error is not None:
+            raise expected.error
+        got = try_answer(exercise, answer, case, expected)
+        fault = value_fault(expected, got, answer)
+        yield Judged(case, expected, got, fault)
+        if got.timed_out or (fault and fault.kind == "not attempted"):
+            return
 
-    kind: Kind
-    fault: str = ""
-    results: str = ""
+
+def _judge_further(name: str, exercise: Exercise, answer: Function, judged: list[Judged]) -> Verdict:
+    """What else is asked of an answer whose values are right in every case."""
+    for index, one in enumerate(judged):
+        if fault := side_effect(one.expected, one.got) or _later_change(one, answer):
+            diagnosis = diagnose(exercise, judged, side_effects=True)
+            return _verdict(name, exercise, judged, index, fault, diagnosis, diagnosis)
+    for variant, form, context in _VARIANTS:
+        for index, one in enumerate(judged):
+            with context():
+                fault = _judge_variant(exercise, answer, variant(one.case))
+            if fault:
+                fault = fault._replace(sentence=f"{form}: {fault.sentence}")
+                return _verdict(name, exercise, judged, index, fault)
+    return Verdict("correct", f"{name}: correct, on {len(judged)} cases drawn just now.")
 
 
-def _try_case(exercise: Exercise, answer: Function, arguments: Case) -> _Outcome:
-    expected: Any = exercise.observe(exercise.reference, *copy.deepcopy(arguments))
-    try:
-        got = exercise.observe(answer, *copy.deepcopy(arguments))
-        where = difference(expected, got)
-        shown = show(got)
-    except Unusable as error:
-        return _Outcome("unusable", str(error))
-    except (Exception, SystemExit) as error:
-        # PyTorch raises NotImplementedError too, for a type it cannot compute with, but says so in a message.
-        stub = isinstance(error, NotImplementedError) and not error.args
-        return _Outcome("not attempted" if stub else "raised", f"your code raised {_show_error(error, answer)}")
-    if not where:
-        return _Outcome("correct")
-    position = "" if where == "result" else f"\n  first difference: {where}"
-    return _Outcome("wrong", "not right yet.", f"\n  expected: {show(expected)}\n  got: {shown}{position}")
+_VARIANTS = (
+    (not_contiguous, "once its tensors are not contiguous, as after a transpose", nullcontext),
+    (in_float64, "in float64", default_float64),
+)
+
+
+def _judge_variant(exercise: Exercise, answer: Function, case: Case | None) -> Fault | None:
+    """What is wrong with a case in another form; nothing where the reference cannot compute with it either."""
+    expected = try_reference(exercise, case) if case else None
+    if case is None or expected is None or expected.error is not None:
+        return None
+    got = try_answer(exercise, answer, case, expected)
+    fault = value_fault(expected, got, answer) or narrow_fault(expected, got)
+    # Refusing to mix float32 with float64 is no silent error: `mask.float() @ x` is a fine answer.
+    return None if fault and fault.kind == "raised" and "dtype" in str(got.error) else fault
+
+
+def _later_change(one: Judged, answer: Function) -> Fault | None:
+    """Whether a later call has changed the result of this one."""
+    if value_fault(one.expected, one.got, answer):
+        return Fault("wrong", "a later call changes the result of an earlier one. Make a new one in each call.")
+    return None
+
+
+def _verdict(
+    name: str, exercise: Exercise, judged: list[Judged], index: int, fault: Fault, advice: str = "", diagnosis: str = ""
+) -> Verdict:
+    sentences = ("\n" if "\n" in fault.sentence else " ").join(filter(None, [fault.sentence, advice]))
+    case = judged[index].case
+    given = f"Case {index + 1} of {len(judged)}:{_show_arguments(exercise.reference, case)}"
+    return Verdict(fault.kind, f"{name}: {sentences}\n{given}{fault.results}", diagnosis)
 
 
 def _show_arguments(reference: Function, arguments: Case) -> str:
     named = zip(inspect.signature(reference).parameters, arguments, strict=False)  # a default may be left out
     return "".join(f"\n  {name} = {show(value)}" for name, value in named)
-
-
-def _show_error(error: BaseException, answer: Function) -> str:
-    """An error's type and message, and the last line of the learner's own code on the way to it."""
-    text = textwrap.shorten(" ".join(traceback.format_exception_only(error)), 240, placeholder=" ...")
-    code = getattr(getattr(answer, "__wrapped__", answer), "__code__", None)  # a built-in function has none
-    frames = traceback.extract_tb(error.__traceback__)
-    theirs = [frame for frame in frames if isinstance(code, CodeType) and frame.filename == code.co_filename]
-    if not theirs:  # the call itself failed
-        return text
-    return f"{text}\n  in line {theirs[-1].lineno}: {theirs[-1].line}"

@@ -121,6 +121,15 @@ def floor() -> float:
     return sum(article.nats for article in articles("test")) / sum(len(ids) - 1 for ids in _test_articles())
 
 
+@prediction("02.half_rate", "times as many")
+def half_rate() -> float:
+    """A table of bigrams learns with half the rate: how many times as many steps does it need to the same loss?"""
+    from tinyllm.course.exercises.ch02_data import measure_steps
+
+    ids = [0, 6, 2, 5, 0, 6, 3, 5, 4, 0, 1, 2]  # three tiny documents, seven words
+    return measure_steps(ids, 7, 2.0, 0.6) / measure_steps(ids, 7, 4.0, 0.6)
+
+
 @prediction("03.zero_queries", "a share of 1")
 def zero_queries() -> float:
     """If all queries are zero, how much weight does the fourth token give to each token it may see?"""
@@ -128,6 +137,14 @@ def zero_queries() -> float:
 
     queries, keys = torch.zeros(1, 1, 6, 3), torch.randn(1, 1, 6, 3)
     return float(attention_weights(scores(queries, keys), causal_mask(6))[0, 0, 3, 0])
+
+
+@prediction("03.spread", "times as large")
+def spread() -> float:
+    """Two random vectors have 16 times as many numbers: how many times as far do their dot products scatter?"""
+    from tinyllm.course.exercises.ch03_attention import measure_spread
+
+    return measure_spread(1024) / measure_spread(64)
 
 
 @prediction("04.feedforward_share", "times as many weights")
@@ -139,6 +156,14 @@ def feedforward_share() -> float:
         return sum(parameter.numel() for parameter in layer.parameters() if parameter.dim() == 2)
 
     return weights(block.feedforward) / weights(block.attention)
+
+
+@prediction("04.dropout_scatter", "standard deviation")
+def dropout_scatter() -> float:
+    """Dropout with p = 0.5 makes of the number 1 now this, now that: what is the standard deviation of the results?"""
+    from tinyllm.course.exercises.ch04_block import measure_scatter
+
+    return measure_scatter(0.5)
 
 
 @prediction("05.first_loss", "nats per token")

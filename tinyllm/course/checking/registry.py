@@ -10,7 +10,7 @@ import importlib
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from tinyllm.system.validation import near_names
 
@@ -35,6 +35,14 @@ class Exercise:
     hint: str
     why: str
     mistakes: list[tuple[Function, str]] = field(default_factory=list)  # each with its diagnosis
+    gradients: bool = True
+
+
+class Observed(NamedTuple):
+    """What an `observe` may return: what is compared with the reference, and what only tells mistakes apart."""
+
+    value: Any
+    clues: Any
 
 
 def call(function: Function, *arguments: Any) -> Any:
@@ -42,18 +50,23 @@ def call(function: Function, *arguments: Any) -> Any:
     return function(*arguments)
 
 
-def exercise(cases: Callable[[], list[Case]], hint: str, why: str, observe: Function = call) -> Callable[[F], F]:
+def exercise(
+    cases: Callable[[], list[Case]], hint: str, why: str, observe: Function = call, gradients: bool = True
+) -> Callable[[F], F]:
     """Register a reference.
 
     Args:
         cases: draws the arguments of each case; it may use the global random state.
         hint: what to think of next; it does not give the answer away.
         why: printed below the solution: why it is done this way.
-        observe: called with a function and a case's arguments; returns what is compared.
+        observe: called with a function and a case's arguments; returns what is compared. It may call the function
+            several times, and return `Observed` with clues, which are compared with those of mistakes only.
+        gradients: whether an answer must carry gradients wherever the reference does. Not where no model trains
+            through the result, so that `@torch.no_grad()` is as good.
     """
 
     def register(reference: F) -> F:
-        EXERCISES[_name(reference)] = Exercise(reference, cases, observe, hint, why)
+        EXERCISES[_name(reference)] = Exercise(reference, cases, observe, hint, why, gradients=gradients)
         return reference
 
     return register

@@ -2,31 +2,44 @@
 
 import random
 from itertools import pairwise
+from typing import Any
 
 from tinyllm.course.checking.registry import exercise
 
 
 @exercise(
-    cases=lambda: [({("a", "b"): 3},), ({},), *((_words(count),) for count in (2, 3, 5, 8))],
+    cases=lambda: [
+        ({("a", "b"): 3},),
+        ({},),
+        ({("low",): 5, ("e", "r"): 2},),  # a word of one symbol has no pair
+        *((_words(count, symbols),) for count, symbols in zip((2, 3, 5, 8, 6), _SYMBOLS, strict=True)),
+    ],
     hint="Go through one word at a time and look at its neighbours. How much is one pair worth in a word that occurs "
     "n times?",
     why="Each word is counted once and weighted, so a long text costs no more than its distinct words. No pair "
     "reaches from one word into the next.",
 )
-def count_pairs(words: dict[tuple[str, ...], int]) -> dict[tuple[str, str], int]:
+def count_pairs(words: dict[tuple[Any, ...], int]) -> dict[tuple[Any, Any], int]:
     """How often each pair of neighbouring symbols occurs, where a word that occurs n times counts n times."""
-    counts: dict[tuple[str, str], int] = {}
+    counts: dict[tuple[Any, Any], int] = {}
     for symbols, frequency in words.items():
         for pair in pairwise(symbols):
             counts[pair] = counts.get(pair, 0) + frequency
     return counts
 
 
-def _words(count: int) -> dict[tuple[str, ...], int]:
-    """The first word has two equal pairs; the others have anything, even a single symbol."""
-    words: dict[tuple[str, ...], int] = {("a", "b", "a", "b"): random.randint(2, 9)}
+# What symbols may be: letters, longer strings that join to the same text in two ways, bytes, and ids.
+_SYMBOLS: tuple[list[Any], ...] = (
+    list("abcd"), ["a", "b", "ab", "ba"], ["lo", "w", "low", "est"], [b"a", b"b", b"\xc3", b"ab"], [0, 97, 256, 1023],
+)  # fmt: skip
+
+
+def _words(count: int, symbols: list[Any]) -> dict[tuple[Any, ...], int]:
+    """The first word has two equal pairs, the second a symbol thrice; the others have anything, even one symbol."""
+    first, second, *_ = symbols
+    words = {(first, second) * 2: random.randint(2, 30), (first,) * 3: random.randint(1, 9)}
     while len(words) < count:
-        words[tuple(random.choices("abcd", k=random.randint(1, 5)))] = random.randint(2, 9)
+        words[tuple(random.choices(symbols, k=random.randint(1, 6)))] = random.randint(1, 2000)
     return words
 
 
@@ -36,7 +49,10 @@ def _words(count: int) -> dict[tuple[str, ...], int]:
         ([1, 1, 1], (1, 1), 9),
         ([1, 2, 1, 2], (1, 2), 9),
         ([], (1, 2), 9),
-        *((random.choices([1, 2, 3], k=length), (random.randint(1, 2), 2), 9) for length in (4, 6, 8, 10, 12)),
+        ([97], (97, 98), 256),
+        ([97, 98], (97, 98), 256),
+        ([300, 12, 300, 300, 300, 300], (300, 300), 1023),
+        *(_merge_case(length) for length in (4, 6, 8, 10, 12, 40)),
     ],
     hint="Keep an index of your own, in a while loop. How far do you step after a pair, and how far otherwise?",
     why="A while loop chooses its own step: two after a pair, one otherwise. So no id is used twice. A slice that is "
@@ -56,19 +72,29 @@ def merge(ids: list[int], pair: tuple[int, int], new_id: int) -> list[int]:
     return result
 
 
+def _merge_case(length: int) -> tuple[list[int], tuple[int, int], int]:
+    """Three ids, of one digit or of several, and a pair of two different ones or of one twice."""
+    known = random.sample(range(random.choice([10, 300])), 3)
+    return random.choices(known, k=length), (random.choice(known[:2]), known[1]), random.randint(300, 50_000)
+
+
 @exercise(
     cases=lambda: [
         (b"abc", [(b"b", b"c"), (b"a", b"b")]),
         (b"abc", [(b"b", b"c"), (b"a", b"b"), (b"ab", b"c")]),
         (b"abcab", [(b"a", b"b"), (b"b", b"c"), (b"a", b"bc")]),
         (b"abc", [(b"b", b"c"), (b"a", b"bc"), (b"a", b"b")]),
+        (b"abcab", [(b"c", b"a"), (b"a", b"b"), (b"ab", b"ca")]),
+        (b"aaaaa", [(b"a", b"a"), (b"aa", b"aa")]),
         (b"", [(b"a", b"b")]),
-        *((bytes(random.choices(b"abc", k=length)), _merges(8)) for length in (1, 4, 6, 8, 10)),
+        (b"ab", []),
+        *((bytes(random.choices(b"abc", k=length)), _merges(8)) for length in (1, 2, 4, 6, 8, 10, 16)),
+        ("é語".encode(), [(b"\xc3", b"\xa9"), (b"\xaa", b"\x9e"), (b"\xe8", b"\xaa\x9e")]),
     ],
     hint="Look at all neighbours there are now. Which of them was learned first? Join it, and look again until no "
     "pair is known.",
-    why="Learning joined the pairs in this order, so a word is cut as it was cut then. Left to right, or by length, "
-    "other tokens would come out.",
+    why="Learning joined the pairs in this order, so a word is cut as it was cut then. Left to right, by length, or "
+    "by the joined bytes alone, other tokens would come out.",
 )
 def encode(word: bytes, merges: list[tuple[bytes, bytes]]) -> list[bytes]:
     """Join neighbours until no pair is among `merges`; at each step the pair that comes first in `merges`."""
@@ -93,8 +119,10 @@ def _merges(count: int) -> list[tuple[bytes, bytes]]:
     return merges
 
 
-# The bytes of "é", "€" and "語", cut in two, a byte that occurs in no UTF-8 text, and whole words.
-_TOKENS = [b" the", b"caf", b"\xc3", b"\xa9", b"\xe2\x82", b"\xac", b"\xe8", b"\xaa\x9e", b"\xff", b" "]
+# The bytes of "é", "€" and "語", cut in two, a byte that occurs in no UTF-8 text, whole words, and a line's two ends.
+_TOKENS = [
+    b" the", b"caf", b"\xc3", b"\xa9", b"\xe2\x82", b"\xac", b"\xe8", b"\xaa\x9e", b"\xff", b" ", b"\n", b" \t",
+]  # fmt: skip
 
 
 @exercise(
@@ -103,7 +131,10 @@ _TOKENS = [b" the", b"caf", b"\xc3", b"\xa9", b"\xe2\x82", b"\xac", b"\xe8", b"\
         ([1, 2, 3], _TOKENS),
         ([0, 8, 1], _TOKENS),
         ([], _TOKENS),
+        ([4], _TOKENS),
+        ([10, 0, 11], _TOKENS),
         *((random.choices(range(len(_TOKENS)), k=length), _TOKENS) for length in (4, 8, 12)),
+        *(([*random.choices(range(12), k=6), 6, 7], random.sample(_TOKENS, 12)) for _ in range(2)),
     ],
     hint="One character may be spread over two tokens. So what must come first, joining or decoding?",
     why="A token may end in the middle of a character. A model may also write bytes that are no text, and decoding "

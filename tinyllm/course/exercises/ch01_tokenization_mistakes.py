@@ -27,7 +27,7 @@ def ignores_the_frequency(words):
 
 @mistake(
     count_pairs,
-    "You write the words out one after another, so pairs reach across two words. Count within each word alone.",
+    "Your pairs reach from one word into the next, or into another copy of it. Count within each word alone.",
 )
 def counts_across_copies(words):
     text = [symbol for symbols, frequency in words.items() for symbol in symbols * frequency]
@@ -73,7 +73,7 @@ def counts_a_pair_once_per_word(words):
 
 @mistake(
     count_pairs,
-    "You move on by two symbols, so every second pair is missed. Pairs overlap: a b c contains (a, b) and (b, c).",
+    "Every second pair is missed. Pairs overlap: a b c contains (a, b) and (b, c).",
 )
 def steps_by_two(words):
     counts: dict[tuple[str, str], int] = {}
@@ -85,7 +85,7 @@ def steps_by_two(words):
 
 @mistake(
     count_pairs,
-    "You look for a neighbour of the last symbol, and it has none. A word of n symbols has n - 1 pairs.",
+    "An index reaches behind the last symbol, which has no neighbour there. A word of n symbols has n - 1 pairs.",
 )
 def runs_over_the_end(words):
     counts: dict[tuple[str, str], int] = {}
@@ -98,7 +98,7 @@ def runs_over_the_end(words):
 
 @mistake(
     count_pairs,
-    "The last pair of each word is missing: your loop ends one step early.",
+    "The last pair of each word is missing. A word of n symbols has n - 1 pairs.",
 )
 def stops_one_pair_early(words):
     counts: dict[tuple[str, str], int] = {}
@@ -125,8 +125,7 @@ def joins_the_pair(words):
 
 @mistake(
     merge,
-    "Two pairs that overlap both become new_id. An id belongs to one pair only: after a pair, step over both of its "
-    "ids.",
+    "Two pairs that overlap both become new_id: [1, 1, 1] gives it twice. An id belongs to one pair only.",
 )
 def merges_overlapping_pairs(ids, pair, new_id):
     result = []
@@ -140,7 +139,7 @@ def merges_overlapping_pairs(ids, pair, new_id):
 
 @mistake(
     merge,
-    "An id that was merged already is used for the next pair: [1, 1, 1] loses one. Start again after a merged pair.",
+    "Pairs that overlap become one new_id: with (1, 1), [1, 1, 1] should keep its last 1. An id is in one pair only.",
 )
 def merges_a_used_id_again(ids, pair, new_id):
     result: list[int] = []
@@ -154,20 +153,20 @@ def merges_a_used_id_again(ids, pair, new_id):
 
 mistake(
     merge,
-    "The second id of the pair is left after new_id. After a pair, advance by two, not by one.",
+    "The second id of the pair is still there, behind new_id. Both ids of a pair are replaced.",
     lambda ids, pair, new_id: [new_id if tuple(ids[i : i + 2]) == pair else ids[i] for i in range(len(ids))],
 )
 
 mistake(
     merge,
-    "You look for the pair the wrong way round. pair[0] is on the left, pair[1] follows it.",
+    "The pair is found the wrong way round. pair[0] is on the left, pair[1] follows it.",
     lambda ids, pair, new_id: merge(ids, (pair[1], pair[0]), new_id),
 )
 
 
 @mistake(
     merge,
-    "Nothing is merged. A slice of ids is a list and `pair` a tuple: the two are never equal. Convert one.",
+    "Nothing is merged: your ids are those that came in. Mind that a list, such as a slice of ids, equals no tuple.",
 )
 def compares_a_list_with_a_tuple(ids, pair, new_id):
     result = []
@@ -195,7 +194,7 @@ def merges_the_first_only(ids, pair, new_id):
 
 @mistake(
     merge,
-    "The last id is lost when no pair ends there. Your loop stops before it: copy what is left over.",
+    "The last id is lost when no pair ends there. It has no neighbour, and is copied all the same.",
 )
 def loses_the_last_id(ids, pair, new_id):
     result = []
@@ -212,7 +211,7 @@ def loses_the_last_id(ids, pair, new_id):
 
 @mistake(
     merge,
-    "At the last id you still read ids[index + 1], and nothing is there. Test first whether a neighbour exists.",
+    "An index reaches behind the last id, even where no pair is near. Test first whether a neighbour exists.",
 )
 def reads_past_the_end(ids, pair, new_id):
     result = []
@@ -229,7 +228,7 @@ def reads_past_the_end(ids, pair, new_id):
 
 @mistake(
     merge,
-    "When the last id equals pair[0], you read past the end for its neighbour. Test first whether there is one.",
+    "When the last id equals pair[0], an index reaches behind it. Test first whether it has a neighbour.",
 )
 def reads_past_the_end_at_times(ids, pair, new_id):
     result = []

@@ -3,7 +3,7 @@
 A mistake has the parameters of its reference, so their types are not repeated.
 """
 
-# mypy: allow-untyped-defs
+# mypy: allow-untyped-defs, allow-untyped-calls
 
 import math
 import random
@@ -11,12 +11,15 @@ from collections import Counter
 from itertools import pairwise
 
 import torch
+import torch.nn.functional as F
 
 from tinyllm.course.checking.registry import mistake
 from tinyllm.course.exercises.ch02_data import (
     bigram_probabilities,
     cross_entropy,
     floor_per_token,
+    measure_steps,
+    mend_batches,
     next_token_pairs,
     split_articles,
     unigram_loss,
@@ -54,7 +57,7 @@ def leaves_the_last_without_a_target(tokens, start, context_length):
 
 @mistake(
     next_token_pairs,
-    "You shift inside one block, so both lists are one token short. Take one token more than context_length.",
+    "Both lists are one token short. Inputs and targets together need one token more than context_length.",
 )
 def shifts_inside_the_block(tokens, start, context_length):
     block = tokens[start : start + context_length]
@@ -87,7 +90,7 @@ mistake(
 
 mistake(
     next_token_pairs,
-    "You use context_length as the index where the block ends. It is a length: count it from `start`.",
+    "The block ends at the index context_length. That is a length: count it from `start`.",
     lambda tokens, start, context_length: (tokens[start:context_length], tokens[start + 1 : context_length + 1]),
 )
 
@@ -106,7 +109,7 @@ def swaps_block_and_targets(tokens, start, context_length):
 
 @mistake(
     split_articles,
-    "You split lines, so parts of one article land on both sides. Shuffle whole articles, and leave them whole.",
+    "Articles are cut into lines, and parts of one land on both sides. Leave them whole.",
 )
 def splits_lines(articles, fraction, seed):
     lines = [line for article in articles for line in article.splitlines()]
@@ -117,7 +120,7 @@ def splits_lines(articles, fraction, seed):
 
 @mistake(
     split_articles,
-    "You cut each article at its line ends, so none stays whole. The list contains whole articles: shuffle those.",
+    "Articles are cut at their line ends, so none stays whole. The list contains whole articles: shuffle those.",
 )
 def splits_at_line_ends(articles, fraction, seed):
     lines = [line for article in articles for line in article.split("\n")]
@@ -128,7 +131,7 @@ def splits_at_line_ends(articles, fraction, seed):
 
 @mistake(
     split_articles,
-    "You split the non-empty lines. Lines of one article are alike, so keep each article whole, on one side.",
+    "Articles are cut into their non-empty lines. Lines of one article are alike: keep it whole, on one side.",
 )
 def splits_lines_with_text(articles, fraction, seed):
     lines = [line for article in articles for line in article.splitlines() if line.strip()]
@@ -149,7 +152,7 @@ def shuffles_unseeded(articles, fraction, seed):
 
 @mistake(
     split_articles,
-    "Your generator is made without the seed, so each call gives another split. Pass the seed when you make it.",
+    "Each call gives another split, whatever the seed. What shuffles must be made from `seed`, at each call.",
 )
 def makes_an_unseeded_generator(articles, fraction, seed):
     random.Random().shuffle(articles)
@@ -198,7 +201,7 @@ def holds_out_all_instead_of_none(articles, fraction, seed):
 
 @mistake(
     split_articles,
-    "int() cuts off the decimals: 1.8 articles become 1. Use round(), which gives 2.",
+    "1.8 articles become 1: the decimals are cut off. Use round(), which gives 2.",
 )
 def cuts_off_instead_of_rounding(articles, fraction, seed):
     random.Random(seed).shuffle(articles)
@@ -325,7 +328,7 @@ def normalises_columns(ids, vocab_size):
 
 @mistake(
     bigram_probabilities,
-    "The sums have shape (V,), so column j is divided by the sum of row j. keepdim=True makes them a column, (V, 1).",
+    "Column j is divided by the sum of row j. With keepdim=True the sums are a column, (V, 1), and fit the rows.",
 )
 def divides_by_sums_in_a_row(ids, vocab_size):
     counts = torch.ones(vocab_size, vocab_size)
@@ -391,7 +394,7 @@ def returns_the_counts(ids, vocab_size):
 
 @mistake(
     bigram_probabilities,
-    "With += on lists of indices, a pair that occurs twice counts once. Add in a loop, or with accumulate=True.",
+    "A pair that occurs twice counts once. With += on lists of indices that happens; a loop adds each time.",
 )
 def counts_repeated_pairs_once(ids, vocab_size):
     counts = torch.ones(vocab_size, vocab_size)
@@ -401,7 +404,7 @@ def counts_repeated_pairs_once(ids, vocab_size):
 
 @mistake(
     bigram_probabilities,
-    "The pairs do not overlap: you step by two tokens. Each token but the last begins a pair.",
+    "Every second pair is missed. Pairs overlap: each token but the last begins one.",
 )
 def steps_by_two(ids, vocab_size):
     counts = torch.ones(vocab_size, vocab_size)
@@ -412,7 +415,7 @@ def steps_by_two(ids, vocab_size):
 
 mistake(
     bigram_probabilities,
-    "The last pair is missing: n ids have n - 1 pairs, and your loop ends one early.",
+    "The last pair is missing. n ids have n - 1 pairs.",
     lambda ids, vocab_size: bigram_probabilities(ids[:-1], vocab_size),
 )
 
@@ -440,12 +443,34 @@ def overflows_in_the_sum(logits, targets):
 
 @mistake(
     cross_entropy,
-    "A tiny probability becomes 0 before you take its log, and the loss is inf. Compute log p without p.",
+    "A p too small for 32 bits becomes 0, and -log of it inf. Compute log p without p: a logit, less the log of a sum.",
 )
 def underflows(logits, targets):
     p = logits.softmax(dim=1)
     return -p[torch.arange(len(targets)), targets].log().mean()
 
+
+@mistake(
+    cross_entropy,
+    "exp(1000) is too large even for 64 bits. More bits only move the limit: subtract the largest logit of each row.",
+)
+def overflows_in_64_bits(logits, targets):
+    log_p = logits - logits.double().exp().sum(dim=1, keepdim=True).log()
+    return -log_p[torch.arange(len(targets)), targets].mean()
+
+
+mistake(
+    cross_entropy,
+    "Your loss is too small by each row's largest logit: it was subtracted in one place and is missing in another.",
+    lambda logits, targets: cross_entropy(logits, targets) - logits.amax(dim=1).mean(),
+)
+
+mistake(
+    cross_entropy,
+    "A hopeless guess costs no more than about 20 nats: something is added to p, or p is cut off. Compute log p "
+    "without p.",
+    lambda logits, targets: -(logits.softmax(dim=1)[torch.arange(len(targets)), targets] + 1e-9).log().mean(),
+)
 
 mistake(
     cross_entropy,
@@ -455,7 +480,7 @@ mistake(
 
 mistake(
     cross_entropy,
-    "log_p[:, targets] takes all targets from every row. Row i has one: index rows and columns together.",
+    "Every row is scored on the targets of all rows. Row i has one: index rows and columns together.",
     lambda logits, targets: -logits.log_softmax(dim=1)[:, targets].mean(),
 )
 
@@ -479,7 +504,7 @@ mistake(
 
 mistake(
     cross_entropy,
-    "The softmax is taken twice: F.cross_entropy has one inside. Probabilities are not logits.",
+    "The softmax is taken twice. Probabilities are not logits.",
     lambda logits, targets: -logits.softmax(dim=1).log_softmax(dim=1)[torch.arange(len(targets)), targets].mean(),
 )
 
@@ -501,7 +526,7 @@ mistake(
 
 @mistake(
     floor_per_token,
-    "You treat all choices of a draw as equally likely. They have weights: use the probability of the one drawn.",
+    "All choices of a draw count as equally likely. They have weights: use the probability of the one drawn.",
 )
 def treats_draws_as_uniform(articles):
     nats = sum(math.log(len(probabilities)) for draws, _ in articles for probabilities, _ in draws)
@@ -555,4 +580,101 @@ mistake(
     floor_per_token,
     "Surprise is negative here. The log of a probability is below 0, so it takes a minus.",
     lambda articles: -floor_per_token(articles),
+)
+
+
+# mend_batches
+
+
+def _rows(stream, context_length):
+    return [next_token_pairs(stream, s, context_length) for s in range(0, len(stream) - context_length, context_length)]
+
+
+def _in_batches(rows, batch_size):
+    some = [rows[first : first + batch_size] for first in range(0, len(rows), batch_size)]
+    return [([inputs for inputs, _ in part], [targets for _, targets in part]) for part in some]
+
+
+@mistake(
+    mend_batches,
+    "Inputs and targets still come in two different orders. Print a small batch and compare its rows.",
+)
+def shuffles_one_after_the_other(stream, context_length, batch_size, seed):
+    inputs, targets = map(list, zip(*_rows(stream, context_length), strict=True))
+    shuffler = random.Random(seed)
+    shuffler.shuffle(inputs)
+    shuffler.shuffle(targets)
+    return _in_batches(list(zip(inputs, targets, strict=True)), batch_size)
+
+
+mistake(
+    mend_batches,
+    "Nothing is shuffled any more: every seed gives the order of the stream.",
+    lambda stream, T, batch_size, seed: _in_batches(_rows(stream, T), batch_size),
+)
+
+mistake(
+    mend_batches,
+    "A last batch that is not full is missing. Each block should be read once: let the last batch be smaller.",
+    lambda stream, T, batch_size, seed: [
+        batch for batch in mend_batches(stream, T, batch_size, seed) if len(batch[0]) == batch_size
+    ],
+)
+
+mistake(
+    mend_batches,
+    "The same seed gives another order each time. What shuffles must be made from `seed`, at each call.",
+    lambda stream, T, batch_size, seed: mend_batches(stream, T, batch_size, random.randrange(10**9)),
+)
+
+
+@mistake(
+    mend_batches,
+    "Two blocks that are neighbours in the stream always share a batch. Shuffle the rows, before they are batched.",
+)
+def shuffles_inside_batches(stream, context_length, batch_size, seed):
+    batches = [_rows(stream, context_length)[i : i + batch_size] for i in range(0, len(stream), batch_size)]
+    for part in batches:
+        random.Random(seed).shuffle(part)
+    return [batch for part in batches if part for batch in _in_batches(part, batch_size)]
+
+
+# measure_steps
+
+
+def _steps(ids, vocab_size, goal, change):
+    """Steps of a table of zeros until the goal; `change` gives each step from the gradient and the step before it."""
+    table = step = torch.zeros(vocab_size, vocab_size)
+    known, wanted = torch.tensor(ids[:-1]), torch.tensor(ids[1:])
+    for count in range(200):
+        if F.cross_entropy(table[known], wanted) < goal:
+            return count
+        wrong = (table[known].softmax(dim=1) - F.one_hot(wanted, vocab_size)) / len(known)
+        step = change(torch.zeros_like(table).index_add_(0, known, wrong), step)
+        table = table + step
+    return 200
+
+
+mistake(
+    measure_steps,
+    "Each step also contains the gradients of those before. `backward` adds to what is there: clear it with zero_grad.",
+    lambda ids, V, rate, goal: _steps(ids, V, goal, lambda gradient, step: step - rate * gradient),
+)
+
+mistake(
+    measure_steps,
+    "The goal is never reached: your number is the limit, 200. Do the numbers move, and against their gradient?",
+    lambda ids, V, rate, goal: 200,
+)
+
+mistake(
+    measure_steps,
+    "Your number would fit a learning rate of 5, whatever rate is given. Hand the given one to the optimizer.",
+    lambda ids, V, rate, goal: _steps(ids, V, goal, lambda gradient, step: -5.0 * gradient),
+)
+
+mistake(
+    measure_steps,
+    "No step is taken: your number is 0. The loss of a table of zeros is the uniform one, which is above the goal.",
+    lambda ids, V, rate, goal: 0,
 )

@@ -5,32 +5,43 @@ Shape letters: B batch, T time (tokens), C embedding_dim, H heads, D head_dim.
 
 import math
 import random
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from tinyllm.course.checking.registry import exercise
+from tinyllm.course.checking.bands import settle
+from tinyllm.course.checking.registry import Function, exercise
+
+# Of scores: without heads, with a batch, with heads.
+_SHAPES = (1, 1), (2, 2), (4, 4), (2, 4, 4), (2, 3, 5, 5), (3, 1, 9, 9)
 
 
 @exercise(
-    cases=lambda: [(torch.randn(T, C),) for T, C in ((2, 1), (3, 2), (4, 3), (1, 4), (7, 5))],
+    cases=lambda: (
+        [(torch.randn(T, C),) for T, C in ((2, 1), (3, 2), (4, 3), (1, 4), (7, 5))]
+        + [(torch.randn(5, 6).T,), (torch.randn(3, 4).double(),)]
+    ),  # a view that is not contiguous, and 64 bits
     hint="Row t of the result is the mean of x[: t + 1]. A loop over t is a fine first answer.",
     why="A (T, T) matrix of weights does all rows at once. Attention keeps this form and computes the weights itself.",
 )
 def causal_average(x: Float[Tensor, "T C"]) -> Float[Tensor, "T C"]:
     """Each row becomes the mean of itself and all rows before it."""
     T = len(x)
-    weights = torch.ones(T, T).tril()  # row t has t + 1 ones
+    weights = torch.ones(T, T, dtype=x.dtype).tril()  # row t has t + 1 ones
     weights = weights / weights.sum(dim=1, keepdim=True)
     return weights @ x
 
 
 @exercise(
-    cases=lambda: [
-        (torch.randn(B, H, T, D), torch.randn(B, H, T, D))
-        for B, H, T, D in ((1, 1, 2, 2), (1, 2, 3, 2), (2, 2, 3, 4), (2, 3, 5, 4))
-    ],
+    cases=lambda: (
+        [
+            (torch.randn(B, H, T, D), torch.randn(B, H, T, D))
+            for B, H, T, D in ((1, 1, 2, 2), (1, 2, 3, 2), (2, 2, 3, 4), (2, 3, 5, 4), (1, 1, 1, 3), (3, 1, 4, 9))
+        ]
+        + [tuple(torch.randn(2, 2, 5, 3, 4).transpose(2, 3))]
+    ),  # as split_heads gives them
     hint="Each query meets each key in a dot product of D numbers: which two dimensions of k must be swapped?",
     why="A dot product of D random numbers has a standard deviation of sqrt(D). Divided by it, the scores start at a "
     "standard deviation of 1, and the softmax starts soft.",
@@ -41,7 +52,7 @@ def scores(q: Float[Tensor, "B H T D"], k: Float[Tensor, "B H T D"]) -> Float[Te
 
 
 @exercise(
-    cases=lambda: [(length,) for length in (1, 2, 3, 5, random.randint(6, 9))],
+    cases=lambda: [(length,) for length in (1, 2, 3, 5, random.randint(6, 9), random.randint(20, 40))],
     hint="Row t may attend to columns 0 to t. Which triangle of a square is that, and does the diagonal belong to it?",
     why="The lower triangle with the diagonal: a token sees itself and what came before. One matrix serves every text.",
 )
@@ -51,7 +62,13 @@ def causal_mask(length: int) -> Bool[Tensor, "T T"]:
 
 
 @exercise(
-    cases=lambda: [_scores_and_mask(*shape) for shape in ((2, 2), (4, 4), (2, 4, 4), (2, 3, 5, 5))],
+    cases=lambda: (
+        [_scores_and_mask(*shape) for shape in _SHAPES]
+        + [
+            (300 * scores, mask) for scores, mask in [_scores_and_mask(2, 2, 6, 6)]
+        ]  # all of a row's weight on one token
+        + [(torch.zeros(4, 4), torch.ones(4, 4, dtype=torch.bool))]
+    ),  # ties, and nothing hidden
     hint="What score becomes the weight 0 in a softmax? And along which dimension must the weights of a row add up to "
     "1?",
     why="exp(-inf) is 0. Hidden before the softmax, the other weights of a row still add up to 1.",
@@ -69,9 +86,17 @@ def _scores_and_mask(*shape: int) -> tuple[Tensor, Tensor]:
 
 
 @exercise(
-    cases=lambda: [
-        (torch.randn(B, T, H * D), H) for B, T, H, D in ((1, 2, 2, 3), (1, 3, 2, 1), (2, 3, 2, 3), (2, 5, 3, 4))
-    ],
+    cases=lambda: (
+        [
+            (torch.randn(B, T, H * D), H)
+            for B, T, H, D in ((1, 2, 2, 3), (1, 3, 2, 1), (2, 3, 2, 3), (2, 5, 3, 4), (3, 1, 4, 2), (2, 4, 1, 5))
+        ]
+        # A third of a wider tensor, as the class hands it over: not contiguous.
+        + [
+            (torch.randn(2, 3, 24), 12),
+            (torch.randn(2, 4, 18)[:, :, 6:12], 3),
+        ]
+    ),
     hint="Two steps. First cut the last dimension into two, (B, T, H, D). Then swap the heads and the tokens.",
     why="view only reads the same numbers in another shape. Moving heads before tokens is a second step, transpose.",
 )
@@ -82,7 +107,21 @@ def split_heads(x: Float[Tensor, "B T C"], num_heads: int) -> Float[Tensor, "B H
 
 
 @exercise(
-    cases=lambda: [(torch.randn(shape),) for shape in ((1, 2, 2, 3), (1, 2, 3, 1), (2, 2, 3, 3), (2, 3, 5, 4))],
+    cases=lambda: (
+        [
+            (torch.randn(shape),)
+            for shape in (
+                (1, 2, 2, 3),
+                (1, 2, 3, 1),
+                (2, 2, 3, 3),
+                (2, 3, 5, 4),
+                (3, 4, 1, 2),
+                (2, 1, 4, 5),
+                (2, 12, 3, 2),
+            )
+        ]
+        + [(torch.randn(2, 5, 3, 4).transpose(1, 2),)]
+    ),
     hint="It is split_heads backwards: undo its last step first. The result must be the input of split_heads again.",
     why="After a transpose the numbers no longer lie in reading order, so view refuses and reshape copies them.",
 )
@@ -90,3 +129,45 @@ def merge_heads(x: Float[Tensor, "B H T D"]) -> Float[Tensor, "B T C"]:
     """Put the heads of each token side by side again: C = H D."""
     B, H, T, D = x.shape
     return x.transpose(1, 2).reshape(B, T, H * D)
+
+
+def _judge_spread(function: Function, D: int) -> Any:
+    """A tenth more or less is near enough: it is measured on a few thousand pairs. The others are usual mistakes."""
+    return settle(function(D), math.sqrt(D), D, 1.0, math.sqrt(2 * D / math.pi), math.sqrt(7 * D) / 12)
+
+
+@exercise(
+    cases=lambda: [(D,) for D in (16, 100, random.choice([30, 50, 200]), 400)],
+    observe=_judge_spread,
+    hint="Draw all queries at once, a table of N rows and D columns, and the keys likewise. One pair of rows gives one "
+    "dot product. What does `std` need to see?",
+    why="Each of the D products has a variance of 1, and variances of independent numbers add up, to D. The standard "
+    "deviation is the root of that.",
+)
+def measure_spread(D: int) -> float:
+    """The standard deviation of the dot product of a query and a key, each D numbers from `torch.randn`."""
+    q, k = torch.randn(2, 5000, D)
+    return float((q * k).sum(dim=1).std())
+
+
+@exercise(
+    cases=lambda: [
+        (*torch.randn(3, B, H, T, D), window)
+        for B, H, T, D, window in ((1, 1, 4, 3, 2), (2, 2, 6, 4, 3), (1, 2, 5, 2, 1), (2, 1, 7, 3, 7), (1, 1, 3, 2, 5))
+    ],
+    hint="Print the mask for six tokens and a window of three. Which columns are True in its first row?",
+    why="In Python an index of -1 counts from the end, so the first rows saw the last tokens: the future. No "
+    "error says so. A window must end at the beginning of the text.",
+)
+def mend_window(
+    q: Float[Tensor, "B H T D"], k: Float[Tensor, "B H T D"], v: Float[Tensor, "B H T D"], window: int
+) -> Float[Tensor, "B H T D"]:
+    """Attention in which each token sees itself and the `window` - 1 tokens before it, or as many as there are."""
+    T = q.shape[-2]
+    mask = torch.zeros(T, T, dtype=torch.bool)
+    for row in range(T):
+        for back in range(window):
+            if back <= row:
+                mask[row, row - back] = True
+    weights = attention_weights(scores(q, k), mask)
+    return weights @ v

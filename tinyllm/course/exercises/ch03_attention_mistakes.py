@@ -3,7 +3,7 @@
 A mistake has the parameters of its reference, so their types are not repeated.
 """
 
-# mypy: allow-untyped-defs
+# mypy: allow-untyped-defs, allow-untyped-calls
 
 import math
 
@@ -14,6 +14,8 @@ from tinyllm.course.exercises.ch03_attention import (
     attention_weights,
     causal_average,
     causal_mask,
+    measure_spread,
+    mend_window,
     merge_heads,
     scores,
     split_heads,
@@ -241,3 +243,79 @@ def views_what_is_transposed(x):
 def alternates_the_heads(x):
     B, H, T, D = x.shape
     return x.permute(0, 2, 3, 1).reshape(B, T, H * D)
+
+
+# measure_spread
+
+mistake(
+    measure_spread,
+    "That is the variance, which grows like D. The standard deviation is its root.",
+    lambda D: (torch.randn(4000, D) * torch.randn(4000, D)).sum(dim=1).var().item(),
+)
+
+mistake(
+    measure_spread,
+    "Your number is about 1, whatever D is: the D products of a pair are not added up, or already divided by the root "
+    "of D.",
+    lambda D: (torch.randn(4000, D) * torch.randn(4000, D)).std().item(),
+)
+
+mistake(
+    measure_spread,
+    "That is the mean distance from zero. The standard deviation is the root of the mean square: `std`.",
+    lambda D: (torch.randn(4000, D) * torch.randn(4000, D)).sum(dim=1).abs().mean().item(),
+)
+
+mistake(
+    measure_spread,
+    "That fits numbers between 0 and 1, from torch.rand. Queries and keys come from torch.randn here.",
+    lambda D: (torch.rand(4000, D) * torch.rand(4000, D)).sum(dim=1).std().item(),
+)
+
+
+# mend_window
+
+
+def _attend(q, k, v, open_columns):
+    """Attention through a mask: the columns that each row may see."""
+    T = q.shape[-2]
+    mask = torch.zeros(T, T, dtype=torch.bool)
+    for row in range(T):
+        mask[row, open_columns(row)] = True
+    return attention_weights(scores(q, k), mask) @ v
+
+
+@mistake(
+    mend_window,
+    "Some early row still sees a later token, or the function fails for a short text. What column is row - back in row "
+    "0?",
+)
+def counts_from_the_end(q, k, v, window):
+    return _attend(q, k, v, lambda row: [row - back for back in range(window)])
+
+
+mistake(
+    mend_window,
+    "Only rows with a full window see anything; the others get NaN. They see what there is.",
+    lambda q, k, v, window: _attend(
+        q, k, v, lambda row: [row - back for back in range(window)] if row >= window - 1 else []
+    ),
+)
+
+mistake(
+    mend_window,
+    "Each row sees all tokens before it. The window has an end: itself and window - 1 more.",
+    lambda q, k, v, window: _attend(q, k, v, lambda row: list(range(row + 1))),
+)
+
+mistake(
+    mend_window,
+    "The window is one token too wide: a token itself is one of the `window` tokens.",
+    lambda q, k, v, window: _attend(q, k, v, lambda row: list(range(max(0, row - window), row + 1))),
+)
+
+mistake(
+    mend_window,
+    "The window is one token too narrow: it has itself and window - 1 tokens before it.",
+    lambda q, k, v, window: _attend(q, k, v, lambda row: [row, *range(max(0, row - window + 2), row)]),
+)

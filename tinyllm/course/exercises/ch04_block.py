@@ -5,12 +5,14 @@ Shape letters: B batch, T time (tokens), C embedding_dim.
 
 import math
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from tinyllm.course.checking.bands import settle
 from tinyllm.course.checking.comparing import difference
 from tinyllm.course.checking.registry import Case, Function, exercise
 
@@ -19,8 +21,12 @@ from tinyllm.course.checking.registry import Case, Function, exercise
     cases=lambda: (
         [
             (3 * torch.randn(shape) + 1, torch.rand(shape[-1]) + 0.5, torch.randn(shape[-1]))
-            for shape in ((1, 1, 4), (1, 3, 4), (2, 3, 4), (2, 5, 6))
+            for shape in ((1, 1, 4), (1, 3, 4), (2, 3, 4), (2, 5, 6), (3, 1, 7), (1, 1, 2))
         ]
+        # A norm that shrinks and turns round, a token of equal numbers, and a token far from 0.
+        + [(torch.randn(2, 3, 5), torch.randn(5), torch.randn(5)), (torch.full((1, 2, 4), 3.0), *torch.randn(2, 4))]
+        + [(torch.randn(1, 2, 6) + 30, torch.ones(6), torch.zeros(6)), (torch.randn(5, 3, 2).mT, *torch.randn(2, 3))]
+        + [(torch.randn(1, 3, 4).double(), *torch.randn(2, 4).double())]
         # So small that eps counts: its default, and another.
         + [(0.003 * torch.randn(1, 2, 4), torch.ones(4), torch.zeros(4))]
         + [(0.01 * torch.randn(1, 2, 4), torch.ones(4), torch.zeros(4), 1e-3)]
@@ -40,7 +46,14 @@ def layer_norm(
 
 
 @exercise(
-    cases=lambda: [(4 * torch.rand(3) - 2,), (torch.linspace(-5, 5, 21),), (3 * torch.randn(2, 3, 4),)],
+    cases=lambda: [
+        (4 * torch.rand(3) - 2,),
+        (torch.linspace(-5, 5, 21),),
+        (3 * torch.randn(2, 3, 4),),
+        (torch.tensor([0.0, -30.0, 300.0]),),
+        (torch.randn(4, 3).T.double(),),
+        (torch.tensor(1.5),),
+    ],
     hint="The probability that a normal variable is below x is (1 + erf(x / sqrt(2))) / 2. PyTorch has torch.erf.",
     why="A smooth ReLU: large values pass, very negative ones become 0, and small ones pass in part. GPT-2 used the "
     "tanh form, because it was cheaper.",
@@ -54,32 +67,49 @@ def _judge_dropout(
     function: Function, x: Float[Tensor, "*N"], p: float, training: bool
 ) -> dict[str, bool | list[float]]:
     """What is true of dropout whatever it draws. Bounds of six standard deviations: a right answer never fails."""
-    first, second = function(x.clone(), p, training), function(x.clone(), p, training)
-    changed = difference(x, first)  # also raises Unusable for another type or shape
-    if p == 0 or not training:
+    results = [function(x.clone(), p, training) for _ in range(1 if p == 0 or not training else 6)]
+    changed = difference(x, results[0])  # also raises Unusable for another type or shape
+    if len(results) == 1:
         return {"x comes back unchanged": changed is None}
-    difference(x, second)
-    dropped = first == 0
-    columns, rows = (bool((dropped.any(dim) & ~dropped.all(dim)).all()) for dim in (0, 1))
-    deviation = math.sqrt(p * (1 - p) / x.numel())
-    factors = (first / x)[~dropped].double().round(decimals=3).unique()
+    dropped = [result == 0 for result in results]
+    shares = torch.tensor([mask.double().mean().item() for mask in dropped])
+    one = dropped[0]
+    slices = [one.movedim(dim, 0).flatten(1) for dim in range(x.dim()) if x.numel() >= 100 * x.shape[dim]]
+    factors = sorted(set((results[0] / x)[~one].double().round(decimals=3).tolist()))
+    whole = all(bool((part.any(1) & ~part.all(1)).all()) for part in slices)
     return {
-        "each row keeps some values and drops some": rows,
-        "each column keeps some values and drops some": columns,
-        f"about {p:.0%} of the values are zero": rows
-        and columns
-        and abs(dropped.double().mean().item() - p) < 6 * deviation,
-        "the others are multiplied by": factors[:3].tolist(),
-        "each call draws anew": not torch.equal(first, second),
+        "each row and column keeps some values and drops some": whole,
+        f"about {p:.1%} of the values are zero": whole
+        and bool(((shares - p).abs() < 6 * math.sqrt(p * (1 - p) / x.numel())).all()),
+        "the others are multiplied by": factors[:3],
+        "each call draws anew": not any(torch.equal(one, mask) for mask in dropped[1:]),
+        "how many are dropped varies from call to call": len(set(shares.tolist())) > 1,
+        "no two rows or columns drop the same": all(
+            len({row.numpy().tobytes() for row in part}) == len(part) for part in slices
+        ),
+        "how many are dropped varies from row to row": all(_varies(part, p) for part in slices),
     }
+
+
+def _varies(rows: Bool[Tensor, "N M"], p: float) -> bool:
+    """Whether the counts of the rows scatter as those of independent draws do."""
+    N, M = rows.shape
+    if N < 100:  # too few to tell
+        return True
+    ratio = rows.sum(dim=1).double().var() / (M * p * (1 - p))
+    return bool(abs(ratio - 1) < 6 * math.sqrt(2 / (N - 1) + 1 / (M * N * p * (1 - p))))
 
 
 @exercise(
     cases=lambda: [
-        (torch.rand(200, 200) + 0.5, random.choice([0.2, 0.3, 0.4]), True),
-        (torch.rand(200, 200) + 0.5, random.choice([0.5, 0.6]), True),
+        # Shares that are no tenths: one rounded to tenths is told by its count.
+        (torch.rand(120, 120) + 0.5, random.choice([0.24, 0.36]), True),
+        (torch.rand(120, 120) + 0.5, random.choice([0.54, 0.66]), True),
+        (torch.rand(4, 25, 60) + 0.5, random.choice([0.14, 0.86]), True),
+        (torch.rand(1000) + 0.5, 0.5, True),
         (torch.randn(2, 3), 0.5, False),
-        (torch.randn(2, 3), 0.0, True),
+        (torch.randn(2, 3, 4), 0.0, True),
+        (torch.randn(5), 0.0, False),
     ],
     observe=_judge_dropout,
     hint="What is the mean of the values that are left, compared with the mean before? And what must change when "
@@ -87,7 +117,7 @@ def _judge_dropout(
     why="Dividing by 1 - p keeps the expected value, so later layers see the same scale in training and in evaluation.",
 )
 def dropout(x: Float[Tensor, "*N"], p: float, training: bool) -> Float[Tensor, "*N"]:
-    """In training, set each value to zero with probability p and divide the others by 1 - p.
+    """In training, set each value to zero with probability p, which is below 1, and divide the others by 1 - p.
 
     So the mean stays the same, and evaluation needs no change at all.
     """
@@ -98,7 +128,7 @@ def dropout(x: Float[Tensor, "*N"], p: float, training: bool) -> Float[Tensor, "
 
 
 @exercise(
-    cases=lambda: [_block_case(*shape) for shape in ((1, 1, 4), (1, 2, 4), (2, 3, 6))],
+    cases=lambda: [_block_case(*shape) for shape in ((1, 1, 4), (1, 2, 4), (2, 3, 6), (3, 5, 2))],
     hint="Follow the stream: it is never replaced, only added to. What do the two sub-layers read, and where does "
     "their result go?",
     why="The stream itself stays untouched by norms, so gradients reach the first layers unchanged. This order is "
@@ -126,3 +156,65 @@ def _block_case(B: int, T: int, C: int) -> Case:
         nn.init.normal_(norm.weight)
         nn.init.normal_(norm.bias)
     return 2 * torch.randn(B, T, C), norms[0], nn.Linear(C, C), norms[1], nn.Linear(C, C)
+
+
+def _judge_scatter(function: Function, p: float) -> Any:
+    """A tenth more or less is near enough: it is measured on some thousand draws. The others are usual mistakes."""
+    return settle(function(p), math.sqrt(p / (1 - p)), p / (1 - p), math.sqrt(p * (1 - p)), p * (1 - p), 1.0)
+
+
+@exercise(
+    cases=lambda: [(p,) for p in (0.3, random.choice([0.4, 0.6]), 0.8)],
+    observe=_judge_scatter,
+    hint="A tensor of many ones is one number drawn many times. Which of your functions draws, and what measures how "
+    "far the results lie apart?",
+    why="A one becomes 0 with probability p, else 1 / (1 - p). The mean stays 1; the variance is p / (1 - p). The more "
+    "is dropped, the louder the noise that training must live with.",
+)
+def measure_scatter(p: float) -> float:
+    """The standard deviation of what dropout with probability `p` makes of the number 1 in training."""
+    return float(dropout(torch.ones(20_000), p, training=True).std())
+
+
+def _judge_stack(
+    function: Function, x: Tensor, norms: Sequence[nn.Module], layers: Sequence[nn.Module], p: float, training: bool
+) -> dict[str, Tensor | bool]:
+    """The result, and what it costs the caller: nothing that was handed in may be another afterwards."""
+    before = x.clone()
+    result = function(x, norms, layers, p, training)
+    return {"result": result, "x is for the caller what it was": torch.equal(x, before)}
+
+
+@exercise(
+    cases=lambda: [
+        (2 * torch.randn(B, T, C), *_layers(depth, C), p, p == 0)
+        for B, T, C, depth, p in (
+            (1, 1, 4, 1, 0.0),
+            (2, 3, 4, 2, 0.5),
+            (1, 2, 6, 3, 0.0),
+            (2, 2, 4, 4, 0.9),
+            (1, 2, 3, 0, 0.5),
+        )
+    ],
+    observe=_judge_stack,
+    hint="Which line changes a tensor that somebody else still holds? Look at x before and after a call.",
+    why="`stream = x` is another name for the same numbers, and += writes into them. stream + result makes a new "
+    "tensor; so the caller keeps its own, and autograd the values that it needs.",
+)
+def mend_stack(
+    x: Float[Tensor, "B T C"], norms: Sequence[nn.Module], layers: Sequence[nn.Module], p: float, training: bool
+) -> Float[Tensor, "B T C"]:
+    """Layers on one residual stream: each reads a normalised copy, and its result, after dropout, is added."""
+    stream = x
+    for norm, layer in zip(norms, layers, strict=True):
+        copy = norm(stream)
+        result = dropout(layer(copy), p, training)
+        stream = stream + result
+    return stream
+
+
+def _layers(depth: int, C: int) -> tuple[list[nn.Module], list[nn.Module]]:
+    norms = [nn.LayerNorm(C) for _ in range(depth)]
+    for norm in norms:
+        nn.init.normal_(norm.weight)
+    return [*norms], [nn.Linear(C, C) for _ in range(depth)]

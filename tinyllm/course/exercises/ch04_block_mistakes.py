@@ -3,7 +3,7 @@
 A mistake has the parameters of its reference, so their types are not repeated.
 """
 
-# mypy: allow-untyped-defs
+# mypy: allow-untyped-defs, allow-untyped-calls
 
 import math
 
@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 
 from tinyllm.course.checking.registry import mistake
-from tinyllm.course.exercises.ch04_block import block_forward, dropout, gelu, layer_norm
+from tinyllm.course.exercises.ch04_block import block_forward, dropout, gelu, layer_norm, measure_scatter, mend_stack
 
 # layer_norm
 
@@ -46,7 +46,7 @@ def unbiased_variance(x, weight, bias, eps=1e-05):
 
 @mistake(
     layer_norm,
-    "eps is left out, or added after the root. It belongs under the root, beside the variance.",
+    "eps makes no difference to your result. It belongs under the root, beside the variance.",
 )
 def forgets_eps(x, weight, bias, eps=1e-05):
     variance, mean = torch.var_mean(x, dim=-1, keepdim=True, correction=0)
@@ -182,11 +182,22 @@ mistake(
 
 @mistake(
     dropout,
-    "Each call drops the same values. Do not set a seed inside the function.",
+    "Each call drops the same values. Draw anew each time, and set no seed inside the function.",
 )
 def drops_the_same_each_time(x, p, training):
     torch.manual_seed(0)
     return dropout(x, p, training)
+
+
+@mistake(
+    dropout,
+    "Each row loses exactly the same number of values. Draw for each value by itself: the count then varies.",
+)
+def drops_an_exact_count_in_each_row(x, p, training):
+    if not training:
+        return x
+    rank = torch.rand_like(x).argsort(dim=-1).argsort(dim=-1)
+    return x * (rank >= round(p * x.shape[-1])) / (1 - p)
 
 
 # block_forward
@@ -262,3 +273,74 @@ def no_norms(x, attention_norm, attention, feedforward_norm, feedforward):
 def one_norm_twice(x, attention_norm, attention, feedforward_norm, feedforward):
     x = x + attention(attention_norm(x))
     return x + feedforward(attention_norm(x))
+
+
+# measure_scatter
+
+mistake(
+    measure_scatter,
+    "That is the variance. The standard deviation is its root.",
+    lambda p: dropout(torch.ones(20_000), p, True).var().item(),
+)
+
+mistake(
+    measure_scatter,
+    "That fits numbers that are kept as they are. Dropout divides them by 1 - p, and the noise grows with them.",
+    lambda p: (torch.rand(20_000) >= p).float().std().item(),
+)
+
+mistake(
+    measure_scatter,
+    "That is the mean, which dropout leaves at 1. How far do the results lie from it?",
+    lambda p: dropout(torch.ones(20_000), p, True).mean().item(),
+)
+
+mistake(
+    measure_scatter,
+    "Your results do not differ from each other: nothing is dropped in evaluation. Measure with training=True.",
+    lambda p: 0.0,
+)
+
+
+# mend_stack
+
+
+@mistake(
+    mend_stack,
+    "The result is right, but x is another one after the call. Which line writes into a tensor that it did not make?",
+)
+def writes_into_x(x, norms, layers, p, training):
+    stream = x
+    for norm, layer in zip(norms, layers, strict=True):
+        stream += dropout(layer(norm(stream)), p, training)
+    return stream
+
+
+def _stack(step):
+    """A stack whose stream becomes step(stream, norm, layer, p, training)."""
+
+    def run(x, norms, layers, p, training):
+        for norm, layer in zip(norms, layers, strict=True):
+            x = step(x, norm, layer, p, training)
+        return x
+
+    return run
+
+
+mistake(
+    mend_stack,
+    "The result of each layer replaces the stream. It must be added to it.",
+    _stack(lambda x, norm, layer, p, training: dropout(layer(norm(x)), p, training)),
+)
+
+mistake(
+    mend_stack,
+    "The norm's copy went into the stream. Only the layer's result is added; the copy is for reading.",
+    _stack(lambda x, norm, layer, p, training: norm(x) + dropout(layer(norm(x)), p, training)),
+)
+
+mistake(
+    mend_stack,
+    "Every layer reads the first x, not the stream that the layers before it have added to.",
+    lambda x, norms, layers, p, training: x + sum(layer(norm(x)) for norm, layer in zip(norms, layers, strict=True)),
+)

@@ -41,6 +41,7 @@ def _rate_cases(warmup: int) -> list[tuple[int, int, int, float, float]]:
 
 
 @exercise(
+    gradients=False,
     cases=lambda: [_adamw_case(step, eps) for step, eps in ((1, 1e-8), (2, 1e-8), (10, 1e-8), (3, 0.1))],
     hint="In order: the two averages, their corrected copies, the decay of the parameter, then the step. Only m and v "
     "are carried on uncorrected.",
@@ -79,6 +80,7 @@ def _adamw_case(step: int, eps: float) -> Case:
 
 
 @exercise(
+    gradients=False,
     cases=lambda: [
         ([torch.tensor([3.0, 4.0])], 1.0),
         ([0.1 * torch.randn(3)], 1.0),

@@ -16,6 +16,7 @@ from tinyllm.course.checking.registry import Case, exercise
 
 
 @exercise(
+    gradients=False,
     cases=lambda: [(2 * torch.randn(V), value) for V, value in ((3, 1.0), (4, 0.5), (5, 2.0), (4, 0), (30, 0.8))],
     hint="What is divided, the logits or the probabilities? And what should come out when you cannot divide at all?",
     why="Dividing logits by t raises each probability to the power 1 / t. Towards 0 the largest takes everything, "
@@ -29,6 +30,7 @@ def temperature(logits: Float[Tensor, " V"], temperature: float) -> Float[Tensor
 
 
 @exercise(
+    gradients=False,
     cases=lambda: [(2 * torch.randn(V), k) for V, k in ((3, 1), (5, 2), (6, 5), (4, 4), (30, 7))],
     hint="Find the indices of the k largest logits. Which value gives the others a probability of exactly 0 after the "
     "softmax?",
@@ -44,6 +46,7 @@ def top_k(logits: Float[Tensor, " V"], k: int) -> Float[Tensor, " V"]:
 
 
 @exercise(
+    gradients=False,
     cases=lambda: [_nucleus_case(V, kept) for V, kept in ((3, 2), (4, 1), (5, 4), (6, 3), (30, 6))],
     hint="Sort first. For each token, add up the probabilities of those before it, without its own. Then put what is "
     "kept back at its index.",
@@ -71,6 +74,7 @@ def _nucleus_case(V: int, kept: int) -> tuple[Tensor, float]:
 
 
 @exercise(
+    gradients=False,
     cases=lambda: [_cache_case(*sizes) for sizes in ((0, 2, 3), (1, 2, 3), (2, 3, 4), (4, 4, 6))],
     hint="How many tokens came before this one? That is its position. The new key and value join the cache before the "
     "query is compared with it.",
@@ -104,6 +108,7 @@ def _cache_case(t: int, C: int, V: int) -> Case:
 
 
 @exercise(
+    gradients=False,
     cases=lambda: [_writing_case(*sizes) for sizes in ((2, 1), (3, 4), (1, 3), (4, 8), (3, 0))],
     hint="Ask for the scores of all ids so far. Which row says what comes after the last one? Append, and ask again.",
     why="A model writes one token at a time, and each new one becomes part of the question. The prompt is nothing "

@@ -26,6 +26,7 @@ def _with_inputs_kept(function: Function, *arguments: Any) -> Any:
 
 
 @exercise(
+    gradients=False,
     observe=_with_inputs_kept,
     cases=lambda: [
         (torch.randn(B, T, C), random.randrange(H), H) for B, T, C, H in ((1, 1, 4, 2), (2, 3, 6, 3), (1, 5, 8, 4))
@@ -42,6 +43,7 @@ def switch_off(mixed: Float[Tensor, "B T C"], head: int, num_heads: int) -> Floa
 
 
 @exercise(
+    gradients=False,
     cases=lambda: [
         (3 * torch.randn(T, C), torch.rand(C) + 0.5, torch.randn(C), torch.randn(V, C))
         for T, C, V in ((1, 4, 5), (3, 4, 7), (5, 6, 9))
@@ -57,6 +59,7 @@ def lens(
 
 
 @exercise(
+    gradients=False,
     observe=_with_inputs_kept,
     cases=lambda: [
         (torch.randn(1, T, C), torch.randn(1, T, C), position)
@@ -73,6 +76,7 @@ def patch(stream: Float[Tensor, "1 T C"], other: Float[Tensor, "1 T C"], positio
 
 
 @exercise(
+    gradients=False,
     cases=lambda: [(torch.rand(T, T).tril().softmax(-1), period) for T, period in ((5, 2), (8, 3), (9, 4), (12, 5))],
     hint="Position t has the same token as t - period. What followed it is one position later.",
     why="Finding what followed last time, and repeating it: that is how a model continues a text it has never seen.",

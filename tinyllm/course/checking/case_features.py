@@ -1,0 +1,58 @@
+"""What may set a case apart from the others: sizes, lengths and values of its arguments, by the reference's names."""
+
+import inspect
+from typing import Any
+
+from torch import Tensor
+
+from tinyllm.course.checking.registry import Case, Function
+
+Features = dict[str, float]
+
+
+def features(reference: Function, case: Case) -> Features:
+    """Sizes by the letters of the reference's shapes, `len(ids)`, numbers and truth values by their names."""
+    found: Features = {}
+    for (name, parameter), value in zip(inspect.signature(reference).parameters.items(), case, strict=False):
+        if isinstance(value, Tensor):
+            found |= _sizes(parameter.annotation, name, value)
+        elif isinstance(value, bool | int | float):
+            found[name] = value
+        elif isinstance(value, list | tuple | dict | str | bytes):
+            found[f"len({name})"] = len(value)
+            if isinstance(value, list) and value and all(isinstance(item, int) for item in value):
+                found[f"max({name})"] = max(value)
+    return found
+
+
+def _sizes(annotation: Any, name: str, tensor: Tensor) -> Features:
+    """Only plain letters count: not "t+1" or "*N"."""
+    letters = str(getattr(annotation, "dim_str", "")).split()
+    if len(letters) != tensor.dim() or any(not letter.isidentifier() for letter in letters):
+        return {f"{name}.dim()": tensor.dim(), f"{name}.numel()": tensor.numel()}
+    return {letter: size for letter, size in zip(letters, tensor.shape, strict=True) if letter != "_"}
+
+
+def what_separates(right: list[Features], wrong: list[Features]) -> list[str]:
+    """Which single facts hold in every wrong case and in no right one: "B > 1", "p = 0", "k = V"."""
+    if not right or not wrong:
+        return []
+    names = [name for name in wrong[0] if all(name in one for one in right + wrong)]
+    found = []
+    for name in names:
+        good, bad = [one[name] for one in right], [one[name] for one in wrong]
+        if len(set(bad)) == 1 and bad[0] not in good and (len(bad) > 1 or bad[0] in (0, 1)):
+            found.append(f"{name} = {_number(bad[0])}")
+        elif min(bad) > max(good):
+            found.append(f"{name} > {_number(max(good))}")
+        elif max(bad) < min(good):
+            found.append(f"{name} < {_number(min(good))}")
+    for name in names:
+        for other in names[names.index(name) + 1 :]:
+            if all(one[name] == one[other] for one in wrong) and all(one[name] != one[other] for one in right):
+                found.append(f"{name} = {other}")
+    return found
+
+
+def _number(value: float) -> str:
+    return str(value) if isinstance(value, bool) else f"{value:.4g}"

@@ -1,0 +1,46 @@
+"""Whether masks that a function draws are random: statistics of many calls, with bounds that a right one passes.
+
+Each bound is five standard deviations and more, so that of a million right answers about one is refused.
+"""
+
+import math
+
+from jaxtyping import Bool
+from torch import Tensor
+
+_BOUND = 5.5  # standard deviations
+
+
+def mask_findings(dropped: Bool[Tensor, "N R C"], p: float) -> dict[str, bool]:
+    """What is true of N masks in which each value is dropped with probability p, whatever was drawn.
+
+    Args:
+        dropped: a mask for each of N calls, 20 at least, of R rows and C columns, 10 each at least.
+        p: between 0 and 1, not at the ends.
+    """
+    values = dropped.double() - p
+    counts = values.flatten(1).sum(1)
+    spread = math.sqrt(p * (1 - p))
+    return {
+        f"about {p:.0%} of the values are zero": _small(values.mean(), spread, values.numel()),
+        "each place is dropped in some calls only": _small(values.mean(0).abs().max(), spread, len(values), 1.5),
+        "rows differ": _unrelated(values, values.roll(1, 1), spread),
+        "columns differ": _unrelated(values, values.roll(1, 2), spread),
+        "each call draws anew": _unrelated(values, values.roll(1, 0), spread),
+        "how many are dropped varies from call to call": _counts_vary(counts, spread, values[0].numel()),
+    }
+
+
+def _small(mean: Tensor, spread: float, number: int, more: float = 1.0) -> bool:
+    return bool(mean.abs() < more * _BOUND * spread / math.sqrt(number))
+
+
+def _unrelated(values: Tensor, others: Tensor, spread: float) -> bool:
+    """Whether two values are no more often dropped together than by chance."""
+    return _small((values * others).mean(), spread**2, values.numel())
+
+
+def _counts_vary(counts: Tensor, spread: float, number: int) -> bool:
+    """Whether the counts have the variance of independent draws, as far as N of them can show."""
+    ratio = counts.square().mean().item() / (number * spread**2)
+    return abs(ratio - 1) < _BOUND * math.sqrt(2 / len(counts)) and ratio > 0.1
