@@ -27,11 +27,7 @@ SENTENCE_LIMIT = 200  # characters of a verdict's first line
 
 def test_each_chapter_has_its_exercises():
     counts = Counter(name.partition(".")[0] for name in EXERCISES)
-<<<<<<< HEAD
-    assert [counts[chapter] for chapter in CHAPTERS] == [4, 6, 6, 4, 4, 5, 5, 2, 6, 4, 6, 5]
-=======
-    assert [counts[chapter] for chapter in CHAPTERS] == [4, 8, 8, 6, 4, 5, 5, 6, 4, 6, 5]
->>>>>>> main
+    assert [counts[chapter] for chapter in CHAPTERS] == [4, 8, 8, 6, 4, 5, 5, 2, 6, 4, 6, 5]
     assert course.__all__ == ["check", "hint", "predict", "progress", "solution"]
 
 
