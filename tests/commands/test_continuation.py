@@ -1,5 +1,6 @@
 """`python -m tinyllm write`: what is typed is continued, and there is a way out of it at every moment."""
 
+import io
 import json
 import sys
 from collections.abc import Iterator
@@ -98,16 +99,25 @@ def test_a_wrong_call_is_one_line(folder, monkeypatch, capsys):
         assert wanted in printed.err
 
 
-def test_the_continuation_appears_while_it_is_drawn(monkeypatch, capsys):
-    shown = []
+class Terminal(io.StringIO):
+    """Shows what is written once it is flushed."""
+
+    shown = ""
+
+    def flush(self) -> None:
+        self.shown = self.getvalue()
+
+
+def test_the_continuation_appears_while_it_is_drawn(monkeypatch):
+    terminal, shown = Terminal(), []
 
     class Slow(TrainedModel):
         def stream(self, prompt: str = "", **settings: object) -> Iterator[str]:
             for piece in "abc":
+                shown.append(terminal.shown)
                 yield piece
-                shown.append(capsys.readouterr().out)
 
     monkeypatch.setattr(sys, "stdin", Keyboard("go\n", terminal=False))
+    monkeypatch.setattr(sys, "stdout", terminal)
     continuation.continue_lines(Slow(), continuation.GenerationConfig())
-    assert "".join(shown) == "goabc"
-    assert [text[-1] for text in shown] == ["a", "b", "c"]
+    assert shown == ["go", "goa", "goab"]
