@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[2]
 ANSWERS = sorted(Path(__file__).with_name("filled_in").glob("ch*.py"))
 NOT_USED_LATER: dict[str, set[str]] = {}
 """By chapter, exercises that no later cell calls: what they teach is not part of the model."""
-SLOW = {"ch06_training"}  # a minute and more; its cells run in the notebook's own test too
+SLOW = {"ch06_training", "ch08_wikitext"}  # a minute and more; their cells run in the notebooks' own tests too
 
 CHECK = re.compile(r"""^(\w+) = check\("(\w+\.\w+)", \1\)""", re.MULTILINE)
 BEFORE = """
