@@ -19,7 +19,15 @@ ROOT = Path(__file__).parents[2]
 ANSWERS = sorted(Path(__file__).with_name("filled_in").glob("ch*.py"))
 NOT_USED_LATER: dict[str, set[str]] = {}
 """By chapter, exercises that no later cell calls: what they teach is not part of the model."""
-SLOW = {"ch06_training", "ch08_wikitext"}  # a minute and more; their cells run in the notebooks' own tests too
+# A minute and more each; their cells run in the notebooks' own tests too.
+SLOW = {
+    "ch06_training",
+    "ch08_wikitext",
+    "ch09_modern",
+    "ch10_inside",
+    "ch11_clinic",
+    "ch12_scaling",
+}
 
 CHECK = re.compile(r"""^(\w+) = check\("(\w+\.\w+)", \1\)""", re.MULTILINE)
 BEFORE = """

@@ -91,17 +91,18 @@ def test_the_plain_run_is_adamw_at_a_constant_rate(text, monkeypatch, own_home):
     assert remembered() == {}
 
 
-def test_the_recipe_warms_up_and_clips(text, monkeypatch, own_home):
-    monkeypatch.setattr(ladder, "ITERATIONS", 2)
-    rates, norms = [], []
-    monkeypatch.setattr(ladder, "learning_rate", lambda iteration, config: rates.append(iteration) or 0.0)
-    monkeypatch.setattr(nn.utils, "clip_grad_norm_", lambda parameters, norm: norms.append(norm))
+def test_a_recipe_of_ones_own_trains_on_the_same_batches(text, monkeypatch, own_home):
+    monkeypatch.setattr(ladder, "ITERATIONS", 3)
+    given = []
     model = SmallModel(text.vocab_size, 8, nn.Identity())
-    before = [parameter.clone() for parameter in model.parameters()]
-    short_run(model, text, 0.01, recipe=True)
-    assert rates == [0, 1]  # asked once a step
-    assert norms == [1.0, 1.0]
-    assert all(torch.equal(old, new) for old, new in zip(before, model.parameters(), strict=True))  # the rate was 0
+    before = text.score(model)
+    result = short_run(model, text, 0.01, recipe=lambda *arguments: given.append(arguments))
+    [(trained, batches, rate)] = given
+    assert trained is model
+    assert rate == 0.01
+    assert len(batches) == 3
+    assert all(torch.equal(one, other) for i in range(3) for one, other in zip(batches[i], text.batch(i), strict=True))
+    assert result == before
 
 
 def test_results_are_remembered_for_later_chapters(text, monkeypatch, own_home):

@@ -9,7 +9,7 @@ Shape letters: B batch, T time (tokens), C embedding_dim, V vocab_size, N tokens
 import contextlib
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,8 +31,8 @@ from tinyllm.text.prepared import prepare
 from tinyllm.text.subword_tokenizer import SubWordTokenizer
 from tinyllm.text.tokenizer import Tokenizer
 from tinyllm.training.optimizers import make_optimizer
-from tinyllm.training.schedule import learning_rate
 
+Batch = tuple[Int[Tensor, "B T"], Int[Tensor, "B T"]]  # ids and targets
 ITERATIONS, BATCH_SIZE = 400, 8
 ARTICLES = 64  # test articles that score a model
 LONGEST_STEP = 1.0  # seconds of computing; a short run of 400 steps then takes some minutes
@@ -53,7 +53,7 @@ class CourseText:
     def vocab_size(self) -> int:
         return self.tokenizer.vocab_size
 
-    def batch(self, iteration: int) -> tuple[Int[Tensor, "B T"], Int[Tensor, "B T"]]:
+    def batch(self, iteration: int) -> Batch:
         """The ids and targets of one step."""
         ids, targets = self.blocks.batch(iteration * BATCH_SIZE, BATCH_SIZE)
         return torch.from_numpy(ids), torch.from_numpy(np.ascontiguousarray(targets))
@@ -132,33 +132,30 @@ def fast_enough(own: nn.Module, proven: nn.Module, embedding_dim: int) -> nn.Mod
     return proven
 
 
+def plain(model: nn.Module, batches: list[Batch], learning_rate: float) -> None:
+    """One step of AdamW for each batch, in the plainest way: the rate is constant, and nothing is clipped."""
+    optimizer = make_optimizer(model, TrainingConfig(max_learning_rate=learning_rate, min_learning_rate=0))
+    for ids, targets in batches:
+        loss = F.cross_entropy(model(ids).flatten(0, 1), targets.flatten())
+        loss.backward()  # type: ignore[no-untyped-call]  # torch gives it no types
+        optimizer.step()
+        optimizer.zero_grad()
+
+
 def short_run(
-    model: nn.Module, text: CourseText, max_learning_rate: float, name: str = "", recipe: bool = False
+    model: nn.Module,
+    text: CourseText,
+    max_learning_rate: float,
+    name: str = "",
+    recipe: Callable[[nn.Module, list[Batch], float], object] = plain,
 ) -> dict[str, float]:
     """Train any model that maps ids (B, T) to logits (B, T, V) for 400 steps; returns its `text.score`.
 
-    The rate is constant and nothing is clipped; with `recipe` the rate warms up and falls along a cosine, and gradients
-    are clipped, as in `train`. With a `name`, a result on TinyWiki is saved for later chapters, under TINYLLM_HOME.
+    `recipe` trains it: a function of the model, the 400 batches and the rate. With a `name`, a result on TinyWiki is
+    saved for later chapters, under TINYLLM_HOME.
     """
-    config = TrainingConfig(
-        max_iterations=ITERATIONS,
-        max_learning_rate=max_learning_rate,
-        min_learning_rate=max_learning_rate / 40,
-        warmup_iterations=ITERATIONS // 20,
-    )
-    optimizer = make_optimizer(model, config)
     model.train()
-    for iteration in range(ITERATIONS):
-        ids, targets = text.batch(iteration)
-        loss = F.cross_entropy(model(ids).flatten(0, 1), targets.flatten())
-        loss.backward()  # type: ignore[no-untyped-call]  # torch gives it no types
-        if recipe:
-            nn.utils.clip_grad_norm_(model.parameters(), config.max_gradient_norm)
-            rate = learning_rate(iteration, config)
-            for group in optimizer.param_groups:
-                group["lr"] = rate
-        optimizer.step()
-        optimizer.zero_grad()
+    recipe(model, [text.batch(iteration) for iteration in range(ITERATIONS)], max_learning_rate)
     result = text.score(model)
     if name and text.name == "tinywiki":
         _remember(name, result)

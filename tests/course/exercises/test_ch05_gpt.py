@@ -1,7 +1,10 @@
 """Each reference of notebook 05 beside an independent one."""
 
+import math
+
 import pytest
 import torch
+from torch import nn
 
 from tinyllm import GPT, ModelConfig
 from tinyllm.course.exercises import ch05_gpt as gpt
@@ -37,3 +40,18 @@ def test_init_std_is_the_spread_of_a_new_models_weights():
     assert len(matrices) == 22
     for name, parameter in matrices.items():
         assert gpt.init_std(name, 5) == pytest.approx(parameter.std().item(), rel=0.05)
+
+
+def test_the_mended_loss_is_the_models(tiny_config):
+    model = GPT(tiny_config)
+    ids, targets = torch.randint(tiny_config.vocab_size, (2, 2, 7))
+    tables = model.token_embedding.weight, model.position_embedding.weight
+    loss = gpt.mend_loss(ids, targets, *tables, list(model.blocks), model.final_norm)
+    torch.testing.assert_close(loss, model(ids, targets))
+
+
+@pytest.mark.parametrize("spread", [0.5, 1.5])
+def test_extra_loss_is_what_logits_that_know_nothing_cost(spread):
+    scores = spread * torch.randn(4000, 1000)
+    measured = nn.functional.cross_entropy(scores, torch.randint(1000, (4000,))) - math.log(1000)
+    assert gpt.extra_loss(spread) == pytest.approx(measured.item(), rel=0.15)

@@ -8,6 +8,7 @@ from torch import nn
 
 from tinyllm import GPT
 from tinyllm.course.exercises import ch06_training as training
+from tinyllm.training.gradient_step import train_step
 
 
 @pytest.mark.parametrize("warmup", [1, 7])
@@ -46,14 +47,38 @@ def test_clip_is_torchs(max_norm):
     torch.testing.assert_close(training.clip(gradients, max_norm), [parameter.grad for parameter in parameters])
 
 
-def test_accumulate_leaves_the_gradient_of_the_whole_batch():
-    model = nn.Sequential(nn.Linear(4, 6), nn.Tanh(), nn.Linear(6, 2))
+def test_accumulate_leaves_the_gradient_of_the_whole_batch_and_returns_its_loss():
+    model = training.Regression(4, 2)
     whole = copy.deepcopy(model)
     x, y = torch.randn(12, 4), torch.randn(12, 2)
-    ((whole(x) - y) ** 2).mean().backward()
-    training.accumulate(model, list(zip(x.split(3), y.split(3), strict=True)))
+    loss = ((whole.linear(x) - y) ** 2).mean()
+    loss.backward()
+    assert training.accumulate(model, list(zip(x.split(3), y.split(3), strict=True))) == pytest.approx(loss.item())
     for ours, theirs in zip(model.parameters(), whole.parameters(), strict=True):
         torch.testing.assert_close(ours.grad, theirs.grad)
+
+
+def test_the_mended_loop_takes_the_packages_steps(tiny_config):
+    model = GPT(tiny_config)
+    twin = copy.deepcopy(model)
+    mine, theirs = (torch.optim.AdamW(training.parameter_groups(each, 0.1), lr=1.0) for each in (model, twin))
+    batches = [tuple(torch.randint(tiny_config.vocab_size, (2, 2, 7))) for _ in range(5)]
+    rates = [0.01, 0.03, 0.02, 0.01, 0.005]
+    losses = training.mend_loop(model, mine, batches, rates, 0.3)
+    for batch, rate, loss in zip(batches, rates, losses, strict=True):
+        for group in theirs.param_groups:
+            group["lr"] = rate
+        expected, _ = train_step(twin, [batch], theirs, torch.amp.GradScaler(enabled=False), 0.3)
+        assert loss == pytest.approx(expected.item())
+    for one, other in zip(model.parameters(), twin.parameters(), strict=True):
+        torch.testing.assert_close(one, other)
+
+
+@pytest.mark.parametrize("count", [4, 16])
+def test_noise_left_is_what_a_mean_of_random_vectors_has(count):
+    ones = torch.randn(100 * count, 50)
+    measured = ones.unflatten(0, (100, count)).mean(dim=1).std() / ones.std()
+    assert training.noise_left(count) == pytest.approx(measured.item(), rel=0.05)
 
 
 def test_parameter_groups_decay_weights_but_those_of_norms(tiny_config):

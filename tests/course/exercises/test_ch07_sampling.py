@@ -1,11 +1,14 @@
 """Each reference of notebook 07 beside an independent one."""
 
+import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from transformers import TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
 
+from tinyllm import GenerationConfig
 from tinyllm.course.exercises import ch07_sampling as sampling
+from tinyllm.generation.sampling import next_tokens
 
 
 def test_temperature_top_k_and_top_p_are_transformers():
@@ -37,3 +40,19 @@ def test_generate_follows_the_likeliest_token():
         return torch.eye(10).roll(1, dims=1)[ids]
 
     assert sampling.generate(next_is_one_more, [4, 7], 5) == [4, 7, 8, 9, 0, 1, 2]
+
+
+@pytest.mark.parametrize("settings", [(0.7, None, None), (1.5, 8, None), (2.0, None, 0.8), (0.8, 20, 0.9), (0, 5, 0.5)])
+def test_the_mended_choice_draws_what_the_package_draws(settings):
+    tau, k, p = settings
+    config = GenerationConfig(temperature=tau, top_k=k, top_p=p)
+    mine, theirs = (torch.Generator().manual_seed(3) for _ in range(2))
+    for _ in range(50):
+        logits = 2 * torch.randn(30)
+        expected = next_tokens(logits[None], config, theirs).item()
+        assert sampling.mend_choose(logits, mine, tau, k, p) == expected
+
+
+def test_unspoilt_is_how_many_articles_have_no_bad_draw():
+    bad = torch.rand(20_000, 60) < 0.02
+    assert sampling.unspoilt(0.02, 60) == pytest.approx((~bad.any(dim=1)).float().mean().item(), rel=0.05)

@@ -7,7 +7,9 @@ import torch.nn.functional as F
 from transformers import LlamaConfig
 from transformers.models.llama.modeling_llama import LlamaMLP
 
+from tinyllm import ModelConfig
 from tinyllm.course.exercises import ch09_modern as modern
+from tinyllm.model.attention import CausalSelfAttention
 
 
 def test_rms_norm_is_torchs():
@@ -45,3 +47,30 @@ def test_newton_schulz_ends_at_the_svds_orthogonal_factor(shape):
 def test_stable_decay_is_warmup_constant_and_a_line():
     rates = [modern.stable_decay(iteration, 100, 10, 0.3, 2.0) for iteration in range(101)]
     assert rates == pytest.approx(np.interp(range(101), [0, 10, 70, 100], [2 / 11, 2, 2, 0]))
+
+
+@pytest.mark.parametrize(("H", "K"), [(6, 2), (4, 4), (3, 1)])
+def test_the_mended_attention_is_the_packages(H, K):
+    attention = CausalSelfAttention(
+        ModelConfig(
+            context_length=9, embedding_dim=4 * H, num_heads=H, num_kv_heads=K, dropout=0.0, positions="rotary",
+            qk_norm=True, bias=False,
+        )
+    )  # fmt: skip
+    for norm in (attention.query_norm, attention.key_norm):
+        torch.nn.init.normal_(norm.weight)
+    x = torch.randn(2, 9, 4 * H)
+    mix = modern.mend_attention(x, attention.qkv.weight.T, attention.query_norm.weight, attention.key_norm.weight, H)
+    torch.testing.assert_close(attention.projection(mix), attention(x))
+
+
+@pytest.mark.parametrize("factor", [0.5, 3.0])
+def test_gate_growth_is_what_transformers_llama_shows(factor):
+    layer = LlamaMLP(LlamaConfig(hidden_size=64, intermediate_size=160, num_attention_heads=2))
+    x = torch.randn(20, 64)
+    for part in (layer.up_proj, layer.gate_proj):
+        torch.nn.init.normal_(part.weight, std=0.01)
+    before = layer(x).std()
+    for part in (layer.up_proj, layer.gate_proj):
+        part.weight.data *= factor
+    assert modern.gate_growth(factor) == pytest.approx((layer(x).std() / before).item(), rel=0.1)

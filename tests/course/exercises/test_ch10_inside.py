@@ -57,4 +57,30 @@ def test_an_answer_that_changes_its_input_is_told_so(name):
         result = EXERCISES[name].reference(tensor, *more)
         return tensor.copy_(result)
 
-    assert "you change the tensor that was passed in" in examine(name, in_place).message
+    changed = "mixed" if name == "inside.switch_off" else "stream"
+    assert f"your function changes its argument `{changed}`" in examine(name, in_place).message
+
+
+def test_the_mended_hooks_collect_the_packages_streams(tiny_config):
+    model, ids = GPT(tiny_config).eval(), torch.randint(tiny_config.vocab_size, (7,))
+    for _ in range(2):  # the second time no hook is left of the first
+        streams = inside.mend_streams(model, ids[None])
+        torch.testing.assert_close(torch.cat(streams), tinyllm.course.interpretability.residual_stream(model, ids))
+
+
+@pytest.mark.parametrize(("length", "period"), [(40, 10), (12, 5)])
+def test_a_score_by_chance_is_that_of_random_heads(length, period):
+    future = torch.ones(length, length).triu(1) > 0
+    heads = torch.randn(500, length, length).masked_fill(future, -torch.inf).softmax(-1)
+    measured = torch.stack([inside.induction_score(head, period) for head in heads]).mean().item()
+    assert inside.score_by_chance(length, period) == pytest.approx(measured, rel=0.05)
+
+
+def test_a_measured_answer_may_draw_from_the_shared_generator():
+    def score_by_chance(length, period):
+        future = torch.ones(length, length).triu(1) > 0
+        heads = torch.randn(500, length, length).masked_fill(future, -torch.inf).softmax(-1)
+        return sum(heads[:, t, t - period + 1].mean() for t in range(period, length)) / (length - period)
+
+    verdict = examine("inside.score_by_chance", score_by_chance)
+    assert verdict.kind == "correct", verdict.message

@@ -1,5 +1,7 @@
 """Each reference of notebook 11 beside an independent one."""
 
+import random
+
 import numpy as np
 import pytest
 import torch
@@ -28,14 +30,36 @@ def test_a_wrong_name_is_answered_with_what_it_would_show_and_not_with_the_right
 
 
 def test_one_step_is_a_step_of_sgd():
-    weights, batches = clinic._step_case()
+    kind, weights, batches = clinic._step_case(torch.optim.SGD, 4, 3, 2, 3)
     expected = torch.tensor(weights, requires_grad=True)
     for x, targets in batches:
         (gradient,) = torch.autograd.grad(F.cross_entropy(x @ expected.T, targets), expected)
         expected = (expected - 0.1 * gradient).detach().requires_grad_()
-    torch.testing.assert_close(clinic._weights_after(clinic.one_step, weights, batches), expected.detach())
+    observed = clinic._weights_after(clinic.one_step, kind, weights, batches)
+    torch.testing.assert_close(observed.value, expected.detach())
 
 
 def test_mean_loss_is_that_of_all_tokens_together():
-    (losses,) = clinic._losses_case()
+    (losses,) = clinic._losses_case(3)
     assert clinic.mean_loss(losses) == pytest.approx(np.mean(np.concatenate(losses)))
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_the_mended_evaluation_is_the_clinics_own(training):
+    record = tinyllm.course.clinic.HEALTHY
+    model, _ = record.build()
+    model.train(training)
+    _, held_out = record.split()
+    batches = record.batches([tinyllm.course.clinic.small_text.rows()[article] for article in held_out])
+    assert clinic.mend_evaluation(model, batches) == pytest.approx(record.held_out_loss(model))
+    assert model.training == training
+
+
+@pytest.mark.parametrize(("copies", "held_out"), [(2, 0.1), (3, 0.5), (1, 0.2)])
+def test_leaked_share_is_what_a_shuffle_leaks(copies, held_out):
+    collection = list(range(4000)) * copies
+    random.shuffle(collection)
+    cut = round(held_out * len(collection))
+    trained = set(collection[cut:])
+    measured = sum(article in trained for article in collection[:cut]) / cut
+    assert clinic.leaked_share(copies, held_out) == pytest.approx(measured, abs=0.02)

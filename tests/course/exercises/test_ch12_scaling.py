@@ -58,3 +58,18 @@ def test_compute_optimal_spends_all_in_the_ratio_asked_for():
     assert scaling.compute_optimal(6 * 70e9 * 1.4e12) == pytest.approx((70e9, 1.4e12))
     parameters, tokens = scaling.compute_optimal(1e15, 7)
     assert (6 * parameters * tokens, tokens / parameters) == pytest.approx((1e15, 7))
+
+
+@pytest.mark.parametrize("count", [3, 6])
+def test_the_mended_fit_is_the_packages(count):
+    sizes, losses, _ = scaling._runs(count, 0.1)
+    law = fit_power_law(sizes, losses)
+    assert scaling.mend_fit(sizes, losses) == pytest.approx((law.floor, law.scale, law.exponent))
+
+
+@pytest.mark.parametrize(("batch", "scale"), [(8, 8), (4, 30), (50, 10)])
+def test_agreement_is_the_cosine_of_a_noisy_mean_with_the_truth(batch, scale):
+    truth = torch.randn(50_000)
+    noise = torch.randn(batch, 50_000) * (truth.norm() * math.sqrt(scale / 50_000))
+    cosine = torch.cosine_similarity((truth + noise).mean(0), truth, dim=0).item()
+    assert scaling.agreement(batch, scale) == pytest.approx(cosine, rel=0.05)

@@ -36,6 +36,7 @@ class Exercise:
     why: str
     mistakes: list[tuple[Function, str]] = field(default_factory=list)  # each with its diagnosis
     gradients: bool = True
+    draws: bool = False
 
 
 class Observed(NamedTuple):
@@ -51,7 +52,12 @@ def call(function: Function, *arguments: Any) -> Any:
 
 
 def exercise(
-    cases: Callable[[], list[Case]], hint: str, why: str, observe: Function = call, gradients: bool = True
+    cases: Callable[[], list[Case]],
+    hint: str,
+    why: str,
+    observe: Function = call,
+    gradients: bool = True,
+    draws: bool = False,
 ) -> Callable[[F], F]:
     """Register a reference.
 
@@ -63,10 +69,11 @@ def exercise(
             several times, and return `Observed` with clues, which are compared with those of mistakes only.
         gradients: whether an answer must carry gradients wherever the reference does. Not where no model trains
             through the result, so that `@torch.no_grad()` is as good.
+        draws: whether an answer may draw random numbers, to measure what the reference computes.
     """
 
     def register(reference: F) -> F:
-        EXERCISES[_name(reference)] = Exercise(reference, cases, observe, hint, why, gradients=gradients)
+        EXERCISES[_name(reference)] = Exercise(reference, cases, observe, hint, why, gradients=gradients, draws=draws)
         return reference
 
     return register

@@ -125,6 +125,11 @@ def restore(settings: Snapshot) -> None:
             write(settings[name])
 
 
+def generator_names() -> set[str]:
+    """What `global_changes` names where random numbers were drawn."""
+    return set(_generators())
+
+
 def _generators() -> Snapshot:
     return {
         "torch's random generator": torch.get_rng_state(),

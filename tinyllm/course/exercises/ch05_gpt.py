@@ -11,13 +11,14 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from tinyllm.course.checking.registry import exercise
+from tinyllm.course.checking.bands import settle
+from tinyllm.course.checking.registry import Case, exercise
 
 
 @exercise(
     cases=lambda: [
-        (torch.randint(V, (B, T)), torch.randn(V, C), torch.randn(T + 3, C))
-        for B, T, V, C in ((1, 2, 3, 2), (2, 3, 5, 2), (3, 3, 5, 4), (3, 5, 9, 4))
+        _embedding_case(*sizes)
+        for sizes in ((1, 1, 3, 2, 1), (2, 3, 5, 2, 6), (3, 3, 15, 4, 3), (1, 9, 40, 5, 20), (4, 7, 3, 1, 9))
     ],
     hint="Indexing a table with the ids gives (B, T, C). Which rows of the position table do T tokens need, and which "
     "of the two shapes has no B?",
@@ -31,12 +32,18 @@ def embed(
     return token_table[token_ids] + position_table[:T]  # the same positions for each of the B rows
 
 
+def _embedding_case(B: int, T: int, V: int, C: int, context_length: int) -> Case:
+    return torch.randint(V, (B, T)), torch.randn(V, C), torch.randn(context_length, C)
+
+
 @exercise(
     cases=lambda: [
         tuple(random.randint(2, 9) for _ in range(5)),
         tuple(random.randint(10, 99) for _ in range(5)),
+        (random.randint(2, 99), 1, 1, 1, 1),
         (1024, 160, 192, 2, 768),
         (50_257, 512, 512, 8, 2048),
+        (50_257, 1024, 1600, 48, 6400),
     ],
     hint="Count a block on paper first: two norms, the four matrices, and a bias for each output. Then what is "
     "outside the blocks.",
@@ -57,17 +64,17 @@ def parameter_count(
 
 
 _NAMES = (
-    "blocks.0.attention.projection.weight",
-    "blocks.1.feedforward.projection.weight",
-    "blocks.0.attention.qkv.weight",
-    "blocks.1.feedforward.expand.weight",
+    *(f"blocks.{i}.{layer}.projection.weight" for i in (0, 1, 11) for layer in ("attention", "feedforward")),
+    "model.layers.23.attention.projection.weight",
+    *(f"blocks.{i}.{layer}.weight" for i in (0, 10) for layer in ("attention.qkv", "feedforward.expand")),
     "token_embedding.weight",
     "position_embedding.weight",
+    "wte.weight",
 )
 
 
 @exercise(
-    cases=lambda: [(name, random.randint(2, 24)) for name in _NAMES],
+    cases=lambda: [(name, random.randint(1, 48)) for name in _NAMES],
     hint="How many times is something added to the stream in L layers? A sum of n independent numbers has n times the "
     "variance of one.",
     why="Each layer adds two results to the stream. With this factor, GPT-2's, their sum has the same standard "
@@ -82,7 +89,7 @@ def init_std(name: str, num_layers: int) -> float:
 
 
 @exercise(
-    cases=lambda: [_hidden_case(*shape) for shape in ((1, 1, 4, 2), (1, 2, 4, 3), (2, 3, 4, 7))],
+    cases=lambda: [_hidden_case(*shape) for shape in ((1, 1, 4, 2), (1, 2, 4, 3), (2, 3, 4, 7), (3, 2, 5, 30))],
     hint="What comes between the last block and the head? And does the loss take probabilities, or the scores before "
     "the softmax?",
     why="The head is the token table again (tied): a token scores high where the hidden state points along its row. "
@@ -95,5 +102,56 @@ def logits(
     return final_norm(hidden) @ token_table.T
 
 
-def _hidden_case(B: int, T: int, C: int, V: int) -> tuple[Tensor, nn.LayerNorm, Tensor]:
-    return 3 * torch.randn(B, T, C), nn.LayerNorm(C), torch.randn(V, C)
+def _norm(C: int) -> nn.LayerNorm:
+    """As after some training: its weights are not 1, nor its biases 0."""
+    norm = nn.LayerNorm(C)
+    nn.init.normal_(norm.weight, mean=1, std=0.5)
+    nn.init.normal_(norm.bias)
+    return norm
+
+
+def _hidden_case(B: int, T: int, C: int, V: int) -> Case:
+    return 3 * torch.randn(B, T, C), _norm(C), torch.randn(V, C)
+
+
+@exercise(
+    cases=lambda: [_loss_case(*sizes) for sizes in ((1, 1, 3, 1), (2, 3, 7, 2), (1, 5, 12, 3), (3, 4, 20, 4))],
+    hint="Follow one tensor through the loop: what does the second block read? Then read what the loss expects: "
+    "scores or probabilities?",
+    why="Each block must read what the block before it left, or all blocks but the last do nothing. And cross_entropy "
+    "applies the softmax itself: after a second one, the loss can hardly fall.",
+)
+def mend_loss(
+    token_ids: Int[Tensor, "B T"],
+    targets: Int[Tensor, "B T"],
+    token_table: Float[Tensor, "V C"],
+    position_table: Float[Tensor, "context_length C"],
+    blocks: list[nn.Module],
+    final_norm: Callable[[Tensor], Tensor],
+) -> Float[Tensor, ""]:
+    """The mean loss, in nats per token, of a GPT that is given as its parts."""
+    x = embed(token_ids, token_table, position_table)
+    for block in blocks:
+        x = block(x)
+    scores = logits(x, final_norm, token_table)
+    return nn.functional.cross_entropy(scores.flatten(0, 1), targets.flatten())
+
+
+def _loss_case(B: int, T: int, V: int, L: int) -> Case:
+    C = 4
+    ids, targets = torch.randint(V, (2, B, T))
+    return ids, targets, torch.randn(V, C), torch.randn(T + 2, C), [nn.Linear(C, C) for _ in range(L)], _norm(C)
+
+
+@exercise(
+    draws=True,
+    cases=lambda: [(round(random.uniform(low, low + 0.3), 2),) for low in (0.5, 0.8, 1.2, 1.7)],
+    observe=lambda function, spread: settle(function(spread), spread**2 / 2, spread**2, spread / 2, spread, band=0.15),
+    hint="Multiply logits of a known spread by 2, and by 4. By what factor does the loss above ln V grow each time? "
+    "Then find the constant.",
+    why="For normally distributed logits the mean of exp(z) is exp(s * s / 2). Its logarithm is what knowing nothing "
+    "costs above ln V, so a quiet model starts at ln V.",
+)
+def extra_loss(spread: float) -> float:
+    """By how many nats the first loss lies above ln V, if the logits know nothing and have this standard deviation."""
+    return spread**2 / 2

@@ -3,12 +3,14 @@
 A mistake has the parameters of its reference, so their types are not repeated.
 """
 
-# mypy: allow-untyped-defs
+# mypy: allow-untyped-defs, allow-untyped-calls
 
 import math
 
+from torch import nn
+
 from tinyllm.course.checking.registry import mistake
-from tinyllm.course.exercises.ch05_gpt import embed, init_std, logits, parameter_count
+from tinyllm.course.exercises.ch05_gpt import embed, extra_loss, init_std, logits, mend_loss, parameter_count
 
 # embed
 
@@ -189,4 +191,75 @@ mistake(
     logits,
     "You score the last token only. Training needs the scores at every position: (B, T, V).",
     lambda hidden, final_norm, table: final_norm(hidden)[:, -1] @ table.T,
+)
+
+
+# mend_loss
+
+
+@mistake(
+    mend_loss,
+    "This computes what the code above computes, so nothing is mended yet. Give it three blocks and take the first one "
+    "away: does the loss move?",
+)
+def as_shown(token_ids, targets, token_table, position_table, blocks, final_norm):
+    x = embed(token_ids, token_table, position_table)
+    for block in blocks:
+        y = block(x)
+    return _loss(logits(y, final_norm, token_table).softmax(dim=-1), targets)
+
+
+@mistake(
+    mend_loss,
+    "One line is mended. But all blocks read the embeddings, and only the last one's result is used: each must read "
+    "what the one before it left.",
+)
+def blocks_read_the_embeddings(token_ids, targets, token_table, position_table, blocks, final_norm):
+    x = embed(token_ids, token_table, position_table)
+    for block in blocks:
+        y = block(x)
+    return _loss(logits(y, final_norm, token_table), targets)
+
+
+@mistake(
+    mend_loss,
+    "The blocks are mended. But the loss gets probabilities: it takes the softmax of scores itself, so now there are "
+    "two.",
+)
+def softmax_before_the_loss(token_ids, targets, token_table, position_table, blocks, final_norm):
+    x = embed(token_ids, token_table, position_table)
+    for block in blocks:
+        x = block(x)
+    return _loss(logits(x, final_norm, token_table).softmax(dim=-1), targets)
+
+
+def _loss(scores, targets):
+    return nn.functional.cross_entropy(scores.flatten(0, 1), targets.flatten())
+
+
+# extra_loss
+
+mistake(
+    extra_loss,
+    "Twice too much. It does grow with the square of the spread: compare its size at one spread with what you "
+    "measured.",
+    lambda spread: spread**2,
+)
+
+mistake(
+    extra_loss,
+    "You say that the loss grows in step with the spread. Double the spread and measure again: it grows fourfold.",
+    lambda spread: spread / 2,
+)
+
+mistake(
+    extra_loss,
+    "This is the spread itself. Measure the loss above ln V at two spreads, one twice the other.",
+    lambda spread: spread,
+)
+
+mistake(
+    extra_loss,
+    "You say that the spread costs nothing. Multiply the logits by 5 and measure.",
+    lambda spread: 0.0,
 )

@@ -4,20 +4,23 @@
 # torch gives `backward` no types, and a comment at each call would be in the way of the reader of a solution.
 
 import math
+import numbers
 import random
+from collections.abc import Callable
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from tinyllm.course.checking.bands import settle
 from tinyllm.course.checking.comparing import Unusable
 from tinyllm.course.checking.registry import Case, Function, exercise
+from tinyllm.course.checking.showing import kind_of
 
 
 @exercise(
-    cases=lambda: [case for warmup in (4, 0, 9) for case in _rate_cases(warmup)],
+    cases=lambda: [case for warmup in (4, 0, 9, 1) for case in _rate_cases(warmup)],
     hint="Two cases: before step w a line, from step w on a cosine. How far from w to n is step i, as a number from 0 "
     "to 1?",
     why="The line protects the first steps, when AdamW's averages are still empty. The cosine ends in small steps, so "
@@ -35,14 +38,17 @@ def learning_rate(iteration: int, max_iterations: int, warmup: int, max_rate: fl
 
 
 def _rate_cases(warmup: int) -> list[tuple[int, int, int, float, float]]:
-    """The first step, the last of the warm-up, the first after it, one on the way down, and the end."""
-    n, most = random.randint(40, 99), random.uniform(1e-3, 5e-3)
-    return [(i, n, warmup, most, most / 10) for i in (0, max(0, warmup - 1), warmup, n // 2, n)]
+    """The first step, the last of the warm-up, the first after it, two on the way down, and the end."""
+    n, most, share = random.randint(40, 99), random.uniform(1e-3, 5e-3), random.uniform(0.05, 0.5)
+    return [(i, n, warmup, most, share * most) for i in (0, max(0, warmup - 1), warmup, n // 2, n - 1, n)]
 
 
 @exercise(
+    cases=lambda: [
+        _adamw_case(*settings)
+        for settings in ((1, 1e-8, (3,)), (2, 1e-8, (1,)), (10, 1e-7, (2, 3)), (3, 0.1, (4,)), (300, 1e-3, (2, 1, 3)))
+    ],
     gradients=False,
-    cases=lambda: [_adamw_case(step, eps) for step, eps in ((1, 1e-8), (2, 1e-8), (10, 1e-8), (3, 0.1))],
     hint="In order: the two averages, their corrected copies, the decay of the parameter, then the step. Only m and v "
     "are carried on uncorrected.",
     why="Dividing by the root of v gives each weight its own step size. The decay stays outside, so every weight "
@@ -73,19 +79,22 @@ def adamw_step(
     return parameter, m, v
 
 
-def _adamw_case(step: int, eps: float) -> Case:
-    parameter, gradient, m, v = torch.randn(4, 3)
-    averages = (torch.zeros(3), torch.zeros(3)) if step == 1 else (0.3 * m, 0.3 * v**2)
-    return parameter, gradient, *averages, step, 0.1, 0.9, 0.95, eps, 0.5
+def _adamw_case(step: int, eps: float, shape: tuple[int, ...]) -> Case:
+    parameter, gradient, m, v = torch.randn(4, *shape)
+    averages = (torch.zeros(shape), torch.zeros(shape)) if step == 1 else (0.3 * m, 0.3 * v**2)
+    lr, decay = random.uniform(0.05, 0.2), random.uniform(0.3, 0.8)
+    return parameter, gradient, *averages, step, lr, random.uniform(0.7, 0.9), random.uniform(0.93, 0.97), eps, decay
 
 
 @exercise(
     gradients=False,
     cases=lambda: [
-        ([torch.tensor([3.0, 4.0])], 1.0),
-        ([0.1 * torch.randn(3)], 1.0),
+        ([torch.tensor([3.0, 4.0])], random.uniform(0.5, 2.0)),
+        ([0.1 * torch.rand(3)], random.uniform(0.5, 2.0)),
         ([torch.randn(3), torch.randn(2, 2)], 0.5),
         ([0.001 * torch.randn(2), 5 * torch.randn(2, 3), torch.randn(4)], 2.0),
+        ([torch.tensor([3.0, 0.0]), torch.tensor([[0.0], [4.0]])], 5.0),  # as long as it may be
+        ([torch.zeros(2, 2), *(torch.randn(2, 3, 2) for _ in range(10))], random.uniform(0.1, 1.0)),
     ],
     hint="All tensors together are one long vector. What is its length, and by which factor must it shrink? And if it "
     "is already short enough?",
@@ -99,33 +108,52 @@ def clip(gradients: list[Float[Tensor, "..."]], max_norm: float) -> list[Float[T
     return [gradient * scale for gradient in gradients]
 
 
-def _gradients_after(
-    function: Function, model: nn.Module, micro_batches: list[tuple[Tensor, Tensor]]
-) -> dict[str, Tensor | None]:
-    function(model, micro_batches)
-    return {f"{name}.grad": parameter.grad for name, parameter in model.named_parameters()}
+class Regression(nn.Module):
+    """A small model that returns its loss, as a GPT does when it is given targets too."""
+
+    def __init__(self, inputs: int = 3, outputs: int = 2):
+        super().__init__()
+        self.linear = nn.Linear(inputs, outputs)
+
+    def forward(self, x: Float[Tensor, "B I"], y: Float[Tensor, "B O"]) -> Float[Tensor, ""]:
+        """The mean squared error."""
+        return nn.functional.mse_loss(self.linear(x), y)
+
+
+def _left_behind(function: Function, model: nn.Module, micro_batches: list[tuple[Tensor, Tensor]]) -> dict[str, Any]:
+    """What is returned, each gradient, and each weight: no step may be taken."""
+    loss = function(model, micro_batches)
+    if not isinstance(loss, numbers.Real | Tensor):
+        raise Unusable(f"your result is {kind_of(loss)}; it should be the mean loss, a float.")
+    left: dict[str, Any] = {"the mean loss": loss.item() if isinstance(loss, Tensor) else float(loss)}
+    for name, parameter in model.named_parameters():
+        left |= {f"{name}.grad": parameter.grad, name: parameter}
+    return left
 
 
 @exercise(
-    cases=lambda: [_accumulation_case(*sizes) for sizes in ((2, 1), (3, 2), (4, 4))],
-    observe=_gradients_after,
+    cases=lambda: [_accumulation_case(*sizes) for sizes in ((2, 1), (3, 2), (4, 4), (1, 3), (12, 2))],
+    observe=_left_behind,
     hint="`backward` adds to .grad. By what must each loss be divided, so that the sum becomes the mean of the whole "
     "batch?",
     why="The gradient of a mean is the mean of the gradients, so several small batches replace one that does not fit "
-    "in memory.",
+    "into memory.",
 )
-def accumulate(model: nn.Module, micro_batches: list[tuple[Float[Tensor, "N _"], Float[Tensor, "N _"]]]) -> None:
-    """Leave in each parameter's .grad the gradient of the whole batch's mean squared error.
+def accumulate(model: nn.Module, micro_batches: list[tuple[Tensor, Tensor]]) -> float:
+    """Leave the gradient of the whole batch in .grad, and return its mean loss.
 
-    The micro-batches are equally large, so the whole batch's mean is the mean of theirs. `backward` adds up.
+    The micro-batches have the same size, and `model(x, y)` is the mean loss of one.
     """
+    total = 0.0
     for x, y in micro_batches:
-        loss = F.mse_loss(model(x), y) / len(micro_batches)
-        loss.backward()
+        loss = model(x, y) / len(micro_batches)
+        loss.backward()  # adds to what is in .grad
+        total += loss.item()
+    return total
 
 
 def _accumulation_case(count: int, rows: int) -> tuple[nn.Module, list[tuple[Tensor, Tensor]]]:
-    return nn.Linear(3, 2), [(torch.randn(rows, 3), torch.randn(rows, 2)) for _ in range(count)]
+    return Regression(), [(torch.randn(rows, 3), torch.randn(rows, 2)) for _ in range(count)]
 
 
 def _decays_by_name(function: Function, model: nn.Module, weight_decay: float) -> dict[str, list[float]]:
@@ -133,8 +161,8 @@ def _decays_by_name(function: Function, model: nn.Module, weight_decay: float) -
     names = {id(parameter): name for name, parameter in model.named_parameters()}
     decays: dict[str, list[float]] = {name: [] for name in names.values()}
     groups = function(model, weight_decay)
-    keys = {"params", "weight_decay"}
-    if not isinstance(groups, list) or not all(isinstance(group, dict) and keys <= group.keys() for group in groups):
+    keys, are_groups = {"params", "weight_decay"}, isinstance(groups, list | tuple)
+    if not are_groups or not all(isinstance(group, dict) and keys <= group.keys() for group in groups):
         raise Unusable('your result must be a list of dicts, each with "params" and "weight_decay".')
     for group in groups:
         for parameter in group["params"]:
@@ -145,7 +173,16 @@ def _decays_by_name(function: Function, model: nn.Module, weight_decay: float) -
 
 
 @exercise(
-    cases=lambda: [(model, random.choice([0.1, 0.2])) for model in (TiedModel(3, 2), TiedModel(5, 4), nn.Linear(3, 2))],
+    cases=lambda: [
+        (model, random.uniform(0.05, 0.3))
+        for model in (
+            TiedModel(3, 2),
+            TiedModel(5, 4),
+            nn.Linear(3, 2),
+            odd_names(),
+            many_layers(),
+        )
+    ],
     observe=_decays_by_name,
     hint="How many dimensions does a matrix have, and how many a bias or a norm's weight? And what does "
     "`model.parameters()` do with a shared one?",
@@ -174,3 +211,79 @@ class TiedModel(nn.Module):
         self.hidden = nn.Linear(C, C)
         self.head = nn.Linear(C, V, bias=False)
         self.head.weight = self.embedding.weight
+
+
+def many_layers() -> nn.Sequential:
+    """Twelve layers, each third of them a norm."""
+    return nn.Sequential(*(nn.LayerNorm(2) if index % 3 == 0 else nn.Linear(2, 2) for index in range(12)))
+
+
+def odd_names() -> nn.ModuleDict:
+    """Names from which nothing follows: a layer called norm, a norm called layer, an embedding called wte."""
+    return nn.ModuleDict({"norm": nn.Linear(2, 2), "layer": nn.LayerNorm(2), "wte": nn.Embedding(3, 2)})
+
+
+def _losses_and_weights(
+    function: Function,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    batches: list[tuple[Tensor, Tensor]],
+    rates: list[float],
+    max_norm: float,
+) -> dict[str, Any]:
+    losses = function(model, optimizer, batches, rates, max_norm)
+    return {"the losses": losses, **dict(model.named_parameters())}
+
+
+@exercise(
+    cases=lambda: [
+        _loop_case(*settings)
+        for settings in ((torch.optim.SGD, 2, 0.1), (torch.optim.AdamW, 3, 0.5), (torch.optim.SGD, 5, 50.0))
+    ],
+    observe=_losses_and_weights,
+    hint="Write down what a step needs, in order: its rate, a loss, fresh gradients, clipped, and only then the step. "
+    "Which of these comes too late, or not at all? And how many groups has the optimizer?",
+    why="Gradients add up until they are cleared, what is clipped after the step is clipped in vain, and a rate set "
+    "for one group leaves the others behind. None of these raises an error: the loss is only worse.",
+)
+def mend_loop(
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    batches: list[tuple[Tensor, Tensor]],
+    rates: list[float],
+    max_norm: float,
+) -> list[float]:
+    """One step for each batch, at its own rate, with the gradient clipped; returns the loss before each step."""
+    losses = []
+    for (x, y), rate in zip(batches, rates, strict=True):
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        loss = model(x, y)
+        optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), max_norm)
+        optimizer.step()
+        losses.append(loss.item())
+    return losses
+
+
+def _loop_case(kind: Callable[..., torch.optim.Optimizer], steps: int, max_norm: float) -> Case:
+    """The gradients are longer than the first two norms, and shorter than the last; rates rise and fall."""
+    model = Regression()
+    optimizer = kind(parameter_groups(model, 0.1), lr=0.001)
+    batches = [(torch.randn(4, 3), 3 * torch.randn(4, 2)) for _ in range(steps)]
+    return model, optimizer, batches, [random.uniform(0.05, 0.2) for _ in range(steps)], max_norm
+
+
+@exercise(
+    draws=True,
+    cases=lambda: [(count,) for count in (1, random.randint(2, 8), random.randint(9, 30), 64)],
+    observe=lambda function, count: settle(function(count), count**-0.5, 1 / count, 1.0, count**0.5, band=0.15),
+    hint="Measure how far the mean of 4 micro-batches is from the mean of all, then the mean of 16. By what factor did "
+    "the distance shrink?",
+    why="Independent errors partly cancel: the mean of n has the spread of one, divided by the root of n. So four "
+    "times the batch halves the noise, and costs four times as much.",
+)
+def noise_left(count: int) -> float:
+    """The noise of the mean gradient of this many micro-batches, as a share of the noise of one."""
+    return 1 / math.sqrt(count)

@@ -6,13 +6,22 @@ A mistake has the parameters of its reference, so their types are not repeated.
 # mypy: allow-untyped-defs, allow-untyped-calls
 # torch gives `backward` no types.
 
+import itertools
 import math
 
 import torch
-import torch.nn.functional as F
+from torch import nn
 
 from tinyllm.course.checking.registry import mistake
-from tinyllm.course.exercises.ch06_training import accumulate, adamw_step, clip, learning_rate, parameter_groups
+from tinyllm.course.exercises.ch06_training import (
+    accumulate,
+    adamw_step,
+    clip,
+    learning_rate,
+    mend_loop,
+    noise_left,
+    parameter_groups,
+)
 
 # learning_rate
 
@@ -171,6 +180,16 @@ def goes_uphill(parameter, gradient, m, v, step, *settings):
     return parameter * (1 - lr * weight_decay) + lr * corrected_m / (corrected_v.sqrt() + eps), m, v
 
 
+@mistake(
+    adamw_step,
+    "The decay comes after the step, so it shrinks the new parameter. In the formula it shrinks the old one.",
+)
+def decay_of_the_new_parameter(parameter, gradient, m, v, step, *settings):
+    lr, beta1, beta2, eps, weight_decay = settings
+    parameter, m, v = adamw_step(parameter, gradient, m, v, step, lr, beta1, beta2, eps, 0.0)
+    return parameter * (1 - lr * weight_decay), m, v
+
+
 # clip
 
 mistake(
@@ -214,6 +233,18 @@ def adds_up_norms(gradients, max_norm):
     return [gradient * min(1.0, max_norm / norm) for gradient in gradients]
 
 
+@mistake(
+    clip,
+    "The factor is computed for each tensor anew, from what the ones before it left. Compute one norm of all first.",
+)
+def norm_of_those_so_far(gradients, max_norm):
+    square, result = 0.0, []
+    for gradient in gradients:
+        square += (gradient**2).sum()
+        result.append(gradient * min(1.0, max_norm / square.sqrt().clamp(min=1e-12)))
+    return result
+
+
 # accumulate
 
 
@@ -223,37 +254,75 @@ def adds_up_norms(gradients, max_norm):
     "micro-batches.",
 )
 def does_not_divide(model, micro_batches):
+    total = 0.0
     for x, y in micro_batches:
-        F.mse_loss(model(x), y).backward()
+        loss = model(x, y)
+        loss.backward()
+        total += loss.item()
+    return total
 
 
 @mistake(
     accumulate,
-    "The gradients are set to zero at each micro-batch, so only the last one is left. Zero them once a step.",
+    "The mean loss is right, and the gradients are several times too large: what goes backward must be divided too.",
+)
+def divides_the_loss_alone(model, micro_batches):
+    return does_not_divide(model, micro_batches) / len(micro_batches)
+
+
+@mistake(
+    accumulate,
+    "The gradients are right, but you return the sum of the losses: their mean is the batch's loss.",
+)
+def returns_the_sum(model, micro_batches):
+    return accumulate(model, micro_batches) * len(micro_batches)
+
+
+@mistake(
+    accumulate,
+    "The gradients are right, but you return the share of the last micro-batch. Add the shares up.",
+)
+def returns_the_last_share(model, micro_batches):
+    for x, y in micro_batches:
+        loss = model(x, y) / len(micro_batches)
+        loss.backward()
+    return loss.item()
+
+
+@mistake(
+    accumulate,
+    "Only the last micro-batch's gradient is left: something clears the others. Within a step they must add up.",
 )
 def zeroes_each_time(model, micro_batches):
+    total = 0.0
     for x, y in micro_batches:
         model.zero_grad()
-        (F.mse_loss(model(x), y) / len(micro_batches)).backward()
+        loss = model(x, y) / len(micro_batches)
+        loss.backward()
+        total += loss.item()
+    return total
 
 
 @mistake(
     accumulate,
-    "Only the last micro-batch goes backward, and undivided: `backward` belongs in the loop.",
+    "What is left is the gradient of the last micro-batch, undivided. Each must go backward, with its share of the "
+    "mean.",
 )
 def only_the_last_goes_backward(model, micro_batches):
+    total = 0.0
     for x, y in micro_batches:
-        loss = F.mse_loss(model(x), y)
+        loss = model(x, y)
+        total += loss.item() / len(micro_batches)
     loss.backward()
+    return total
 
 
 @mistake(
     accumulate,
-    "`backward` is never called, so .grad stays empty.",
+    "No gradient is left at the end: either nothing went backward, or the gradients were cleared after it.",
 )
-def never_goes_backward(model, micro_batches):
-    for x, y in micro_batches:
-        F.mse_loss(model(x), y)
+def leaves_no_gradient(model, micro_batches):
+    return sum(model(x, y).item() for x, y in micro_batches) / len(micro_batches)
 
 
 @mistake(
@@ -261,8 +330,12 @@ def never_goes_backward(model, micro_batches):
     "You divide by the rows of a micro-batch. The mean has done that already; divide by the number of micro-batches.",
 )
 def divides_by_the_rows(model, micro_batches):
+    total = 0.0
     for x, y in micro_batches:
-        (F.mse_loss(model(x), y) / len(x)).backward()
+        loss = model(x, y) / len(x)
+        loss.backward()
+        total += loss.item()
+    return total
 
 
 # parameter_groups
@@ -328,3 +401,80 @@ def spares_embeddings(model, weight_decay):
         {"params": [p for p in model.parameters() if id(p) not in spared], "weight_decay": weight_decay},
         {"params": [p for p in model.parameters() if id(p) in spared], "weight_decay": 0.0},
     ]
+
+
+# mend_loop: each of its four faults, alone and together
+
+_FAULTS = {
+    "clearing": "The gradients of earlier batches are still there.",
+    "clipping": "The gradient is clipped too late to matter.",
+    "rate": "A step is made at the rate of the step before it.",
+    "groups": "Part of the parameters never hears of the new rate.",
+}
+
+
+def _faulty_loop(faults):
+    def loop(model, optimizer, batches, rates, max_norm):
+        def set_rate(rate):
+            for group in optimizer.param_groups[:1] if "groups" in faults else optimizer.param_groups:
+                group["lr"] = rate
+
+        losses = []
+        for (x, y), rate in zip(batches, rates, strict=True):
+            if "rate" not in faults:
+                set_rate(rate)
+            if "clearing" not in faults:
+                optimizer.zero_grad()
+            loss = model(x, y)
+            loss.backward()
+            if "clipping" not in faults:
+                nn.utils.clip_grad_norm_(model.parameters(), max_norm)
+            optimizer.step()
+            nn.utils.clip_grad_norm_(model.parameters(), max_norm)
+            set_rate(rate)
+            losses.append(loss.item())
+        return losses
+
+    return loop
+
+
+for _count in (1, 2, 3):
+    for _left in itertools.combinations(_FAULTS, _count):
+        _told = " ".join(["Not all is mended.", *(_FAULTS[fault] for fault in _left)])
+        mistake(mend_loop, _told, _faulty_loop(_left))
+
+mistake(
+    mend_loop,
+    "This computes what the code above computes, so nothing is mended yet. Print the gradient's norm, and each group's "
+    "rate, before every step.",
+    _faulty_loop(_FAULTS),
+)
+
+
+@mistake(
+    mend_loop,
+    "No weight changes: the gradients are cleared between `backward` and the step. Clear them before `backward`.",
+)
+def clears_before_the_step(model, optimizer, batches, rates, max_norm):
+    return [model(x, y).item() for x, y in batches]
+
+
+# noise_left
+
+mistake(
+    noise_left,
+    "So shrinks the variance, the square of the noise. Noise is a distance: take the root.",
+    lambda count: 1 / count,
+)
+
+mistake(
+    noise_left,
+    "You say that the mean of many is as noisy as one. Measure it with 4 micro-batches.",
+    lambda count: 1.0,
+)
+
+mistake(
+    noise_left,
+    "You say that noise grows with the batch. So does that of a sum; divide it by the number of its parts.",
+    lambda count: count**0.5,
+)

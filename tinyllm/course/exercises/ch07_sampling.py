@@ -6,18 +6,24 @@ Shape letters: T time (tokens), C embedding_dim, V vocab_size, t tokens in the c
 import math
 import random
 from collections.abc import Callable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from tinyllm.course.checking.registry import Case, exercise
+from tinyllm.course.checking.bands import settle
+from tinyllm.course.checking.registry import Case, Function, exercise
 
 
 @exercise(
+    cases=lambda: [
+        *((2 * torch.randn(V), value) for V, value in ((3, 1.0), (4, 0.5), (5, 2.0), (4, 0), (30, 0.8), (1, 1.5))),
+        (2 * torch.randn(6), 1e-4),  # nearly greedy
+        *((shift + torch.randn(5), random.uniform(0.5, 2.0)) for shift in (300.0, -300.0)),
+    ],
     gradients=False,
-    cases=lambda: [(2 * torch.randn(V), value) for V, value in ((3, 1.0), (4, 0.5), (5, 2.0), (4, 0), (30, 0.8))],
     hint="What is divided, the logits or the probabilities? And what should come out when you cannot divide at all?",
     why="Dividing logits by t raises each probability to the power 1 / t. Towards 0 the largest takes everything, "
     "which is greedy decoding.",
@@ -30,8 +36,12 @@ def temperature(logits: Float[Tensor, " V"], temperature: float) -> Float[Tensor
 
 
 @exercise(
+    cases=lambda: [
+        *((2 * torch.randn(V), k) for V, k in ((3, 1), (5, 2), (6, 5), (4, 4), (30, 7), (1, 1))),
+        (-300 + torch.randn(5), 3),
+        (torch.tensor([0.5, 3.0, -1.0, 3.0, 0.5, -1.0]), 2),  # equal ones that are kept, and equal ones that are cut
+    ],
     gradients=False,
-    cases=lambda: [(2 * torch.randn(V), k) for V, k in ((3, 1), (5, 2), (6, 5), (4, 4), (30, 7))],
     hint="Find the indices of the k largest logits. Which value gives the others a probability of exactly 0 after the "
     "softmax?",
     why="exp(-inf) is 0, so what is cut off can never be drawn, and the softmax divides all the probability among "
@@ -46,8 +56,14 @@ def top_k(logits: Float[Tensor, " V"], k: int) -> Float[Tensor, " V"]:
 
 
 @exercise(
+    cases=lambda: [
+        *(_nucleus_case(V, kept) for V, kept in ((3, 2), (4, 1), (5, 4), (6, 3), (30, 6))),
+        (torch.randn(5), 1.0),  # all stay
+        (300 + torch.randn(4), 1e-3),  # one stays
+        (torch.tensor([0.5, 3.0, -1.0, 3.0, 0.5]), 0.7),  # the two largest are equal, with 0.45 each
+        (torch.randn(1), 0.4),
+    ],
     gradients=False,
-    cases=lambda: [_nucleus_case(V, kept) for V, kept in ((3, 2), (4, 1), (5, 4), (6, 3), (30, 6))],
     hint="Sort first. For each token, add up the probabilities of those before it, without its own. Then put what is "
     "kept back at its index.",
     why="The token that crosses p stays, so at least one is always kept. Where the model is sure few tokens stay, "
@@ -55,7 +71,7 @@ def top_k(logits: Float[Tensor, " V"], k: int) -> Float[Tensor, " V"]:
 )
 def top_p(logits: Float[Tensor, " V"], p: float) -> Float[Tensor, " V"]:
     """Keep the likeliest tokens, up to and including the one with which they reach p; the others become -inf."""
-    ordered, order = logits.sort(descending=True)
+    ordered, order = logits.sort(descending=True, stable=True)  # of equal ones the lower id first
     probabilities = ordered.softmax(dim=0)
     before = probabilities.cumsum(dim=0) - probabilities  # the likelier tokens' total
     kept = order[before < p]
@@ -74,8 +90,8 @@ def _nucleus_case(V: int, kept: int) -> tuple[Tensor, float]:
 
 
 @exercise(
+    cases=lambda: [_cache_case(*sizes) for sizes in ((0, 2, 3), (1, 2, 13), (2, 3, 4), (4, 4, 26), (11, 5, 6))],
     gradients=False,
-    cases=lambda: [_cache_case(*sizes) for sizes in ((0, 2, 3), (1, 2, 3), (2, 3, 4), (4, 4, 6))],
     hint="How many tokens came before this one? That is its position. The new key and value join the cache before the "
     "query is compared with it.",
     why="Earlier keys and values never change, because attention is causal. So each new token costs one row instead "
@@ -108,8 +124,8 @@ def _cache_case(t: int, C: int, V: int) -> Case:
 
 
 @exercise(
+    cases=lambda: [_writing_case(*sizes) for sizes in ((2, 1), (3, 4), (1, 3), (4, 8), (3, 0), (12, 5))],
     gradients=False,
-    cases=lambda: [_writing_case(*sizes) for sizes in ((2, 1), (3, 4), (1, 3), (4, 8), (3, 0))],
     hint="Ask for the scores of all ids so far. Which row says what comes after the last one? Append, and ask again.",
     why="A model writes one token at a time, and each new one becomes part of the question. The prompt is nothing "
     "special.",
@@ -138,3 +154,62 @@ def _writing_case(length: int, number: int) -> tuple[Callable[[list[int]], Tenso
         written = generate(next_logits, prompt, number)[length:]
         if (length == 1 or likeliest[0] != likeliest[-1]) and len(set(written)) >= min(number, 2):
             return next_logits, prompt, number
+
+
+def _draws(
+    function: Function, logits: Tensor, seed: int, tau: float, k: int | None = None, p: float | None = None
+) -> list[Any]:
+    """Ten tokens, one after the other from one generator. An answer that ignores it draws other ones."""
+    generator = torch.Generator().manual_seed(seed)
+    torch.manual_seed(seed + 1)
+    tokens = [function(logits, generator, tau, k, p) for _ in range(10)]
+    return [token.item() if isinstance(token, Tensor) and token.numel() == 1 else token for token in tokens]
+
+
+_SETTINGS = ((8, 1.0), (9, 0.5, 4), (12, 2.0, None, 0.7), (30, 1.8, 6, 0.6), (20, 1.3, 5, 0.7))
+
+
+@exercise(
+    cases=lambda: [
+        *((torch.randn(V), random.randrange(2**40), *settings) for V, *settings in 2 * _SETTINGS),
+        (torch.randn(5).sort().values - 4, 0, 0.0, 3, 0.9),
+    ],
+    observe=_draws,
+    hint="Work out by hand what reaches the draw for three logits and temperature 2. Are its probabilities those of "
+    "the formula? What does top-p look at? Who throws the dart? And at temperature 0?",
+    why="temperature() divides the logits itself, 0 included. Top-p must look at what top-k left. And only the "
+    "generator makes a draw repeatable: without it, torch.multinomial draws from a state that all share.",
+)
+def mend_choose(
+    logits: Float[Tensor, " V"],
+    generator: torch.Generator,
+    tau: float,
+    k: int | None = None,
+    p: float | None = None,
+) -> int:
+    """Draw one token with torch.multinomial: temperature first, then top-k, then top-p on what is left."""
+    z = temperature(logits, tau).log()  # log-probabilities are logits
+    if k is not None:
+        z = top_k(z, k)
+    if p is not None:
+        z = top_p(z, p)
+    return int(torch.multinomial(z.softmax(dim=0), 1, generator=generator))
+
+
+@exercise(
+    draws=True,
+    cases=lambda: [
+        (round(random.uniform(0.01, 0.03), 4), random.randint(40, 80)),
+        (round(random.uniform(0.002, 0.006), 4), random.randint(150, 250)),
+        (round(random.uniform(0.1, 0.4), 2), 3),
+        (round(random.uniform(0.1, 0.9), 2), 1),
+    ],
+    observe=lambda function, share, draws: settle(function(share, draws), (1 - share) ** draws, band=0.15),
+    hint="Draw it: many articles, each with that many draws, each draw bad with that probability. In what share of the "
+    "articles is none bad? Then look for the formula.",
+    why="An article is whole if every one of its draws is good, and the probabilities of independent events multiply. "
+    "So a tail of one percent spoils most articles of a hundred tokens.",
+)
+def unspoilt(share: float, draws: int) -> float:
+    """The share of articles without a bad token, if each of their draws is bad with the probability `share`."""
+    return (1 - share) ** draws

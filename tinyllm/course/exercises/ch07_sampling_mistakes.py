@@ -3,15 +3,24 @@
 A mistake has the parameters of its reference, so their types are not repeated.
 """
 
-# mypy: allow-untyped-defs
+# mypy: allow-untyped-defs, allow-untyped-calls
 
+import itertools
 import math
 
 import torch
 import torch.nn.functional as F
 
 from tinyllm.course.checking.registry import mistake
-from tinyllm.course.exercises.ch07_sampling import cached_step, generate, temperature, top_k, top_p
+from tinyllm.course.exercises.ch07_sampling import (
+    cached_step,
+    generate,
+    mend_choose,
+    temperature,
+    top_k,
+    top_p,
+    unspoilt,
+)
 
 # temperature
 
@@ -58,6 +67,18 @@ def forgets_the_softmax(logits, temperature):
     if temperature == 0:
         return F.one_hot(logits.argmax(), len(logits)).to(logits.dtype)
     return logits / temperature
+
+
+@mistake(
+    temperature,
+    "Large logits overflow, and very low ones leave nothing: exp(300) is infinite in these numbers. Subtract the "
+    "largest logit first, or leave it to softmax, which does.",
+)
+def overflows(logits, temperature):
+    if temperature == 0:
+        return F.one_hot(logits.argmax(), len(logits)).to(logits.dtype)
+    weights = (logits / temperature).exp()
+    return weights / weights.sum()
 
 
 # top_k
@@ -151,6 +172,19 @@ mistake(
 def cuts_with_zero(logits, p):
     result = top_p(logits, p)
     return result.masked_fill(result == -torch.inf, 0)
+
+
+@mistake(
+    top_p,
+    "One token too many is left: the one after the token with which the sum crosses p is cut.",
+)
+def keeps_one_more(logits, p):
+    ordered, order = logits.sort(descending=True, stable=True)
+    probabilities = ordered.softmax(dim=0)
+    kept = order[: int((probabilities.cumsum(dim=0) < p).sum()) + 2]
+    result = torch.full_like(logits, -torch.inf)
+    result[kept] = logits[kept]
+    return result
 
 
 # cached_step
@@ -255,7 +289,8 @@ mistake(
 
 mistake(
     generate,
-    "You always ask about the prompt alone, so the same token comes again and again. Append each new one first.",
+    "The same token comes again and again: you always read what follows the prompt. Ask about all ids so far, and read "
+    "the last row.",
     lambda next_logits, prompt, number: [*prompt, *[next_logits(prompt)[-1].argmax().item() for _ in range(number)]],
 )
 
@@ -275,4 +310,68 @@ mistake(
     generate,
     "`number` counts the new tokens. You stop when prompt and text together are that long.",
     lambda next_logits, prompt, number: generate(next_logits, prompt, max(0, number - len(prompt))),
+)
+
+
+# mend_choose: each of its four faults, alone and together
+
+_FAULTS = {
+    "twice": "The draw is sharper, or flatter, than the temperature says.",
+    "order": "Top-p comes before top-k; it must look at what top-k left.",
+    "generator": "The same seed does not give the same draws.",
+    "zero": "At temperature 0 something is divided by 0.",
+}
+
+
+def _faulty_choice(faults):
+    def choose(logits, generator, tau, k=None, p=None):
+        if tau == 0 and "zero" not in faults:
+            return logits.argmax().item()
+        z = logits / tau
+        cuts = [(top_k, k), (top_p, p)]
+        for cut, limit in reversed(cuts) if "order" in faults else cuts:
+            z = z if limit is None else cut(z, limit)
+        probabilities = temperature(z, tau if "twice" in faults else 1.0)
+        return torch.multinomial(probabilities, 1, generator=None if "generator" in faults else generator).item()
+
+    return choose
+
+
+for _count in (1, 2, 3):
+    for _left in itertools.combinations(_FAULTS, _count):
+        _told = " ".join(["Not all is mended.", *(_FAULTS[fault] for fault in _left)])
+        mistake(mend_choose, _told, _faulty_choice(_left))
+
+mistake(
+    mend_choose,
+    "This computes what the code above computes, so nothing is mended yet. Print what reaches torch.multinomial, for "
+    "three logits.",
+    _faulty_choice(_FAULTS),
+)
+
+
+# unspoilt
+
+mistake(
+    unspoilt,
+    "This is the share of good draws. An article is whole only if all of its draws are good.",
+    lambda share, draws: 1 - share,
+)
+
+mistake(
+    unspoilt,
+    "You subtract the share once for each draw. With many draws that falls below zero: what multiplies?",
+    lambda share, draws: 1 - draws * share,
+)
+
+mistake(
+    unspoilt,
+    "This is the share of articles in which every draw is bad.",
+    lambda share, draws: share**draws,
+)
+
+mistake(
+    unspoilt,
+    "This is the share of articles that are spoilt. Asked for are the others.",
+    lambda share, draws: 1 - (1 - share) ** draws,
 )

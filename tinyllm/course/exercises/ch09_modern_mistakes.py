@@ -3,13 +3,25 @@
 A mistake has the parameters of its reference, so their types are not repeated.
 """
 
-# mypy: allow-untyped-defs
+# mypy: allow-untyped-defs, allow-untyped-calls
+
+import math
 
 import torch
 import torch.nn.functional as F
 
 from tinyllm.course.checking.registry import mistake
-from tinyllm.course.exercises.ch09_modern import newton_schulz, rms_norm, rotate, share_heads, stable_decay, swiglu
+from tinyllm.course.exercises.ch09_modern import (
+    gate_growth,
+    mend_attention,
+    newton_schulz,
+    rms_norm,
+    rotate,
+    rotate_rows,
+    share_heads,
+    stable_decay,
+    swiglu,
+)
 
 # rms_norm
 
@@ -67,6 +79,18 @@ mistake(
     lambda x, weight, eps=1e-05: weight * x / torch.sqrt((x * x).mean(dim=1, keepdim=True) + eps),
 )
 
+mistake(
+    rms_norm,
+    "eps is always 1e-5 in your function. It is an argument, and may be another number.",
+    lambda x, weight, eps=1e-05: rms_norm(x, weight),
+)
+
+mistake(
+    rms_norm,
+    "You scale by 1 + weight. Here the weight itself is the scale, and starts at 1.",
+    lambda x, weight, eps=1e-05: rms_norm(x, 1 + weight, eps),
+)
+
 
 # rotate
 
@@ -117,6 +141,15 @@ def turns_all_rows_alike(x, frequencies):
     return torch.cat([first * cos - second * sin, second * cos + first * sin], dim=1)
 
 
+@mistake(
+    rotate,
+    "The pairs are turned rightly, but put back side by side. All the first elements come first, then all the second.",
+)
+def puts_pairs_side_by_side(x, frequencies):
+    first, second = rotate(x, frequencies).chunk(2, dim=-1)
+    return torch.stack([first, second], dim=-1).flatten(1)
+
+
 # swiglu
 
 mistake(
@@ -155,6 +188,18 @@ mistake(
     lambda x, expand, gate, projection: F.silu(x @ expand) @ projection,
 )
 
+mistake(
+    swiglu,
+    "Your gate is GELU's (that is GEGLU). In SwiGLU it is SiLU: z times sigmoid(z).",
+    lambda x, expand, gate, projection: (F.gelu(x @ gate) * (x @ expand)) @ projection,
+)
+
+mistake(
+    swiglu,
+    "SiLU is applied to the result as well. Nothing comes after the projection.",
+    lambda *arguments: F.silu(swiglu(*arguments)),
+)
+
 
 # share_heads
 
@@ -174,6 +219,12 @@ mistake(
     share_heads,
     "Each head comes num_heads times. It serves only num_heads / K query heads.",
     lambda keys, num_heads: keys.repeat_interleave(num_heads, dim=1),
+)
+
+mistake(
+    share_heads,
+    "Every query head gets head 0 of the keys. Each head of keys serves its own H / K query heads.",
+    lambda keys, num_heads: keys[:, :1].expand(-1, num_heads, -1, -1).clone(),
 )
 
 
@@ -219,6 +270,31 @@ def norm_in_each_step(matrix, steps):
         x = x / x.norm()
         x = 1.5 * x - 0.5 * x @ x.T @ x
     return x
+
+
+def _iterate(x, steps, a=1.5, b=0.5):
+    for _ in range(steps):
+        x = a * x - b * x @ x.T @ x
+    return x
+
+
+mistake(
+    newton_schulz,
+    "You divide by the largest singular value. Divide by the Frobenius norm, the root of the sum of all squares.",
+    lambda matrix, steps: _iterate(matrix / torch.linalg.matrix_norm(matrix, 2), steps),
+)
+
+mistake(
+    newton_schulz,
+    "One step too many: count how often your loop runs.",
+    lambda matrix, steps: newton_schulz(matrix, steps + 1),
+)
+
+mistake(
+    newton_schulz,
+    "The two terms are added. The second is subtracted: 1.5 x - 0.5 x x^T x.",
+    lambda matrix, steps: _iterate(matrix / matrix.norm(), steps, b=-0.5),
+)
 
 
 # stable_decay
@@ -276,3 +352,79 @@ def climbs_at_the_end(iteration, total, warmup, decay_fraction, peak):
     if iteration > total - decay:
         return peak * (1 - (total - iteration) / decay)
     return stable_decay(iteration, total, warmup, decay_fraction, peak)
+
+
+# mend_attention
+
+
+def _attention(norm_last, turned_values, wide_root):
+    """The code to be mended, with some of its bugs."""
+
+    def run(x, qkv, query_weight, key_weight, num_heads):
+        B, T, C = x.shape
+        D = C // num_heads
+        heads = (x @ qkv).view(B, T, -1, D).transpose(1, 2)
+        K = (heads.shape[1] - num_heads) // 2
+        q, k, v = heads.split([num_heads, K, K], dim=1)
+        if norm_last:
+            q, k = rms_norm(rotate_rows(q), query_weight), rms_norm(rotate_rows(k), key_weight)
+        else:
+            q, k = rotate_rows(rms_norm(q, query_weight)), rotate_rows(rms_norm(k, key_weight))
+        v = rotate_rows(v) if turned_values else v
+        scores = q @ share_heads(k, num_heads).transpose(2, 3) / math.sqrt(C if wide_root else D)
+        future = torch.ones(T, T, dtype=torch.bool).triu(1)
+        mix = scores.masked_fill(future, -torch.inf).softmax(-1) @ share_heads(v, num_heads)
+        return mix.transpose(1, 2).reshape(B, T, C)
+
+    return run
+
+
+for bugs, diagnosis in {
+    (True, True, True): "This is still the code as it was given, or does the same. Three things are wrong with it.",
+    (True, True, False): "The root is right now. Two things are left: what is turned, and when?",
+    (True, False, True): "The values are left alone now. Two things are left: the order of norm and turn, and a root.",
+    (
+        False,
+        True,
+        True,
+    ): "The norms come first now. Two things are left: one part is turned that must not be, and a root.",
+    (
+        True,
+        False,
+        False,
+    ): "One thing is left: the norm's weights meet numbers that are already turned. Which comes first?",
+    (False, True, False): "One thing is left: the values are turned. Only a score needs to know positions.",
+    (
+        False,
+        False,
+        True,
+    ): "One thing is left: the scores are divided by the root of C. How long is one head's dot product?",
+}.items():
+    mistake(mend_attention, diagnosis, _attention(*bugs))
+
+
+# gate_growth
+
+mistake(
+    gate_growth,
+    "That is how a layer with one inner product grows, such as GELU's. Here two of them are multiplied.",
+    lambda factor: factor,
+)
+
+mistake(
+    gate_growth,
+    "That is once too often: the projection is not drawn larger, only expand and gate.",
+    lambda factor: factor**3,
+)
+
+mistake(
+    gate_growth,
+    "The two factors are added. Inside, the two products are multiplied.",
+    lambda factor: 2 * factor,
+)
+
+mistake(
+    gate_growth,
+    "That is upside down: divide the larger matrices' output by the smaller ones'.",
+    lambda factor: factor**-2,
+)

@@ -3,13 +3,20 @@
 A mistake has the parameters of its reference, so their types are not repeated.
 """
 
-# mypy: allow-untyped-defs
+# mypy: allow-untyped-defs, allow-untyped-calls
 
 import torch
 import torch.nn.functional as F
 
 from tinyllm.course.checking.registry import mistake
-from tinyllm.course.exercises.ch10_inside import induction_score, lens, patch, switch_off
+from tinyllm.course.exercises.ch10_inside import (
+    induction_score,
+    lens,
+    mend_streams,
+    patch,
+    score_by_chance,
+    switch_off,
+)
 
 # switch_off
 
@@ -67,6 +74,18 @@ mistake(
     lambda stream, weight, bias, table: F.layer_norm(stream, stream.shape[-1:]) @ table.T,
 )
 
+mistake(
+    lens,
+    "You divide by the root mean square, as RMSNorm does. The last norm here is a LayerNorm: subtract the mean too.",
+    lambda stream, weight, bias, table: (F.rms_norm(stream, stream.shape[-1:], weight, 1e-5) + bias) @ table.T,
+)
+
+mistake(
+    lens,
+    "Your norm runs along the tokens. Each token has its own, along C.",
+    lambda stream, weight, bias, table: (F.layer_norm(stream.T, stream.shape[:1]).T * weight + bias) @ table.T,
+)
+
 
 # patch
 
@@ -91,6 +110,19 @@ def adds_the_vector(stream, other, position):
     stream = stream.clone()
     stream[:, position] += other[:, position]
     return stream
+
+
+mistake(
+    patch,
+    "You exchange everything up to that token. Exchange only the token itself.",
+    lambda stream, other, position: torch.cat([other[:, : position + 1], stream[:, position + 1 :]], dim=1),
+)
+
+mistake(
+    patch,
+    "You return the other run as it is. Only one token's vector comes from it.",
+    lambda stream, other, position: other.clone(),
+)
 
 
 # induction_score
@@ -119,4 +151,104 @@ mistake(
     induction_score,
     "This is the sum. Divide by the number of positions.",
     lambda weights, period: induction_score(weights, period) * (len(weights) - period),
+)
+
+mistake(
+    induction_score,
+    "You divide by all T positions. The first `period` of them have no earlier copy and do not count.",
+    lambda weights, period: induction_score(weights, period) * (len(weights) - period) / len(weights),
+)
+
+
+# mend_streams
+
+
+def _collect(first, all_removed):
+    """The code half mended."""
+
+    def run(model, ids):
+        seen: list[torch.Tensor] = []
+
+        def keep(block, inputs, output):
+            if first and not seen:
+                seen.append(inputs[0])
+            seen.append(output)
+
+        hooks = [block.register_forward_hook(keep) for block in model.blocks]
+        model(ids)
+        for hook in hooks if all_removed else hooks[-1:]:
+            hook.remove()
+        return seen
+
+    return run
+
+
+@mistake(
+    mend_streams,
+    "This is still the code as it was given, or does the same: all hooks write to the same two places, and most stay.",
+)
+def as_it_was_given(model, ids):
+    seen: dict[int, torch.Tensor] = {}
+
+    def keep(block, inputs, output):
+        seen[number] = inputs[0]
+        seen[number + 1] = output
+
+    for number in range(len(model.blocks)):
+        hook = model.blocks[number].register_forward_hook(keep)
+    model(ids)
+    hook.remove()
+    return list(seen.values())
+
+
+@mistake(
+    mend_streams,
+    "All hooks are removed now. But each of them writes to the places of the last layer: `number` is what it was last.",
+)
+def binds_late(model, ids):
+    seen = as_it_was_given(model, ids)
+    for block in model.blocks:
+        block._forward_hooks.clear()
+    return seen
+
+
+mistake(
+    mend_streams,
+    "The streams are right. But only the last hook is removed: the others stay on the model.",
+    _collect(first=True, all_removed=False),
+)
+
+mistake(
+    mend_streams,
+    "The stream before the first layer is missing.",
+    _collect(first=False, all_removed=True),
+)
+
+
+@mistake(
+    mend_streams,
+    "The stream after the last layer is missing. What does the last block return?",
+)
+def only_inputs(model, ids):
+    return mend_streams(model, ids)[:-1]
+
+
+# score_by_chance
+
+mistake(
+    score_by_chance,
+    "That would be so if every token saw the whole text. Token t sees t + 1 tokens.",
+    lambda length, period: 1 / length,
+)
+
+mistake(
+    score_by_chance,
+    "That is the share in the first row that counts, or near it. Later rows see more tokens: take the mean.",
+    lambda length, period: 1 / (period + 1),
+)
+
+mistake(
+    score_by_chance,
+    "That is the sum over the rows. Divide by their number, length - period.",
+    lambda length, period: sum(1 / (t + 1) for t in range(period, length)),
 )

@@ -1,18 +1,20 @@
-"""Exercises of notebook 11: twelve broken trainings to name, and two exercises to repair."""
+"""Exercises of notebook 11: twelve broken trainings to name, and some code to repair."""
 
 # mypy: allow-untyped-calls
 # torch gives `backward` no types, and a comment at each call would be in the way of the reader of a solution.
 
 import random
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from tinyllm.course.checking.bands import settle
 from tinyllm.course.checking.comparing import Unusable
-from tinyllm.course.checking.registry import Function, exercise
+from tinyllm.course.checking.registry import Case, Function, Observed, exercise
 from tinyllm.course.checking.showing import kind_of
 
 # Each suspect, and what a training that has it would show.
@@ -58,7 +60,11 @@ def _truth(patient: int) -> str:
 )
 def too_good(patient: int) -> str:
     """The name of the bug of patient 1, 2 or 3."""
-    return {1: "leaky mask", 2: "targets not shifted", 3: "leaking split"}[patient]
+    return {
+        1: "leaky mask",  # each token sees one ahead, which is the one to predict; when it writes, nothing is ahead
+        2: "targets not shifted",  # it has learned to repeat what it reads
+        3: "leaking split",  # each article six times, shuffled, and only then split: its held-out loss measures memory
+    }[patient]
 
 
 @exercise(
@@ -71,7 +77,11 @@ def too_good(patient: int) -> str:
 )
 def hardly_learns(patient: int) -> str:
     """The name of the bug of patient 4, 5 or 6."""
-    return {4: "rate too high", 5: "no zero_grad", 6: "attention not scaled"}[patient]
+    return {
+        4: "rate too high",  # fifty times
+        5: "no zero_grad",  # each step follows the sum of all batches so far; it still learns, so this bug lives long
+        6: "attention not scaled",  # not divided by the root of D: a softmax that starts narrow has small gradients
+    }[patient]
 
 
 @exercise(
@@ -84,7 +94,13 @@ def hardly_learns(patient: int) -> str:
 )
 def looks_healthy(patient: int) -> str:
     """The name of the bug of patient 7, 8 or 9."""
-    return {7: "frozen layers", 8: "head copied", 9: "dropout at evaluation"}[patient]
+    return {
+        # Its blocks are in a plain list, where PyTorch does not look for weights: the optimizer never got them, and
+        # model.eval() does not reach their dropout. Embedding and head have learned much around random layers.
+        7: "frozen layers",
+        8: "head copied",  # equal at the first step, apart ever since: a whole table of weights too many
+        9: "dropout at evaluation",  # F.dropout(weights, 0.3): its third argument, training, is True by default
+    }[patient]
 
 
 @exercise(
@@ -95,32 +111,57 @@ def looks_healthy(patient: int) -> str:
 )
 def odd_numbers(patient: int) -> str:
     """The name of the bug of patient 10, 11 or 12."""
-    return {10: "mean of means", 11: "weights drawn too large", 12: "wrong positions in the cache"}[patient]
+    return {
+        10: "mean of means",  # the few tokens of the short piece count for half the gradient
+        11: "weights drawn too large",  # nn.Embedding's own spread of 1: with a tied head it starts sure, and wrong
+        12: "wrong positions in the cache",  # 0 for every new token; training is perfect, so no loss can show it
+    }[patient]
 
 
-# Two to repair
+# To repair
 
 
 def _weights_after(
-    function: Function, weights: list[list[float]], batches: list[tuple[Tensor, Tensor]]
-) -> Float[Tensor, "2 3"]:
-    """What three steps make of a linear model."""
-    model = nn.Linear(3, 2, bias=False)
+    function: Function,
+    kind: type[torch.optim.SGD | torch.optim.AdamW],
+    weights: list[list[float]],
+    batches: list[tuple[Tensor, Tensor]],
+) -> Observed:
+    """What a step for each batch makes of a linear model, how often it went backward, what each step followed."""
+    model = nn.Linear(len(weights[0]), len(weights), bias=False)
     with torch.no_grad():
         model.weight.copy_(torch.tensor(weights))
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    for ids, targets in batches:
-        function(model, optimizer, ids, targets)
-    return model.weight.detach()
+    optimizer = kind(model.parameters(), lr=0.1)
+    backward: list[Tensor] = []
+    followed: list[Tensor | None] = []
+    model.weight.register_hook(backward.append)
+    optimizer.register_step_pre_hook(lambda *_: followed.append(_copy(model.weight.grad)))
+    for x, targets in batches:
+        function(model, optimizer, x, targets)
+    return Observed(model.weight.detach(), [len(backward), followed])
 
 
-def _step_case() -> tuple[list[list[float]], list[tuple[Tensor, Tensor]]]:
-    batches = [(torch.randn(4, 3), torch.randint(2, (4,))) for _ in range(3)]
-    return torch.randn(2, 3).tolist(), batches
+def _copy(gradient: Tensor | None) -> Tensor | None:
+    return None if gradient is None else gradient.clone()
+
+
+def _step_case(
+    kind: type[torch.optim.SGD | torch.optim.AdamW], N: int, C: int, V: int, steps: int
+) -> tuple[type[torch.optim.SGD | torch.optim.AdamW], list[list[float]], list[tuple[Tensor, Tensor]]]:
+    batches = [(torch.randn(N + step, C), torch.randint(V, (N + step,))) for step in range(steps)]
+    return kind, torch.randn(V, C).tolist(), batches
 
 
 @exercise(
-    cases=lambda: [_step_case() for _ in range(3)],
+    cases=lambda: [
+        _step_case(*sizes)
+        for sizes in (
+            (torch.optim.SGD, 4, 3, 2, 3),
+            (torch.optim.SGD, 1, 2, 5, 1),
+            (torch.optim.AdamW, 3, 4, 3, 2),
+            (torch.optim.SGD, 7, 5, 4, 4),
+        )
+    ],
     observe=_weights_after,
     hint="`backward` adds to .grad. What must be there before it, and what must be there when the optimizer steps?",
     why="Three calls in this order: empty the gradients, fill them, use them. Any other order uses none, old ones or "
@@ -135,12 +176,12 @@ def one_step(
     optimizer.step()
 
 
-def _losses_case() -> tuple[list[list[float]]]:
-    return ([[random.uniform(0.5, 7) for _ in range(size)] for size in random.sample(range(1, 9), 3)],)
+def _losses_case(count: int) -> tuple[list[list[float]]]:
+    return ([[random.uniform(0.5, 7) for _ in range(size)] for size in random.sample(range(1, 16), count)],)
 
 
 @exercise(
-    cases=lambda: [_losses_case() for _ in range(3)],
+    cases=lambda: [*map(_losses_case, (3, 2, 1, 5, 12)), ([[2.0, 4.0], [], [9.0]],)],
     hint="Each token counts once, whichever micro-batch it is in. What do you add up, and what do you divide by?",
     why="A mean of means gives a token in a small micro-batch more weight than one in a large one.",
 )
@@ -148,3 +189,86 @@ def mean_loss(losses: Sequence[Sequence[float]]) -> float:
     """The mean loss per token of several micro-batches, given the losses of each one's tokens."""
     total = sum(sum(part) for part in losses)
     return total / sum(len(part) for part in losses)
+
+
+class SteadyDropout(nn.Module):
+    """Dropout with the same draw each time: in training it drops every second number, and doubles the others."""
+
+    def forward(self, x: Float[Tensor, "*B C"]) -> Float[Tensor, "*B C"]:
+        """In evaluation `x` as it is."""
+        kept = torch.arange(x.shape[-1]) % 2 == 0
+        return 2 * x * kept if self.training else x
+
+
+def _evaluation_case(V: int, training: bool, sizes: list[tuple[int, int]]) -> Case:
+    """A batch for each size (B, T), with more of its targets ignored than of the one before."""
+    model = nn.Sequential(nn.Embedding(V, 6), SteadyDropout(), nn.Linear(6, V)).train(training)
+    batches = []
+    for index, (B, T) in enumerate(sizes):
+        targets = torch.randint(V, (B, T))
+        targets.view(-1)[: index * B * T // len(sizes)] = -100
+        batches.append((torch.randint(V, (B, T)), targets))
+    return model, batches
+
+
+def _loss_and_mode(function: Function, model: nn.Module, batches: list[tuple[Tensor, Tensor]]) -> dict[str, Any]:
+    loss = function(model, batches)
+    return {"the mean loss": loss, "model.training afterwards": model.training}
+
+
+@exercise(
+    gradients=False,
+    observe=_loss_and_mode,
+    cases=lambda: [
+        _evaluation_case(*settings)
+        for settings in (
+            (5, True, [(2, 4), (2, 4)]),
+            (7, True, [(1, 3)]),
+            (4, False, [(3, 2), (1, 9), (2, 2)]),
+            (9, True, [(2, 5), (1, 1), (4, 3), (1, 7)]),
+            (300, False, [(2, 6)] * 10),
+        )
+    ],
+    hint="Three questions for each line. Is dropout off by then? Does each token count as much as any other? And what "
+    "is different about the model when the function has returned?",
+    why="An evaluation that starts with dropout on, or averages means, reports a loss of another model or another "
+    "text. One that leaves the model in evaluation mode changes the training that goes on after it.",
+)
+def mend_evaluation(model: nn.Module, batches: list[tuple[Tensor, Tensor]]) -> float:
+    """The mean loss per token over all batches, without dropout; a target of -100 counts for nothing.
+
+    `model(ids)` gives logits (B, T, V). Afterwards the model is in the mode that it was in.
+    """
+    total, tokens, was_training = 0.0, 0, model.training
+    model.eval()
+    for ids, targets in batches:
+        with torch.no_grad():
+            logits = model(ids)
+        total += F.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="sum").item()
+        tokens += int((targets != -100).sum())
+    model.train(was_training)
+    return total / tokens
+
+
+@exercise(
+    draws=True,
+    cases=lambda: [(2, 0.1), (3, 0.5), (2, 0.5), (6, 0.2), (1, 0.3), (4, round(random.uniform(0.3, 0.7), 2))],
+    observe=lambda function, copies, held_out: settle(
+        function(copies, held_out),
+        1 - held_out ** (copies - 1),
+        1 - held_out**copies,
+        1 - held_out,
+        held_out,
+        held_out ** (copies - 1),
+        band=0.04,
+    ),
+    hint="Take one article that is held out. Where must all of its other copies be, if it is not to leak?",
+    why="A held-out article is clean only if all its other copies are held out too, and each of them is with "
+    "probability h. So even one duplicate of each leaks nearly everything: remove duplicates before the split.",
+)
+def leaked_share(copies: int, held_out: float) -> float:
+    """The share of held-out articles that are in the training text too.
+
+    Each article is in the collection `copies` times; it is shuffled, and a share `held_out` of it is held out.
+    """
+    return 1 - held_out ** (copies - 1)

@@ -6,13 +6,16 @@ A mistake has the parameters of its reference, so their types are not repeated.
 # mypy: allow-untyped-defs, allow-untyped-calls
 # torch gives `backward` no types.
 
+import torch
 import torch.nn.functional as F
 
 from tinyllm.course.checking.registry import mistake
 from tinyllm.course.exercises.ch11_clinic import (
     hardly_learns,
+    leaked_share,
     looks_healthy,
     mean_loss,
+    mend_evaluation,
     odd_numbers,
     one_step,
     too_good,
@@ -117,12 +120,39 @@ def never_zeroes(model, optimizer, x, targets):
 
 @mistake(
     one_step,
-    "The weights do not move. You need `backward`, then the optimizer's step, and nothing that empties the gradients "
-    "between the two.",
+    "The weights do not move: the gradients are emptied between `backward` and the step.",
 )
 def zeroes_before_the_step(model, optimizer, x, targets):
     F.cross_entropy(model(x), targets).backward()
     optimizer.zero_grad()
+    optimizer.step()
+
+
+@mistake(
+    one_step,
+    "The weights do not move: `backward` is never called, so the step has no gradient to follow.",
+)
+def never_goes_back(model, optimizer, x, targets):
+    optimizer.zero_grad()
+    F.cross_entropy(model(x), targets)
+    optimizer.step()
+
+
+@mistake(
+    one_step,
+    "The weights do not move: the optimizer never takes its step.",
+)
+def never_steps(model, optimizer, x, targets):
+    optimizer.zero_grad()
+    F.cross_entropy(model(x), targets).backward()
+
+
+@mistake(
+    one_step,
+    "You take two steps with one gradient. One call, one step.",
+)
+def steps_twice(model, optimizer, x, targets):
+    one_step(model, optimizer, x, targets)
     optimizer.step()
 
 
@@ -180,4 +210,85 @@ mistake(
     mean_loss,
     "Only the last micro-batch counts. Add up over all of them.",
     lambda losses: sum(losses[-1]) / len(losses[-1]),
+)
+
+mistake(
+    mean_loss,
+    "That is the sum of all losses. Divide by the number of tokens.",
+    lambda losses: sum(sum(part) for part in losses),
+)
+
+
+# mend_evaluation
+
+
+def _evaluate(late, left, means):
+    """The code to be mended, with some of its bugs."""
+
+    def run(model, batches):
+        losses, counts, was_training = [], [], model.training
+        if not late:
+            model.eval()
+        for ids, targets in batches:
+            with torch.no_grad():
+                loss = F.cross_entropy(model(ids).flatten(0, 1), targets.flatten())
+            model.eval()
+            losses.append(loss.item())
+            counts.append(1 if means else (targets != -100).sum().item())
+        if not left:
+            model.train(was_training)
+        return sum(loss * count for loss, count in zip(losses, counts, strict=True)) / sum(counts)
+
+    return run
+
+
+for bugs, diagnosis in {
+    (True, True, True): "This is still the code as it was given, or does the same. Three things are wrong with it.",
+    (True, True, False): "Each token counts the same now. Two things are left: when dropout goes off, and the end.",
+    (True, False, True): "The model's mode is put back now. Two things are left: when dropout goes off, and the mean.",
+    (False, True, True): "Dropout is off in time now. Two things are left: the mean, and the mode of the model.",
+    (True, False, False): "One thing is left: the first batch still has dropout. model.eval() must come before it.",
+    (False, True, False): "One thing is left: the model stays in evaluation mode, and its training would go on so.",
+    (False, False, True): "One thing is left: a mean of means. A batch with few targets counts as much as a full one.",
+}.items():
+    mistake(mend_evaluation, diagnosis, _evaluate(*bugs))
+
+
+@mistake(
+    mend_evaluation,
+    "You put the model into training mode at the end. If it was in evaluation mode before, it must stay so.",
+)
+def trains_in_any_case(model, batches):
+    loss = mend_evaluation(model, batches)
+    model.train()
+    return loss
+
+
+@mistake(
+    mend_evaluation,
+    "You divide by all targets. Those that are -100 add no loss, so they must not be counted either.",
+)
+def counts_ignored_targets(model, batches):
+    tokens = sum((targets != -100).sum().item() for _, targets in batches)
+    return mend_evaluation(model, batches) * tokens / sum(targets.numel() for _, targets in batches)
+
+
+# leaked_share
+
+mistake(
+    leaked_share,
+    "The held-out copy itself is one of them: it cannot be in the training text. How many others are there?",
+    lambda copies, held_out: 1 - held_out**copies,
+)
+
+mistake(
+    leaked_share,
+    "That is right for two copies. With more of them, each may be the one that is trained on.",
+    lambda copies, held_out: 1 - held_out if copies > 1 else 0,
+)
+
+mistake(
+    leaked_share,
+    "That is the share of clean articles. What leaks is the rest.",
+    lambda copies, held_out: held_out ** (copies - 1),
 )

@@ -5,6 +5,7 @@ import random
 
 import numpy as np
 
+from tinyllm.course.checking.bands import settle
 from tinyllm.course.checking.registry import exercise
 
 
@@ -16,7 +17,7 @@ def _sizes() -> tuple[int, int, int, int, int]:
 
 
 @exercise(
-    cases=lambda: [(1, 2, 8, 3, 5), (2, 4, 16, 8, 10), *(_sizes() for _ in range(3))],
+    cases=lambda: [(1, 2, 8, 3, 5), (2, 4, 16, 8, 10), (12, 9, 25, 7, 31), *(_sizes() for _ in range(3))],
     hint="Count the weights of all matrix products first: four C x C and two C x F in each layer, and the head. What "
     "does one weight cost in forward? What do attention's two products cost for T tokens attended to?",
     why="Embeddings are looked up, not multiplied. The head is multiplied, even when it is the embedding's matrix.",
@@ -47,13 +48,20 @@ def intensity(rows: int, inner: int, columns: int, bytes_per_number: int = 4) ->
 def _runs(count: int, scatter: float) -> tuple[list[float], list[float], float]:
     """Sizes, losses and their floor."""
     floor, scale, exponent = random.uniform(0.2, 2), random.uniform(5, 500), random.uniform(0.2, 1.2)
-    sizes = [1000.0 * 2**doublings for doublings in range(count)]
+    sizes = [random.uniform(500, 1500) * 2.5**step for step in range(count)]
+    random.shuffle(sizes)
     losses = [floor + scale * size**-exponent * math.exp(random.gauss(0, scatter)) for size in sizes]
     return sizes, losses, floor
 
 
 @exercise(
-    cases=lambda: [([1.0, 10.0, 100.0], [5.0, 2.5, 2.25], 2.2), _runs(3, 0), _runs(5, 0.1), _runs(6, 0.1)],
+    cases=lambda: [
+        ([1.0, 10.0, 100.0], [5.0, 2.5, 2.25], 2.2),
+        _runs(3, 0),
+        _runs(5, 0.1),
+        _runs(2, 0),
+        _runs(12, 0.1),
+    ],
     hint="Subtract the floor, then take the logarithm of both sides: ln(loss - floor) = ln(scale) - exponent "
     "ln(size). np.polyfit(x, y, 1) gives slope and intercept of the straight line.",
     why="A power law is a straight line once both axes are logarithms, so a line is all there is to fit.",
@@ -67,7 +75,8 @@ def fit_line(sizes: list[float], losses: list[float], floor: float) -> tuple[flo
 def _squared_lengths() -> tuple[float, float, int, int]:
     """What batches of b and of B examples show of a true gradient and its noise."""
     truth, noise = random.uniform(0.2, 2), random.uniform(0.5, 20)
-    small, large = random.choice(((1, 8), (2, 16), (4, 64), (8, 128)))
+    small = random.randint(1, 9)
+    large = random.randint(2 * small, 20 * small)
     return truth + noise / small, truth + noise / large, small, large
 
 
@@ -86,6 +95,53 @@ def noise_scale(small: float, large: float, b: int, B: int) -> float:
     noise = (small - large) / (1 / b - 1 / B)
     truth = large - noise / B
     return noise / truth
+
+
+def _losses_only(count: int, scatter: float) -> tuple[list[float], list[float]]:
+    sizes, losses, _ = _runs(count, scatter)
+    return sizes, losses
+
+
+@exercise(
+    cases=lambda: [_losses_only(*run) for run in ((4, 0), (5, 0.1), (6, 0.02), (12, 0.1))],
+    hint="Print floor and misfit in each round. Does the curve come near the losses? And when is a round better than "
+    "the best so far?",
+    why="The curve is the floor plus the power law. And the least misfit has to be carried on: otherwise the last "
+    "floor wins instead of the best.",
+)
+def mend_fit(sizes: list[float], losses: list[float]) -> tuple[float, float, float]:
+    """(floor, scale, exponent) with the smallest misfit, of 400 floors: even steps from 0 to just below all losses.
+
+    The misfit is the sum of squared logarithms of curve / loss.
+    """
+    fits = []
+    for floor in np.linspace(0, min(losses), 400, endpoint=False):
+        scale, exponent = fit_line(sizes, losses, floor)
+        curve = floor + scale * np.array(sizes) ** -exponent
+        misfit = (np.log(curve / losses) ** 2).sum()
+        fits.append((misfit, float(floor), scale, exponent))
+    return min(fits)[1:]
+
+
+@exercise(
+    draws=True,
+    cases=lambda: [(8.0, 8.0), (2.0, 10.0), (30.0, 10.0), (1.0, 50.0), (random.uniform(5, 20), random.uniform(30, 60))],
+    observe=lambda function, batch, scale: settle(
+        function(batch, scale),
+        (1 + scale / batch) ** -0.5,
+        1 / (1 + scale / batch),
+        (1 + batch / scale) ** -0.5,
+        1 / (1 + batch / scale),
+        1.0,
+    ),
+    hint="Draw a true gradient of squared length 1 in many dimensions, and noise of squared length scale / batch. "
+    "What is the cosine between their sum and the truth?",
+    why="Noise is at right angles to the truth, nearly. So the two are the sides of a right triangle, with lengths 1 "
+    "and the root of scale / batch, and the cosine is 1 over the third side.",
+)
+def agreement(batch: float, scale: float) -> float:
+    """The cosine between the gradient of a batch and the true one, for a given noise scale."""
+    return 1 / math.sqrt(1 + scale / batch)
 
 
 @exercise(

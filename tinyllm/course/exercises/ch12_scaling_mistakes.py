@@ -3,14 +3,22 @@
 A mistake has the parameters of its reference, so their types are not repeated.
 """
 
-# mypy: allow-untyped-defs
+# mypy: allow-untyped-defs, allow-untyped-calls
 
 import math
 
 import numpy as np
 
 from tinyllm.course.checking.registry import mistake
-from tinyllm.course.exercises.ch12_scaling import compute_optimal, fit_line, intensity, noise_scale, training_flops
+from tinyllm.course.exercises.ch12_scaling import (
+    agreement,
+    compute_optimal,
+    fit_line,
+    intensity,
+    mend_fit,
+    noise_scale,
+    training_flops,
+)
 
 # training_flops
 
@@ -162,6 +170,60 @@ mistake(
     noise_scale,
     "Do not take the root: the noise scale compares squared lengths.",
     lambda *arguments: math.sqrt(noise_scale(*arguments)),
+)
+
+
+# mend_fit
+
+
+def _fit(without_floor, last_wins):
+    """The code to be mended, with some of its bugs."""
+
+    def run(sizes, losses):
+        best, least = (0.0, 0.0, 0.0), math.inf
+        for floor in np.linspace(0, min(losses), 400, endpoint=False):
+            scale, exponent = fit_line(sizes, losses, floor)
+            curve = scale * np.array(sizes) ** -exponent + (0 if without_floor else floor)
+            misfit = (np.log(curve / losses) ** 2).sum()
+            if misfit < least:
+                best = (float(floor), scale, exponent)
+                least = least if last_wins else misfit
+        return best
+
+    return run
+
+
+mistake(
+    mend_fit,
+    "The floor that wins is always 0. The curve is the floor plus the power law, not the power law alone.",
+    _fit(without_floor=True, last_wins=False),
+)
+
+mistake(
+    mend_fit,
+    "The last floor wins, whatever its misfit: `least` is never lowered.",
+    _fit(without_floor=False, last_wins=True),
+)
+
+
+# agreement
+
+mistake(
+    agreement,
+    "That is the square of the cosine: the share of the squared length that is true. Take its root.",
+    lambda batch, scale: 1 / (1 + scale / batch),
+)
+
+mistake(
+    agreement,
+    "That is upside down: a larger batch has less noise, so it agrees better.",
+    lambda batch, scale: (1 + batch / scale) ** -0.5,
+)
+
+mistake(
+    agreement,
+    "That would be a gradient without noise. What does a batch of one hundredth of the noise scale see?",
+    lambda batch, scale: 1.0,
 )
 
 
