@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tinyllm.text.sources import SHIPPED
+
 ROOT = Path(__file__).parent.parent
 BUILD = "import sys; from setuptools import build_meta; build_meta.build_wheel(sys.argv[1])"  # needs no network
 
@@ -33,10 +35,16 @@ def test_every_module_of_the_package_is_shipped_and_no_other(shipped):
     assert "tinyllm/py.typed" in shipped
 
 
-def test_the_pictures_are_shipped_with_their_alt_texts_and_without_the_scripts(shipped):
+def test_the_pictures_are_shipped_with_alt_texts_and_the_run_on_show_and_without_the_scripts(shipped):
     pictures = {f"tinyllm/figures/{path.name}" for path in (ROOT / "figures").glob("*.png")}
     assert len(pictures) > 10
-    assert {name for name in shipped if name.startswith("tinyllm/figures/")} == {*pictures, "tinyllm/figures/alt.json"}
+    numbers = {"tinyllm/figures/alt.json", "tinyllm/figures/full_run.json"}
+    assert {name for name in shipped if name.startswith("tinyllm/figures/")} == {*pictures, *numbers}
+
+
+def test_the_texts_that_come_with_the_package_are_shipped_and_beside_each_where_it_is_from(shipped):
+    for path in SHIPPED.values():
+        assert {f"tinyllm/text/{path.name}", f"tinyllm/text/{path.name.partition('.')[0]}.md"} <= shipped
 
 
 def test_nothing_else_is_shipped(shipped):

@@ -39,7 +39,10 @@ def test_help_names_every_command(capsys):
     assert main([]) == 2
 
 
-@pytest.mark.parametrize("command", ["quickstart", "train laptop", "evaluate", "sample", "prepare laptop", "doctor"])
+HELPED = ["quickstart", "train laptop", "evaluate", "sample", "write", "prepare laptop", "doctor"]
+
+
+@pytest.mark.parametrize("command", HELPED)
 def test_each_command_has_help(command, capsys):
     with pytest.raises(SystemExit) as end:
         main([*command.split(), "--help"])

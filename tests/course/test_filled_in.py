@@ -22,6 +22,7 @@ NOT_USED_LATER: dict[str, set[str]] = {}
 # A minute and more each; their cells run in the notebooks' own tests too.
 SLOW = {
     "ch06_training",
+    "ch08_wikitext",
     "ch09_modern",
     "ch10_inside",
     "ch11_clinic",

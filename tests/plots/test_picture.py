@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from sample_pictures import PICTURES
 
-from tinyllm.plots import Drawing, picture
+from tinyllm.plots import Drawing, figures_folder, picture
 
 FIGURES = Path(__file__).parent.parent.parent / "figures"
 
@@ -49,3 +49,4 @@ def test_an_installed_package_finds_its_drawings_inside_itself(tmp_path, monkeyp
     (installed / "figures" / "alt.json").write_text('{"own.png": "as installed"}', encoding="utf-8")
     monkeypatch.setattr(picture, "_PACKAGE", installed)
     assert Drawing("own").alt == "as installed"
+    assert figures_folder() == installed / "figures"

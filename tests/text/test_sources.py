@@ -1,17 +1,28 @@
 """From a name to a text, or an error that names the near ones."""
 
+import gzip
+import json
 import os
 import re
+import shutil
 from pathlib import Path
 
 import pytest
 from local_texts import read, write
 
-from tinyllm.text.sources import load_corpus, path_from_anywhere
+from tinyllm.__main__ import main
+from tinyllm.text.sources import SHIPPED, load_corpus, path_from_anywhere
+from tinyllm.text.tokenizer import END_OF_TEXT
 
 
 @pytest.mark.parametrize(
-    ("name", "near"), [("wikitext-2-raw", "wikitext-2-raw-v1"), ("tinywikki", "tinywiki"), ("wikitext-103v1", "103-v1")]
+    ("name", "near"),
+    [
+        ("wikitext-2-raw", "wikitext-2-raw-v1"),
+        ("tinywikki", "tinywiki"),
+        ("moby-dik", "moby-dick"),
+        ("wikitext-103v1", "103-v1"),
+    ],
 )
 def test_a_name_that_is_nothing_names_its_neighbours(name, near):
     with pytest.raises(FileNotFoundError, match=re.escape(repr(name))) as error:
@@ -48,6 +59,31 @@ def test_the_environments_text_is_read_instead_of_the_hub(tmp_path, monkeypatch,
         load_corpus("wikitext-103-raw-v1")
     monkeypatch.setenv("TINYLLM_DATA", "tinywiki")
     assert "test" in load_corpus("wikitext-103-raw-v1").splits
+
+
+def test_moby_dick_comes_with_the_package(tmp_path, monkeypatch, capsys):
+    documents = list(load_corpus("moby-dick").documents("train"))
+    assert len(documents) == 138
+    assert "Call me Ishmael." in documents[2]
+    assert documents[-1].startswith('Epilogue "AND I ONLY AM ESCAPED ALONE TO TELL THEE"')
+    assert END_OF_TEXT not in "".join(documents)
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path / "moby-dick", "a file with the name of a corpus")
+    assert path_from_anywhere("moby-dick") == "moby-dick"
+    assert main(["prepare", "quickstart", "--data", "moby-dick", "--vocab-size", "300", "--json"]) == 0
+    printed = capsys.readouterr()
+    splits = json.loads(printed.out)["splits"]
+    assert splits["train"]["documents"] + splits["held_out"]["documents"] == 138
+    assert "read" not in printed.err  # the line on the user's files: this one is not theirs
+
+
+def test_a_shipped_text_is_known_by_its_content_wherever_it_is_installed(tmp_path, monkeypatch):
+    before = load_corpus("moby-dick").identity
+    copy = shutil.copy(SHIPPED["moby-dick"], tmp_path)
+    monkeypatch.setitem(SHIPPED, "moby-dick", Path(copy))
+    assert load_corpus("moby-dick").identity == before
+    Path(copy).write_bytes(gzip.compress(b"another text"))
+    assert load_corpus("moby-dick").identity != before
 
 
 @pytest.mark.parametrize(

@@ -15,9 +15,11 @@ from tinyllm.commands.cli_options import (
     ExportOptions,
     RunOptions,
     SampleOptions,
+    WriteOptions,
     given_settings,
     parse,
 )
+from tinyllm.commands.continuation import continue_lines
 from tinyllm.commands.printing import any_terminal, as_json, perplexity
 from tinyllm.commands.quickstart import quickstart
 from tinyllm.config import RunConfig
@@ -106,6 +108,12 @@ def _sample(arguments: list[str]) -> Result:
     return {"text": texts[0], "texts": texts}
 
 
+def _write(arguments: list[str]) -> Result:
+    folder, rest = path_argument(arguments, "the run's folder", "write models/quickstart")
+    options = parse(WriteOptions(), rest, "write RUN_FOLDER")
+    return {"texts": continue_lines(load_trained(folder), options.generation)}
+
+
 def _export(arguments: list[str]) -> Result:
     folder, rest = path_argument(arguments, "the run's folder", "export models/quickstart --to huggingface mine")
     to = parse(ExportOptions(), rest, "export RUN_FOLDER").to
@@ -167,6 +175,7 @@ COMMANDS: Commands = {
     "train": (_train, "PRESET: train a model, or go on with a run that was stopped"),
     "evaluate": (_evaluate, "RUN_FOLDER: loss and perplexity of a trained model"),
     "sample": (_sample, "RUN_FOLDER: let a trained model write"),
+    "write": (_write, "RUN_FOLDER: begin a text at the keyboard, and let a trained model go on"),
     "export": (_export, "RUN_FOLDER --to huggingface FOLDER: write a trained model as transformers reads it"),
     "prepare": (_prepare, "PRESET: tokenise a run's text ahead of it"),
     "estimate": (_estimate, "PRESET: parameters, memory and time of a run, before it starts"),

@@ -68,6 +68,13 @@ class SampleOptions(JsonOptions):
 
 
 @dataclass(frozen=True)
+class WriteOptions(JsonOptions):
+    """Options of `write`, which continues each line that you type."""
+
+    generation: GenerationConfig = field(default_factory=GenerationConfig)
+
+
+@dataclass(frozen=True)
 class ExportOptions(JsonOptions):
     """Options of `export`."""
 

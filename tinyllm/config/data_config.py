@@ -11,8 +11,8 @@ class DataConfig:
     """Which text, and how it is cut into tokens."""
 
     data: str = "wikitext-103-raw-v1"
-    """TinyWiki ("tinywiki", "tinywiki-full"), a WikiText on the Hub, your own file or folder, or a data set of the Hub
-    by name ("owner/name", "owner/name:config", "owner/name:config:split")."""
+    """TinyWiki ("tinywiki", "tinywiki-full"), "moby-dick", a WikiText on the Hub, your own file or folder, or a data
+    set of the Hub by name ("owner/name", "owner/name:config", "owner/name:config:split")."""
     text_field: str = "text"
     """The column or field of text, where the text is in tables: parquet, JSON, comma- or tab-separated values."""
     tokenizer: Literal["gpt2", "bpe", "character", "word"] = "gpt2"

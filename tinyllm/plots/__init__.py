@@ -7,7 +7,7 @@ drawings are `Drawing`s; the scripts that draw those are no part of the package 
 from tinyllm.plots.charts import bars, curves, loglog
 from tinyllm.plots.grids import heatmap
 from tinyllm.plots.loss_charts import ladder, loss_curve
-from tinyllm.plots.picture import BLUE, GREEN, GREY, ORANGE, Drawing, Picture
+from tinyllm.plots.picture import BLUE, GREEN, GREY, ORANGE, Drawing, Picture, figures_folder
 from tinyllm.plots.token_pictures import next_token_bars, token_rows, visible
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "Picture",
     "bars",
     "curves",
+    "figures_folder",
     "heatmap",
     "ladder",
     "loglog",

@@ -33,12 +33,17 @@ class Picture(Figure):
         return _mime_bundle(self.base64_png(), self.alt)
 
 
+def figures_folder() -> Path:
+    """Where the course's drawings are, and the measured numbers that it shows."""
+    folders = (_PACKAGE / "figures", _PACKAGE.parent / "figures")  # as installed, and in a checkout
+    return next(folder for folder in folders if (folder / "alt.json").exists())
+
+
 class Drawing:
     """One of the course's drawings, by the name of its file without `.png`, with its alt text."""
 
     def __init__(self, name: str):
-        folders = (_PACKAGE / "figures", _PACKAGE.parent / "figures")  # as installed, and in a checkout
-        folder = next(folder for folder in folders if (folder / "alt.json").exists())
+        folder = figures_folder()
         self.alt: str = json.loads((folder / "alt.json").read_text(encoding="utf-8"))[f"{name}.png"]
         self.png = base64.b64encode((folder / f"{name}.png").read_bytes()).decode()
 

@@ -19,8 +19,8 @@ Case = tuple[Any, ...]  # the arguments of one call
 F = TypeVar("F", bound=Function)
 
 CHAPTERS = {  # each with its notebook's number
-    "tokenization": 1, "data": 2, "attention": 3, "block": 4, "gpt": 5, "training": 6, "sampling": 7, "modern": 9,
-    "inside": 10, "clinic": 11, "scaling": 12,
+    "tokenization": 1, "data": 2, "attention": 3, "block": 4, "gpt": 5, "training": 6, "sampling": 7,
+    "wikitext": 8, "modern": 9, "inside": 10, "clinic": 11, "scaling": 12,
 }  # fmt: skip
 EXERCISES: dict[str, "Exercise"] = {}
 
