@@ -118,7 +118,7 @@ def test_readme_has_two_one_line_commands_for_a_fresh_machine():
         assert command.startswith("python3 -m venv --clear .venv && .venv/bin/pip install")
         assert '"torch==2.13.*"' in command
     assert commands()[0].endswith("python -m tinyllm quickstart")
-    assert commands()[1].endswith("python -m pytest --nbval")  # strict: every output is compared
+    assert commands()[1].endswith("python -m pytest --nbval -n 2 --dist loadfile")  # strict: every output is compared
 
 
 def test_ci_calls_the_readme_command():
