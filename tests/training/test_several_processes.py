@@ -121,7 +121,7 @@ def test_only_the_first_process_writes_and_shows_a_bar(both):
     assert notes(folder, 1)["called"] == []
     iterations = [point["iteration"] for point in written(folder / "two") if "training_loss" in point]
     assert iterations == list(range(10))
-    assert len(re.findall(r"\D0/10 \[", errors)) == 1  # one bar begins
+    assert len(re.findall(r"\D0/10 \[", errors)) == 2  # one bar begins, and again below the line about the text
     assert "10/10" in errors
 
 
