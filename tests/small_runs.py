@@ -16,6 +16,7 @@ import tinyllm
 from tinyllm import DataConfig, ModelConfig, RunConfig, TrainingConfig, load_model, train
 from tinyllm.training import loop
 from tinyllm.training.checkpoint import find_checkpoint, load_training_state
+from tinyllm.training.history import History
 from tinyllm.training.micro_batches import Cut
 
 CLOCK = ("tokens_per_second", "seconds")  # all that differs between two runs of the same numbers
@@ -86,6 +87,21 @@ def cut_into(monkeypatch: pytest.MonkeyPatch, blocks: int, machine: str = "here"
 
 class Killed(BaseException):
     pass
+
+
+@contextlib.contextmanager
+def killed_after(iteration: int) -> Iterator[None]:
+    """Training in here ends as a killed process does, with no chance to save, once this step is written down."""
+    add = History.add
+
+    def last(self, point):
+        add(self, point)
+        if "training_loss" in point and point["iteration"] == iteration:
+            raise Killed
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(History, "add", last)
+        yield
 
 
 def killer(iteration: int) -> Callable[[dict], None]:

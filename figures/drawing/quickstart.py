@@ -13,9 +13,8 @@ from style import card, heading, note, panel
 from tinyllm import load_run
 from tinyllm.evaluation import evaluate_articles
 from tinyllm.plots import BLUE, GREEN, GREY, ORANGE
-from tinyllm.text import tinywiki
 from tinyllm.text.articles import LABELS
-from tinyllm.text.holdout import held_out_documents
+from tinyllm.text.holdout import HELD_OUT
 
 KIND_COLOURS = {"grammar": GREY, "choice": ORANGE, "recall": BLUE, "world": GREEN}
 KIND_MARKERS = {"grammar": "o", "choice": "s", "recall": "^", "world": "D"}
@@ -25,9 +24,7 @@ def read_run(folder: Path) -> dict[str, Any]:
     """The numbers that two pictures need, from a finished quickstart run on this machine."""
     run = load_run(folder, which="latest")
     config = run.config
-    articles = tinywiki.articles("train")
-    held_out = held_out_documents(len(articles), config.dataset.validation_fraction, config.dataset.split_seed)
-    watched = [articles[index] for index in sorted(held_out)[: config.training.evaluation_blocks]]
+    watched = run.data.articles(HELD_OUT)[: config.training.evaluation_blocks]
     end = evaluate_articles(run.model, run.tokenizer, watched)
     steps = [point["training_loss"] for point in run.history if "training_loss" in point]
     measured = [point for point in run.history if "validation_loss" in point]

@@ -138,6 +138,7 @@ EQUIVALENT: dict[tuple[str, str], str] = {
     ("block.dropout", "line 8: torch.rand_like(x) >= p -> torch.rand_like(x) > p"): "a draw never is exactly p",
     ("training.accumulate", "line 10: loss.item() -> loss"): "a tensor of one number is a number",
     ("training.mend_loop", "line 10: True -> False"): "there is a rate for each batch",
+    ("training.mend_loop", "line 18: loss.item() -> loss"): "a tensor of one number is a number",
     ("training.learning_rate", "line 6: iteration < warmup -> iteration <= warmup"): "both lines meet at the peak",
     ("sampling.temperature", "line 5: 0 -> -1"): "the only dimension",
     ("sampling.mend_choose", "line 14: 0 -> -1"): "the only dimension",

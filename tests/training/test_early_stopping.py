@@ -96,7 +96,7 @@ S += " --batch-size 8 --gradient-accumulation-steps 1 --device cpu --dropout 0"
 
 def test_an_overfit_run_is_seen_stopped_and_its_best_is_kept(tmp_path, capsys):
     """From the command line, for real: a short text by heart."""
-    text, folder = write_text(tmp_path / "short.txt", 60), tmp_path / "run"
+    text, folder = write_text(tmp_path / "short.txt", 30), tmp_path / "run"
     command = ["train", "laptop", "--data", str(text), "--run-folder", str(folder), "--max-learning-rate", "1e-2"]
     command += [*S.split(), "--max-iterations", "300", "--evaluation-interval", "20", "--patience", "3"]
     assert main(command) == 0

@@ -34,7 +34,7 @@ def test_a_second_ctrl_c_interrupts_at_once(text, tmp_path):
 
     with pytest.raises(KeyboardInterrupt):
         quietly(small_run(text, tmp_path), on_step=impatient)
-    assert find_checkpoint(tmp_path) is None
+    assert find_checkpoint(tmp_path).iteration == 3  # in `on_step`, whose errors never cost a run
 
 
 def test_signal_handlers_are_given_back(text, tmp_path):

@@ -8,11 +8,10 @@ import numpy as np
 import pytest
 import torch
 from small_runs import (
-    Killed,
     assert_same_end,
     cut_into,
     equal,
-    killer,
+    killed_after,
     losses,
     quietly,
     small_run,
@@ -161,8 +160,8 @@ def test_bar_shows_loss_speed_and_time_left(text, tmp_path, capsys):
 
 def test_a_checkpoint_is_also_due_by_the_clock(text, tmp_path, monkeypatch):
     monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", -1.0)
-    with pytest.raises(Killed):
-        quietly(small_run(text, tmp_path), on_step=killer(5))
+    with killed_after(5):
+        quietly(small_run(text, tmp_path))
     assert find_checkpoint(tmp_path).iteration == 5
 
 

@@ -9,11 +9,11 @@ import torch
 from safetensors.torch import load_file
 from saved_checkpoints import model_and_optimizer
 from small_runs import (
-    Killed,
     assert_same_end,
     checkpoints,
     cut_into,
     equal,
+    killed_after,
     losses,
     quietly,
     small_run,
@@ -96,13 +96,8 @@ def test_killed_long_after_a_checkpoint_goes_on_from_it(text, tmp_path, uninterr
     """What was written after the checkpoint, and a line cut off in the middle, is taken back."""
     config = small_run(text, tmp_path)
     quietly(config, on_step=stop_after(3))
-
-    def kill(point):
-        if point["iteration"] == 7:
-            raise Killed
-
-    with pytest.raises(Killed):
-        quietly(config, on_step=kill)
+    with killed_after(7):
+        quietly(config)
     assert find_checkpoint(tmp_path).iteration == 4  # its held-out loss was the best so far
     assert written(tmp_path)[-1]["iteration"] == 7
     with (tmp_path / "history.jsonl").open("a") as file:
@@ -113,13 +108,8 @@ def test_killed_long_after_a_checkpoint_goes_on_from_it(text, tmp_path, uninterr
 
 def test_killed_before_the_first_checkpoint_begins_anew(text, tmp_path, uninterrupted):
     config = small_run(text, tmp_path)
-
-    def kill(point):
-        if point["iteration"] == 2:
-            raise Killed
-
-    with pytest.raises(Killed):
-        quietly(config, on_step=kill)
+    with killed_after(2):
+        quietly(config)
     assert find_checkpoint(tmp_path) is None
     quietly(config)
     assert_same_end(tmp_path, uninterrupted)

@@ -56,7 +56,7 @@ def test_a_wrong_answer_gets_the_first_failing_case():
     assert verdict.message.splitlines() == [
         "attention.causal_mask: not right yet. It is upside down: row t attends to itself and to what comes later. "
         "Take the lower triangle, tril.",
-        "Case 2 of 5:",
+        "Case 2 of 6:",
         "  length = 2",
         "  expected: tensor (2, 2) [[True, False], [True, True]]",
         "  got: tensor (2, 2) [[True, True], [False, True]]",
@@ -84,8 +84,8 @@ def test_the_line_of_a_decorated_answer_is_shown_and_a_call_that_fails_has_none(
         return x @ x
 
     assert examine("attention.merge_heads", answer).message.splitlines()[1].endswith(": return x @ x")
-    assert examine("attention.merge_heads", lambda: 1).message.splitlines()[1] == "Case 1 of 4:"
-    assert "\nCase 1 of 4:" in examine("attention.merge_heads", len).message
+    assert examine("attention.merge_heads", lambda: 1).message.splitlines()[1].startswith("Case 1 of ")
+    assert "\nCase 1 of " in examine("attention.merge_heads", len).message
 
 
 def test_a_long_error_is_shortened():

@@ -143,7 +143,7 @@ def _skewed(length: int, vocab_size: int) -> list[int]:
         (100 + torch.randn(2, 3), torch.randint(3, (2,))),  # exp overflows, but no probability is near 0
         (torch.randn(2, 3) - 200, torch.randint(3, (2,))),  # every exp is 0
         (torch.full((3, 4), 2.5), torch.tensor([0, 3, 3])),  # ties
-        (2 * torch.randn(5, 3).double(), torch.randint(3, (5,))),
+        (2 * torch.randn(5, 3), torch.randint(3, (5,))),
         (torch.randn(6, 4).T[:, 1:], torch.randint(5, (4,))),  # a view that is not contiguous
     ],
     hint="Work with log p = logit - log(sum of exp). Which number can be subtracted from a whole row beforehand, so "
