@@ -21,6 +21,9 @@ NOT_USED_LATER: dict[str, set[str]] = {}
 """By chapter, exercises that no later cell calls: what they teach is not part of the model."""
 # A minute and more each; their cells run in the notebooks' own tests too.
 SLOW = {
+    "ch02_data",
+    "ch04_block",
+    "ch05_gpt",
     "ch06_training",
     "ch08_wikitext",
     "ch09_modern",

@@ -1,6 +1,7 @@
 """Whoever watches a run cannot cost it: it is saved, then the error goes on, and the rest of the run is bit-exact."""
 
 import sys
+import threading
 import time
 import traceback
 
@@ -116,6 +117,11 @@ def test_a_line_that_nobody_reads_does_not_cost_the_run(text, tmp_path, monkeypa
         with pytest.raises(BrokenPipeError):
             quietly(small_run(text, tmp_path, checkpoint_interval=2))
     assert load_run(tmp_path, "latest").iteration == 3
+    finished: list[bool] = []  # tqdm kept its lock when the line failed: no other thread could have a bar
+    thread = threading.Thread(target=lambda: finished.append(quietly(small_run(text, tmp_path)).finished), daemon=True)
+    thread.start()
+    thread.join(60)
+    assert finished == [True]
 
 
 def test_a_log_on_a_full_disk_is_one_line_that_names_the_checkpoint(text, tmp_path, monkeypatch, capsys):

@@ -1,5 +1,6 @@
 """Who watches a run: the progress bar, the logs, and the caller's `on_step`. None of them can cost it."""
 
+import contextlib
 import copy
 import threading
 from collections.abc import Callable
@@ -57,6 +58,7 @@ class Watchers:
         try:
             return function(*arguments)
         except BaseException as error:  # Ctrl-C too: between two steps the weights are whole, and can be saved
+            _unlock_bars()
             self.failure = self.failure or error
             self._watch = [watch for watch in self._watch if watch != function]
             self.stop.set()
@@ -66,3 +68,10 @@ class Watchers:
             shown = f"loss {point['training_loss']:.3f}, {point['tokens_per_second']:,.0f} tokens/s"
             self._bar.set_postfix_str(shown, refresh=False)
             self._bar.update()
+
+
+def _unlock_bars() -> None:
+    """Let go of tqdm's lock, which it keeps where a stream fails: bars of other threads would wait for it for ever."""
+    with contextlib.suppress(RuntimeError, AssertionError):  # not held by this thread, or not any more
+        while True:
+            tqdm.get_lock().release()
