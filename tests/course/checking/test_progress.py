@@ -18,7 +18,7 @@ def test_progress_survives_and_a_solved_exercise_stays_solved(home):
     assert not known["gpt.logits"]["solved"]
     picture = progress()
     assert picture.alt.startswith(f"1 of {len(EXERCISES)} exercises solved: tokenization 0 of 4,")
-    assert "gpt 1 of 4" in picture.alt
+    assert "gpt 1 of 6" in picture.alt
     marks = [text.get_text() for text in picture.axes[0].texts]
     assert len(marks) == len(EXERCISES)
     assert [text for text in marks if text.endswith("✓")] == ["embed ✓"]
