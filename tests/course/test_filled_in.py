@@ -25,6 +25,7 @@ SLOW = {
     "ch04_block",
     "ch05_gpt",
     "ch06_training",
+    "ch07_sampling",
     "ch08_wikitext",
     "ch09_modern",
     "ch10_inside",
