@@ -57,7 +57,8 @@ def answer(page: Page, exercise: str, code: str) -> Locator:
     cell = page.locator(".jp-CodeCell", has_text=f'check("{exercise}"')
     cell.locator(".cm-content").click()
     page.keyboard.press("Control+A")
-    page.keyboard.insert_text(f'{code}\n\n\ncheck("{exercise}", {exercise.partition(".")[2]})')
+    name = exercise.partition(".")[2]
+    page.keyboard.insert_text(f'{code}\n\n\n{name} = check("{exercise}", {name})')
     page.keyboard.press("Control+Enter")
     return cell
 
