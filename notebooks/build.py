@@ -7,8 +7,9 @@
     python notebooks/build.py --repository URL    set the repository's address, and write the badges that need it
     python notebooks/build.py --book [FOLDER]     make the book, a static site of all chapters (in site/ by default)
 
-The committed form: fixed kernel metadata, no cell metadata but tags, ids derived from the content, code cells counted
-from 1 to N, adjacent streams joined, no widget state. Notebooks run offline, on one thread, in a scratch folder.
+The committed form: fixed kernel metadata, no cell metadata but tags and names of claims, ids derived from the content,
+code cells counted from 1 to N, adjacent streams joined, no widget state. Notebooks run offline, on one thread, in a
+scratch folder.
 """
 
 import argparse
@@ -67,6 +68,8 @@ def normalise(notebook: NotebookNode, name: str, repository: str) -> NotebookNod
             new = nbformat.v4.new_code_cell(source, execution_count=count, outputs=outputs)
         if tags := cell.metadata.get("tags"):
             new.metadata["tags"] = sorted(tags)
+        if claims := cell.metadata.get("claims"):  # their tests are in tests/claims
+            new.metadata["claims"] = sorted(claims)
         digest = hashlib.sha256(f"{cell.cell_type} {new.source}".encode()).hexdigest()[:12]
         seen[digest] = seen.get(digest, 0) + 1
         new["id"] = digest if seen[digest] == 1 else f"{digest}-{seen[digest]}"

@@ -25,6 +25,7 @@ from tinyllm import ModelConfig, SubWordTokenizer
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--slow", action="store_true", help="also run the long forms of the reliability tests")
+    parser.addoption("--claims", action="store_true", help="run the tests of the course's claims, and nothing else")
 
 
 def pytest_configure() -> None:
@@ -32,6 +33,11 @@ def pytest_configure() -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    claims = config.getoption("--claims")
+    items[:] = [item for item in items if bool(item.get_closest_marker("claim")) == claims]
+    if claims:
+        for item in items:
+            item.add_marker(pytest.mark.timeout(3600))
     if not config.getoption("--slow"):
         items[:] = [item for item in items if not item.get_closest_marker("slow")]
 

@@ -1,0 +1,128 @@
+"""The judge of the claims: its statistics, its table, and that every claim has a sentence and a test."""
+
+import ast
+import math
+import re
+from pathlib import Path
+
+import nbformat
+import pytest
+from evidence import FAILS, HOLDS, NOTHING, RESULTS, Effect, Evidence, effect_of, name_of, rows, tuned, verdict_of
+
+FOLDER = Path(__file__).parent
+NOTEBOOKS = sorted((FOLDER.parent.parent / "notebooks").glob("*.ipynb"))
+
+
+def test_an_effect_is_the_mean_and_its_standard_error():
+    effect = Effect.of([1.0, 2.0, 3.0, 4.0, 5.0])
+    assert effect.mean == 3.0
+    assert effect.error == pytest.approx(math.sqrt(2.5 / 5))  # the variance of the mean of five
+
+
+@pytest.mark.parametrize(
+    ("mean", "error", "shown"),
+    [(0.3149, 0.0213, "0.31 ± 0.02"), (12.4, 3.2, "12 ± 3"), (0.00042, 0.00013, "0.0004 ± 0.0001"),
+     (0.5, 0.0, "0.500 ± 0.000"), (math.inf, math.nan, "inf ± nan"), (1500.0, 0.4, "1500.0 ± 0.4")],
+)  # fmt: skip
+def test_an_effect_is_shown_with_one_digit_of_its_error(mean, error, shown):
+    assert str(Effect(mean, error)) == shown
+
+
+CLEAR, NOISE = [0.30, 0.28, 0.33, 0.31, 0.29], [0.3, -0.2, 0.1, -0.3, 0.15]
+
+
+def test_a_difference_must_be_larger_than_two_errors_at_every_length():
+    evidence = Evidence("01.a")
+    evidence.larger("a minus b", {"400 steps": CLEAR, "800 steps": CLEAR})
+    assert verdict_of(evidence.rows[0]) == HOLDS
+    for bad in (NOISE, [-value for value in CLEAR], [math.nan] * 5):
+        with pytest.raises(AssertionError, match=r"^01\.a: a minus b: "):
+            evidence.larger("a minus b", {"400 steps": CLEAR, "800 steps": bad})
+        assert verdict_of(evidence.rows[-1]) == FAILS
+
+
+def test_no_difference_is_a_finding_too():
+    evidence = Evidence("01.a")
+    evidence.alike("a minus b", {"400 steps": NOISE})
+    assert verdict_of(evidence.rows[0]) == NOTHING
+    with pytest.raises(AssertionError):
+        evidence.alike("a minus b", {"400 steps": NOISE, "800 steps": CLEAR})
+
+
+def test_a_number_must_lie_between_its_bounds_with_its_errors():
+    evidence = Evidence("01.a")
+    evidence.between("share", {"400 steps": CLEAR}, 0.2, 0.4)
+    with pytest.raises(AssertionError):
+        evidence.between("share", {"400 steps": CLEAR}, 0.2, 0.305)
+
+
+def test_four_seeds_are_too_few():
+    with pytest.raises(AssertionError, match="too few"):
+        Evidence("01.a").larger("a minus b", {"400 steps": CLEAR, "800 steps": CLEAR[:4]})
+
+
+def test_the_table_keeps_the_rows_of_other_claims_and_their_order(tmp_path):
+    path = tmp_path / "results.md"
+    for name in ("02.b", "01.a", "02.b"):
+        evidence = Evidence(name)
+        evidence.larger("a minus b", {"400 steps": CLEAR})
+        evidence.write(path)
+    table = rows(path.read_text(encoding="utf-8"))
+    assert [name_of(row) for row in table] == ["01.a", "02.b"]
+    assert [effect_of(row) for row in table] == ["0.302 ± 0.009"] * 2
+
+
+def test_a_tuned_rate_has_worse_neighbours_on_both_sides():
+    tried = []
+
+    def score(rate: float) -> float:
+        tried.append(rate)
+        return math.nan if rate > 0.1 else (math.log(rate) - math.log(0.03)) ** 2
+
+    assert tuned(score, 0.001) == 0.032
+    assert tuned(score, 0.2) == 0.025
+    assert len(tried) == len(set(tried[:8])) + len(set(tried[8:]))  # no rate is tried twice in one search
+
+
+# Every claim has a sentence and a test
+
+
+def names_of_tests() -> list[str]:
+    """The names in `@pytest.mark.claim("...")`."""
+    names = []
+    for path in sorted(FOLDER.glob("test_*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.FunctionDef):
+                marks = [mark for mark in node.decorator_list if ".claim(" in ast.unparse(mark)]
+                names += [mark.args[0].value for mark in marks]
+    return names
+
+
+def sentences() -> dict[str, str]:
+    """The text of the cell that has a claim's name in its metadata."""
+    found: dict[str, str] = {}
+    for path in NOTEBOOKS:
+        for cell in nbformat.read(path, as_version=4).cells:
+            for name in cell.metadata.get("claims", ()):
+                assert name[:2] == path.name[:2], f"{name} stands in {path.name}"
+                assert name not in found, f"{name} stands in two cells"
+                assert cell.cell_type == "markdown", f"{name}: the sentence stands in a cell of text"
+                found[name] = cell.source
+    return found
+
+
+def test_no_claim_without_a_test_and_none_without_a_sentence():
+    tests = names_of_tests()
+    assert len(tests) == len(set(tests))
+    assert set(tests) == set(sentences())
+    assert all(re.fullmatch(r"(\d\d|A\d)\.[a-z0-9_]+", name) for name in tests)
+
+
+def test_each_sentence_says_what_was_measured():
+    """As results.md has it, so that a claim that is measured again is also said again."""
+    table, cells = rows(RESULTS.read_text(encoding="utf-8")), sentences()
+    assert {name_of(row) for row in table} == set(cells)
+    for row in table:
+        assert verdict_of(row) in (HOLDS, NOTHING), row
+        assert effect_of(row) in cells[name_of(row)], row
+        assert (verdict_of(row) == NOTHING) <= ("no difference" in cells[name_of(row)].lower()), row
