@@ -334,6 +334,18 @@ def test_the_lines_of_the_measured_pictures_are_labelled_with_their_values():
     assert all(kind in kinds for kind in LABELS)
 
 
+def test_the_model_s_writing_is_shown_whole_each_word_in_the_colour_of_its_kind(figures):
+    written = json.loads(draw.NUMBERS.read_text())["writing"]
+    shown = [text for text in figures["writing.png"].axes[0].texts if "Mono" in text.get_family()[0]]
+    assert [text.get_text() for text in shown] == written.split()
+    kind_of = {colour: kind for kind, colour in quickstart.KIND_COLOURS.items()}
+    kinds = [kind_of.get(text.get_color(), "prompt") for text in shown]
+    pairs = list(zip(written.split(), kinds, strict=True))
+    assert pairs[:4] == [("=", "prompt"), ("Agatha", "prompt"), ("Elderford", "choice"), ("=", "grammar")]
+    assert [kind for word, kind in pairs if word == "Elderford"] == ["choice", "recall", "recall", "recall"]
+    assert ("Thrum", "world") in pairs
+
+
 def test_the_measured_curve_is_a_real_one():
     numbers = json.loads(draw.NUMBERS.read_text())
     assert numbers["iterations"][0] == 0

@@ -16,7 +16,7 @@ from attention_pictures import attention_row, heads
 from course_map import course_map
 from matplotlib.figure import Figure
 from model_pictures import residual_stream, tied_head
-from quickstart import kinds, loss_curve, read_run
+from quickstart import kinds, loss_curve, read_run, writing
 from reference_model import architecture
 from sampling_pictures import kv_cache, sampling_cuts
 from style import STYLE, save
@@ -34,6 +34,7 @@ def pictures() -> dict[str, Figure]:
     numbers = json.loads(NUMBERS.read_text())
     full = get_preset("wikitext103")
     return {
+        "writing.png": writing(numbers),
         "course_map.png": course_map(),
         "quickstart.png": loss_curve(numbers),
         "kinds.png": kinds(numbers),

@@ -1,6 +1,7 @@
-"""A measured quickstart run: its loss, and what is learned when."""
+"""A measured quickstart run: what its model writes, its loss, and what is learned when."""
 
 import math
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -8,20 +9,23 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator, StrMethodFormatter
-from style import card, heading, note, panel
+from style import INK, card, heading, note, panel
 
 from tinyllm import load_run
 from tinyllm.evaluation import evaluate_articles
 from tinyllm.plots import BLUE, GREEN, GREY, ORANGE
+from tinyllm.text import tinywiki
 from tinyllm.text.articles import LABELS
 from tinyllm.text.holdout import HELD_OUT
 
 KIND_COLOURS = {"grammar": GREY, "choice": ORANGE, "recall": BLUE, "world": GREEN}
 KIND_MARKERS = {"grammar": "o", "choice": "s", "recall": "^", "world": "D"}
+PROMPT = " = Agatha"
+LINE_LENGTH = 88  # characters of 14 points that fill the card
 
 
 def read_run(folder: Path) -> dict[str, Any]:
-    """The numbers that two pictures need, from a finished quickstart run on this machine."""
+    """What the pictures need, from a finished quickstart run on this machine."""
     run = load_run(folder, which="latest")
     config = run.config
     watched = run.data.articles(HELD_OUT)[: config.training.evaluation_blocks]
@@ -37,7 +41,43 @@ def read_run(folder: Path) -> dict[str, Any]:
         "floor": round(end.floor, 4),
         "forgetful": round(end.forgetful_nats / end.tokens, 4),
         "choice_floor": round(end.by_label["choice"]["floor_nats"] / end.by_label["choice"]["tokens"], 4),
+        "writing": run.generate(PROMPT, temperature=0.8, seed=0),
     }
+
+
+def writing(numbers: Mapping[str, Any]) -> Figure:
+    """What the model writes after its minute of training, each word in the colour of its kind."""
+    figure, axes = card(304)
+    line = "The prompt, in black, is yours. The rest is the model's, each word in the colour of what it takes:"
+    heading(axes, "A minute on two CPU cores, and your model writes", line)
+    takes = {"grammar": "fixed words", "choice": "a fresh draw", "recall": "attention", "world": "what weights store"}
+    for column, (label, words) in enumerate(takes.items()):
+        axes.text(28 + 186 * column, 214, f"{label}: {words}", color=KIND_COLOURS[label], weight="bold")
+    y = 182.0
+    for paragraph in coloured_words(numbers["writing"]):
+        x = 0
+        for word, colour in paragraph:
+            if x + len(word) > LINE_LENGTH:
+                x, y = 0, y - 20
+            axes.text(28 + 744 / LINE_LENGTH * x, y, word, color=colour, family="DejaVu Sans Mono", fontsize=14)
+            x += len(word) + 1
+        y -= 20
+    return figure
+
+
+def coloured_words(text: str) -> list[list[tuple[str, str]]]:
+    """The paragraphs of an article as words with their colours; those of the prompt are black."""
+    paragraphs: list[list[tuple[str, str]]] = [[]]
+    begin = 0
+    for span in tinywiki.parse(text).spans:
+        for part in re.findall(r"\n|[^ \n]+| +", span.text):
+            colour = INK if begin < len(PROMPT) else KIND_COLOURS[span.label]
+            begin += len(part)
+            if part == "\n":
+                paragraphs.append([])
+            elif part.strip():
+                paragraphs[-1].append((part, colour))
+    return [paragraph for paragraph in paragraphs if paragraph]
 
 
 def loss_curve(numbers: Mapping[str, Any]) -> Figure:
