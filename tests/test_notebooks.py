@@ -7,6 +7,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 from statistics import median
 from types import SimpleNamespace
@@ -204,6 +205,13 @@ def test_no_class_is_pasted_from_one_notebook_into_another():
 
 
 # What they say
+
+
+@pytest.mark.parametrize("name", COURSE)
+def test_nothing_is_said_twice(name):
+    """A section that was moved by copying it stands there twice, and its first copy is the old one."""
+    paragraphs = [part for part in prose(name).split("\n\n") if part.startswith("#") or len(part) > 80]
+    assert [part for part, count in Counter(paragraphs).items() if count > 1] == []
 
 
 @pytest.mark.parametrize("name", COURSE)
