@@ -113,6 +113,13 @@ def test_large_tables_are_read_a_row_at_a_time(tmp_path, ending):
         list(texts)
 
 
+@pytest.mark.parametrize("separator", [";", "\t", "|"])
+def test_a_csv_file_with_other_separators_is_read(tmp_path, separator):
+    """As Excel writes it where the decimal point is a comma. A comma in the text stays one."""
+    frame = pandas.DataFrame({"price, in euros": range(len(TEXTS)), "text": TEXTS})
+    assert read(write(tmp_path / "a.csv", frame.to_csv(index=False, sep=separator))) == DOCUMENTS
+
+
 def test_the_csv_modules_own_files_are_read(tmp_path):
     buffer = io.StringIO(newline="")
     csv.writer(buffer, quoting=csv.QUOTE_ALL).writerows([["text"], *([text] for text in TEXTS)])

@@ -104,9 +104,16 @@ def _field_of(row: object, text_field: str, path: Path, place: str) -> object:
     return row[text_field]
 
 
+def _separator(header: str, text_field: str) -> str:
+    """A comma, unless the field is found with another one: Excel writes semicolons where a comma is a decimal point."""
+    return next((sign for sign in ",;\t|" if text_field in header.strip("\r\n").replace('"', "").split(sign)), ",")
+
+
 def _separated_rows(path: Path, file: IO[str], text_field: str) -> Iterator[tuple[int, object]]:
     csv.field_size_limit(max(csv.field_size_limit(), _LONGEST))  # 131,072 characters by default
-    rows = csv.reader(file, delimiter="\t" if ending_of(path) == ".tsv" else ",", strict=True)
+    first = file.readline()
+    separator = "\t" if ending_of(path) == ".tsv" else _separator(first, text_field)
+    rows = csv.reader(chain([first] if first else [], file), delimiter=separator, strict=True)
     try:
         header = next(rows, [text_field])  # an empty file has no rows
         if text_field not in header:
