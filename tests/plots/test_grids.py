@@ -68,7 +68,8 @@ def test_negative_numbers_are_red_and_zero_is_white():
     assert red[0] > 2 * red[2] and blue[2] > 2 * blue[0] and white.min() > 0.95
     assert [text.get_color() for text in axes.texts] == ["black", "black", "black", "white"]
     assert heatmap(torch.tensor([[-3.0, 1.0]]), "Signed.").axes[0].texts[0].get_color() == "white"
-    assert heatmap(torch.eye(2), "Not signed.").axes[0].images[0].cmap.name == "Blues"
+    for values in (torch.eye(2), torch.tensor([[1.0, -1e-6]])):
+        assert heatmap(values, "Not signed.").axes[0].images[0].cmap.name == "Blues"
 
 
 def test_a_unit_brings_a_key():

@@ -25,7 +25,7 @@ def heatmap(
 ) -> Picture:
     """A matrix as shades of blue; up to 12 x 12 with its numbers. Hidden entries (-inf, NaN) are left white.
 
-    Where there are negative numbers, they are shades of red, and zero is white.
+    Negative numbers are shades of red, and zero is white, unless all of them are rounding errors beside the largest.
 
     Args:
         rows: the names of the rows; none by default.
@@ -41,7 +41,7 @@ def heatmap(
     figure, axes = new_chart(title, f"Heat map. {title}", 2 + bool(unit) + min(6.5, 0.62 * width), chart_height, rows)
     finite = matrix[np.isfinite(matrix)]
     shown = np.where(np.isfinite(matrix), matrix, np.nan)
-    signed = bool((finite < 0).any())
+    signed = bool(finite.min() < -0.001 * finite.max())
     most = float(abs(finite).max()) * 1.1 or 1.0
     shades = Normalize(-most if signed else 0.0, most)
     image = axes.imshow(shown, cmap="RdBu" if signed else "Blues", aspect="auto", norm=shades)
