@@ -187,8 +187,9 @@ def decades_liked(model: GPT, tokenizer: SubWordTokenizer) -> float:
 
 @pytest.mark.claim("10.a_query_for_years")
 def test_a_query_for_the_year_of_birth_likes_years_wherever_they_stand(evidence):
-    evidence.between(
-        "share of the eight decades among the head's eight favourite keys", by_length(decades_liked), 0.5, 1
+    evidence.larger(
+        "share of the eight decades among the head's eight favourite keys, less that of eight drawn by chance",
+        by_length(lambda model, tokenizer: decades_liked(model, tokenizer) - 8 / model.config.vocab_size),
     )
 
 
@@ -210,7 +211,9 @@ def gain_from_order(model: GPT, tokenizer: SubWordTokenizer) -> float:
 
 @pytest.mark.claim("10.tinywiki_teaches_no_induction")
 def test_a_model_of_tinywiki_does_not_copy_a_random_string(evidence):
-    evidence.alike("nats per token that a repeated string costs less than a shuffled one", by_length(gain_from_order))
+    evidence.between(
+        "nats per token that a string costs less after itself than shuffled", by_length(gain_from_order), -0.2, 0.2
+    )
 
 
 # Models that learn to copy
