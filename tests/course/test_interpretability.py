@@ -9,10 +9,12 @@ import torch
 from tinyllm import GPT
 from tinyllm.course.interpretability import (
     attention_weights,
-    head_off,
+    heads_off,
     induction_scores,
     logit_lens,
+    mean_heads,
     patched,
+    previous_token_scores,
     residual_stream,
 )
 
@@ -110,13 +112,48 @@ def test_the_lens_ends_with_the_models_own_logits_and_reads_each_layer_like_the_
 @pytest.mark.parametrize(("layer", "head"), [(0, 0), (0, 3), (1, 2)])
 def test_a_head_that_is_off_is_one_whose_columns_of_the_projection_are_zero(model, ids, layer, head):
     before = model.eval()(ids[None])
-    with head_off(model, layer, head):
+    with heads_off(model, [(layer, head)]):
         off = model(ids[None])
     torch.testing.assert_close(model(ids[None]), before)  # back again
     assert not torch.allclose(off, before)
     with torch.no_grad():
         model.blocks[layer].attention.projection.weight[:, 8 * head : 8 * head + 8] = 0
     torch.testing.assert_close(model(ids[None]), off)
+
+
+def test_heads_that_are_off_together_are_all_off(model, ids):
+    with heads_off(model.eval(), [(0, 1), (1, 3), (0, 2)]):
+        off = model(ids[None])
+    with torch.no_grad():
+        model.blocks[0].attention.projection.weight[:, 8:24] = 0
+        model.blocks[1].attention.projection.weight[:, 24:] = 0
+    torch.testing.assert_close(model(ids[None]), off)
+
+
+def test_a_head_that_gives_its_mean_adds_the_same_everywhere(model, ids):
+    """Its columns of the projection are zero, and what they make of the mean is in the bias."""
+    model.eval()
+    if model.blocks[1].attention.projection.bias is None:
+        model.blocks[1].attention.projection.bias = torch.nn.Parameter(torch.zeros(32))
+    means = torch.randn(2, 32)
+    with heads_off(model, [(1, 2)], means):
+        off = model(ids[None])
+    with torch.no_grad():
+        projection = model.blocks[1].attention.projection
+        projection.bias += projection.weight[:, 16:24] @ means[1, 16:24]
+        projection.weight[:, 16:24] = 0
+    torch.testing.assert_close(model(ids[None]), off)
+
+
+def test_the_means_are_over_all_tokens_of_all_texts(model, ids):
+    texts, seen = [ids, ids[:3], ids.flip(0)], []
+    hook = model.blocks[1].attention.projection.register_forward_pre_hook(lambda _, given: seen.append(given[0][0]))
+    means = mean_heads(model, texts)
+    hook.remove()
+    torch.testing.assert_close(means[1], torch.cat(seen).mean(0))
+    assert [len(part) for part in seen] == [7, 3, 7]
+    assert means.shape == (2, 32)
+    assert not means.requires_grad
 
 
 @pytest.mark.parametrize("position", [0, 3, -1])
@@ -144,7 +181,9 @@ def test_patching_in_the_other_texts_stream_everywhere_gives_the_other_texts_log
         torch.testing.assert_close(patched_logits, model(other[None]))
 
 
-@pytest.mark.parametrize("break_in", [lambda model: head_off(model, 0, 1), lambda m: patched(m, 1, 0, torch.zeros(32))])
+@pytest.mark.parametrize(
+    "break_in", [lambda model: heads_off(model, [(0, 1)]), lambda m: patched(m, 1, 0, torch.zeros(32))]
+)
 def test_nothing_stays_in_the_model_even_after_an_error(model, ids, break_in):
     before = model.eval()(ids[None])
     with pytest.raises(KeyboardInterrupt), break_in(model):
@@ -161,7 +200,7 @@ def test_what_the_model_does_not_have_is_named(model):
     for layer, head in ((2, 0), (0, 4), (-1, 0), (0, -1)):
         with (
             pytest.raises(ValueError, match=rf"^no head {head} in layer {layer}: .*layers 0 to 1 and heads 0 to 3$"),
-            head_off(model, layer, head),
+            heads_off(model, [(0, 1), (layer, head)]),
         ):
             pass
     for layer in (-1, 3):
@@ -203,3 +242,9 @@ def test_what_a_layer_gave_is_not_changed_by_a_patch_after_it(model, ids):
     before = residual_stream(model, ids)
     with patched(model, 1, 3, torch.ones(32)):
         torch.testing.assert_close(residual_stream(model, ids)[:2], before[:2])
+
+
+def test_the_previous_token_score_is_the_weight_one_back():
+    weights = torch.rand(2, 3, 5, 5).tril()
+    expected = torch.stack([weights[:, :, t, t - 1] for t in range(1, 5)]).mean(0)
+    torch.testing.assert_close(previous_token_scores(weights), expected)

@@ -58,3 +58,21 @@ def test_an_array_is_drawn_as_a_tensor_is_and_the_largest_number_is_the_darkest(
 def test_a_vector_is_no_matrix():
     with pytest.raises(Exception, match="values"):  # the shape in the type, checked while the tests run
         heatmap(torch.ones(3), "A vector.")
+
+
+def test_negative_numbers_are_red_and_zero_is_white():
+    """Zero stands in the middle of the map, whichever side is larger."""
+    axes = heatmap(torch.tensor([[-1.0, 0.0], [0.5, 4.0]]), "Signed.").axes[0]
+    shown = axes.images[0]
+    red, white, blue = shown.cmap(shown.norm([-4.0, 0.0, 4.0]))[:, :3]
+    assert red[0] > 2 * red[2] and blue[2] > 2 * blue[0] and white.min() > 0.95
+    assert [text.get_color() for text in axes.texts] == ["black", "black", "black", "white"]
+    assert heatmap(torch.tensor([[-3.0, 1.0]]), "Signed.").axes[0].texts[0].get_color() == "white"
+    for values in (torch.eye(2), torch.tensor([[1.0, -1e-6]])):
+        assert heatmap(values, "Not signed.").axes[0].images[0].cmap.name == "Blues"
+
+
+def test_a_unit_brings_a_key():
+    assert len(heatmap(torch.eye(2), "No key.").axes) == 1
+    key = heatmap(torch.eye(2), "A key.", unit="nats").axes[1]
+    assert key.get_ylabel() == "nats"

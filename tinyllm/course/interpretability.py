@@ -1,13 +1,14 @@
-"""What happens inside a trained model: what it attends to, what each layer knows, and what a part of it is for.
+"""What happens inside a trained model as it runs: what it attends to, what each layer knows, what a part of it is for.
 
 Shape letters: B batch, T time (tokens), C embedding_dim, V vocab_size, L layers, H heads, D head_dim.
 
 Sources: nostalgebraist, "Interpreting GPT: the logit lens" (2020); Meng et al., "Locating and Editing Factual
-Associations in GPT" (2022, patching); Olsson et al., "In-context Learning and Induction Heads" (2022).
+Associations in GPT" (2022, patching); Olsson et al., "In-context Learning and Induction Heads" (2022); Wang et al.,
+"Interpretability in the Wild" (2022, heads replaced by their mean).
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -68,26 +69,53 @@ def logit_lens(model: GPT, token_ids: Int[Tensor, " T"]) -> Float[Tensor, "_ T V
     return model.head(model.final_norm(residual_stream(model, token_ids)))
 
 
+@torch.no_grad()
+def mean_heads(model: GPT, texts: Sequence[Int[Tensor, " _"]]) -> Float[Tensor, "L C"]:
+    """What the heads of each layer give on average over all tokens of some texts, side by side (C is H times D)."""
+    given: list[list[Tensor]] = [[] for _ in model.blocks]
+    for token_ids in texts:
+        hooks = [
+            _attention(block).projection.register_forward_pre_hook(
+                lambda _, arguments, seen=seen: seen.append(*arguments)
+            )
+            for block, seen in zip(model.blocks, given, strict=True)
+        ]
+        _run(model, token_ids, hooks)
+    return torch.stack([torch.cat(seen, dim=1)[0].mean(0) for seen in given])
+
+
 @contextmanager
-def head_off(model: GPT, layer: int, head: int) -> Iterator[None]:
-    """Inside the `with` block, one head of one layer outputs zeros. Raises ValueError if the model has no such head."""
-    if not (0 <= layer < len(model.blocks) and 0 <= head < model.config.num_heads):
-        raise ValueError(
-            f"no head {head} in layer {layer}: the model has layers 0 to {len(model.blocks) - 1} "
-            f"and heads 0 to {model.config.num_heads - 1}"
-        )
+def heads_off(
+    model: GPT, heads: Collection[tuple[int, int]], means: Float[Tensor, "L C"] | None = None
+) -> Iterator[None]:
+    """Inside the `with` block, these heads (each a layer and a head) give zeros, or always their part of `means`.
+
+    Raises ValueError if the model has no such head.
+    """
+    for layer, head in heads:
+        if not (0 <= layer < len(model.blocks) and 0 <= head < model.config.num_heads):
+            raise ValueError(
+                f"no head {head} in layer {layer}: the model has layers 0 to {len(model.blocks) - 1} "
+                f"and heads 0 to {model.config.num_heads - 1}"
+            )
     D = model.config.head_dim
+    hooks = []
+    for number, block in enumerate(model.blocks):
+        columns = [head * D + n for layer, head in heads if layer == number for n in range(D)]
 
-    def silence(_: nn.Module, arguments: tuple[Tensor]) -> tuple[Tensor]:
-        mixed = arguments[0].clone()  # (B, T, C): all heads side by side, before the projection
-        mixed[..., head * D : (head + 1) * D] = 0
-        return (mixed,)
+        def silence(
+            _: nn.Module, arguments: tuple[Tensor], number: int = number, columns: list[int] = columns
+        ) -> tuple[Tensor]:
+            mixed = arguments[0].clone()  # (B, T, C): all heads side by side, before the projection
+            mixed[..., columns] = 0 if means is None else means[number, columns]
+            return (mixed,)
 
-    hook = _attention(model.blocks[layer]).projection.register_forward_pre_hook(silence)
+        hooks.append(_attention(block).projection.register_forward_pre_hook(silence))
     try:
         yield
     finally:
-        hook.remove()
+        for hook in hooks:
+            hook.remove()
 
 
 @contextmanager
@@ -132,6 +160,11 @@ def induction_scores(weights: Float[Tensor, "L H T T"], token_ids: Int[Tensor, "
     if not rows.any():
         raise ValueError("no token of this text occurs twice, so there is nothing to repeat")
     return (weights * followed).sum(-1)[..., rows].mean(-1)
+
+
+def previous_token_scores(weights: Float[Tensor, "L H T T"]) -> Float[Tensor, "L H"]:
+    """How much each head attends to the token before the current one: the mean over all tokens but the first."""
+    return weights.diagonal(-1, -2, -1).mean(-1)
 
 
 def _run(model: GPT, token_ids: Int[Tensor, " T"], hooks: Sequence[RemovableHandle]) -> None:

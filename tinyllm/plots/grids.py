@@ -21,12 +21,16 @@ def heatmap(
     columns: Sequence[object] = (),
     row_label: str = "",
     column_label: str = "",
+    unit: str = "",
 ) -> Picture:
     """A matrix as shades of blue; up to 12 x 12 with its numbers. Hidden entries (-inf, NaN) are left white.
+
+    Negative numbers are shades of red, and zero is white, unless all of them are rounding errors beside the largest.
 
     Args:
         rows: the names of the rows; none by default.
         columns: the names of the columns; none by default.
+        unit: what the numbers are; with it comes a key to the shades.
     """
     matrix = np.asarray(values.detach() if isinstance(values, Tensor) else values, float)
     height, width = matrix.shape
@@ -34,24 +38,28 @@ def heatmap(
     column_width = max(min(6.5, 0.62 * width), 0.095 * len(title)) / width
     upright = name_width > column_width  # side by side the columns' names would overlap
     chart_height = 1.2 + min(5.5, 0.45 * height) + upright * name_width
-    figure, axes = new_chart(title, f"Heat map. {title}", 2 + min(6.5, 0.62 * width), chart_height, rows)
+    figure, axes = new_chart(title, f"Heat map. {title}", 2 + bool(unit) + min(6.5, 0.62 * width), chart_height, rows)
     finite = matrix[np.isfinite(matrix)]
     shown = np.where(np.isfinite(matrix), matrix, np.nan)
-    shades = Normalize(min(0.0, float(finite.min())), float(finite.max()) * 1.1 or 1.0)
-    axes.imshow(shown, cmap="Blues", aspect="auto", norm=shades)
+    signed = bool(finite.min() < -0.001 * finite.max())
+    most = float(abs(finite).max()) * 1.1 or 1.0
+    shades = Normalize(-most if signed else 0.0, most)
+    image = axes.imshow(shown, cmap="RdBu" if signed else "Blues", aspect="auto", norm=shades)
+    if unit:
+        figure.colorbar(image, label=unit, pad=0.02)
     axes.set(xlabel=column_label, ylabel=row_label)
     axes.set_xticks(range(len(columns)), list(map(str, columns)), parse_math=False, rotation=90 * upright)
     axes.set_yticks(range(len(rows)), list(map(str, rows)), parse_math=False)
     if max(height, width) <= _MOST_NUMBERS:
-        _write_numbers(axes, shades, matrix, decimals=0 if (finite == finite.round()).all() else 2)
+        _write_numbers(axes, most, matrix, decimals=0 if (finite == finite.round()).all() else 2)
     return figure
 
 
-def _write_numbers(axes: Axes, shades: Normalize, matrix: Float[np.ndarray, "_ _"], decimals: int) -> None:
+def _write_numbers(axes: Axes, most: float, matrix: Float[np.ndarray, "_ _"], decimals: int) -> None:
     """Each entry's number on its shade: empty text for NaN, and no minus before a zero."""
     for (row, column), entry in np.ndenumerate(matrix):
         value = float(entry)
         finite = np.isfinite(value)
         text = f"{round(value, decimals) + 0.0:.{decimals}f}" if finite else "" if np.isnan(value) else "–∞"
-        colour = "white" if finite and shades(value) > 0.6 else "black"
+        colour = "white" if finite and abs(value) > 0.6 * most else "black"
         axes.text(column, row, text, ha="center", va="center", fontsize=9, color=colour)

@@ -16,7 +16,7 @@ def test_a_head_switched_off_is_the_packages(tiny_config):
     projection = model.blocks[0].attention.projection
     projection.register_forward_hook(lambda _, given, output: seen.append(given[0]))
     model(ids)
-    with tinyllm.course.interpretability.head_off(model, 0, 1):
+    with tinyllm.course.interpretability.heads_off(model, [(0, 1)]):
         model(ids)
     torch.testing.assert_close(inside.switch_off(seen[0], 1, tiny_config.num_heads), seen[1])
 
@@ -49,6 +49,24 @@ def test_the_induction_score_is_a_diagonals_mean_and_the_packages():
         inside.induction_score(twice, 4),
         tinyllm.course.interpretability.induction_scores(twice[None, None], ids[:8])[0, 0],
     )
+
+
+def test_the_shares_of_a_stream_add_up_to_the_logits():
+    parts, weight, table = torch.randn(5, 8), torch.randn(8), torch.randn(2, 8)
+    logits = torch.nn.functional.layer_norm(parts.sum(0), (8,), weight) @ table.T
+    shares = inside.attribution(parts, parts.sum(0), weight, table[0] - table[1])
+    torch.testing.assert_close(shares.sum(), logits[0] - logits[1])
+
+
+def test_what_a_head_writes_is_its_own_part_of_attention(tiny_config):
+    """With all others off, and no bias, attention to a single token is this matrix."""
+    attention = GPT(tiny_config).blocks[0].attention
+    x = torch.randn(1, 1, tiny_config.embedding_dim)
+    own = inside.ov_circuit(attention.qkv.weight, attention.projection.weight, 1, tiny_config.num_heads)
+    D = tiny_config.head_dim
+    with torch.no_grad():
+        attention.projection.weight[:, :D] = attention.projection.weight[:, 2 * D :] = 0
+    torch.testing.assert_close(attention(x)[0, 0], own @ x[0, 0])
 
 
 @pytest.mark.parametrize("name", ["inside.switch_off", "inside.patch"])

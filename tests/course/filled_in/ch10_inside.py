@@ -46,3 +46,17 @@ def induction_score(weights, period):
 def score_by_chance(length, period):
     even = torch.ones(length, length).tril()
     return induction_score(even / even.sum(dim=1, keepdim=True), period)
+
+
+def attribution(parts, stream, weight, direction):
+    C = len(stream)
+    centre = torch.eye(C) - torch.ones(C, C) / C  # the matrix that takes the mean away
+    scale = torch.linalg.vector_norm(centre @ stream).square() / C + 1e-5
+    return torch.einsum("nc,cd,d,d->n", parts, centre, weight, direction) / scale.sqrt()
+
+
+def ov_circuit(qkv, projection, head, num_heads):
+    _, _, values = qkv.chunk(3)
+    reads = values.unflatten(0, (num_heads, -1))[head]  # (D, C)
+    writes = projection.unflatten(1, (num_heads, -1))[:, head]  # (C, D)
+    return torch.einsum("od,di->oi", writes, reads)

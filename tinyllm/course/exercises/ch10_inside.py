@@ -93,6 +93,47 @@ def induction_score(weights: Float[Tensor, "T T"], period: int) -> Float[Tensor,
     return torch.stack([weights[t, t - period + 1] for t in range(period, len(weights))]).mean()
 
 
+@exercise(
+    gradients=False,
+    cases=lambda: [
+        (size * torch.randn(N, C) + 1, N * size * torch.randn(C) + 1, torch.randn(C), torch.randn(C))
+        for size, N, C in ((1, 2, 4), (3, 1, 6), (0.5, 5, 3), (40, 4, 12), (2, 3, 7))
+    ],
+    hint="The logits read norm(stream) = (stream - its mean) / its standard deviation * weight. What of that does one "
+    "part give? Its own mean goes; the standard deviation is the whole stream's.",
+    why="With its scale held fixed the norm is linear. So a logit is a sum, and each part of the stream has a share.",
+)
+def attribution(
+    parts: Float[Tensor, "N C"],
+    stream: Float[Tensor, " C"],
+    weight: Float[Tensor, " C"],
+    direction: Float[Tensor, " C"],
+) -> Float[Tensor, " N"]:
+    """What each part gives to the difference of two logits, through a final LayerNorm at the stream's own scale."""
+    centred = parts - parts.mean(-1, keepdim=True)
+    return (centred / stream.std(unbiased=False) * weight) @ direction
+
+
+@exercise(
+    gradients=False,
+    cases=lambda: [
+        (torch.randn(3 * H * D, H * D), torch.randn(H * D, H * D), head, H)
+        for D, H, head in ((2, 2, 1), (3, 2, 0), (2, 4, random.randrange(4)), (1, 3, 2), (4, 1, 0))
+    ],
+    hint="qkv.weight has the queries' C rows, then the keys', then the values'. Among the values' rows a head has D. "
+    "Its D numbers then meet D columns of the projection.",
+    why="A head reads with D rows and writes with D columns. Their product says what it copies, whatever it looks at.",
+)
+def ov_circuit(
+    qkv: Float[Tensor, "three_C C"], projection: Float[Tensor, "C C"], head: int, num_heads: int
+) -> Float[Tensor, "C C"]:
+    """W_O W_V of one head: the matrix that turns a vector it looks at into the vector it adds to the stream."""
+    C = len(projection)
+    D = C // num_heads
+    own = slice(head * D, (head + 1) * D)
+    return projection[:, own] @ qkv[2 * C :][own]
+
+
 class Stack(nn.Module):
     """A model with `blocks` that hand on a stream, as GPT has them."""
 

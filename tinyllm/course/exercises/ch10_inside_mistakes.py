@@ -10,9 +10,11 @@ import torch.nn.functional as F
 
 from tinyllm.course.checking.registry import mistake
 from tinyllm.course.exercises.ch10_inside import (
+    attribution,
     induction_score,
     lens,
     mend_streams,
+    ov_circuit,
     patch,
     score_by_chance,
     switch_off,
@@ -157,6 +159,88 @@ mistake(
     induction_score,
     "You divide by all T positions. The first `period` of them have no earlier copy and do not count.",
     lambda weights, period: induction_score(weights, period) * (len(weights) - period) / len(weights),
+)
+
+
+# attribution
+
+mistake(
+    attribution,
+    "You divide each part by its own spread. The norm sees only their sum: divide all by the stream's.",
+    lambda parts, stream, weight, direction: (F.layer_norm(parts, parts.shape[-1:]) * weight) @ direction,
+)
+
+mistake(
+    attribution,
+    "You do not divide by the stream's standard deviation, as the norm does.",
+    lambda parts, stream, weight, direction: ((parts - parts.mean(-1, keepdim=True)) * weight) @ direction,
+)
+
+mistake(
+    attribution,
+    "The parts keep their means. A LayerNorm takes the mean away, and each part's own with it.",
+    lambda parts, stream, weight, direction: (parts / stream.std(unbiased=False) * weight) @ direction,
+)
+
+mistake(
+    attribution,
+    "The mean you take away is the stream's. That is the sum of all parts' means: each part loses its own.",
+    lambda parts, stream, weight, direction: (
+        ((parts - stream.mean()) / stream.std(unbiased=False) * weight) @ direction
+    ),
+)
+
+mistake(
+    attribution,
+    "The norm's weight is missing.",
+    lambda parts, stream, weight, direction: attribution(parts, stream, torch.ones_like(weight), direction),
+)
+
+mistake(
+    attribution,
+    "You divide by the variance. The norm divides by its root.",
+    lambda parts, stream, weight, direction: (
+        ((parts - parts.mean(-1, keepdim=True)) / stream.var(unbiased=False) * weight) @ direction
+    ),
+)
+
+
+# ov_circuit
+
+mistake(
+    ov_circuit,
+    "You take the queries' rows. The values' are the last C of the 3 C.",
+    lambda qkv, projection, head, num_heads: ov_circuit(qkv.roll(2 * len(projection), 0), projection, head, num_heads),
+)
+
+mistake(
+    ov_circuit,
+    "You take the keys' rows. The values' are the last C of the 3 C.",
+    lambda qkv, projection, head, num_heads: ov_circuit(qkv.roll(len(projection), 0), projection, head, num_heads),
+)
+
+mistake(
+    ov_circuit,
+    "You take the head's rows of the projection. The head's numbers come in at its columns.",
+    lambda qkv, projection, head, num_heads: ov_circuit(qkv, projection.T, head, num_heads),
+)
+
+mistake(
+    ov_circuit,
+    "This is the transpose. The product with a vector on its right must be what the head writes.",
+    lambda qkv, projection, head, num_heads: ov_circuit(qkv, projection, head, num_heads).T,
+)
+
+mistake(
+    ov_circuit,
+    "These are all heads together. Take one head's rows and columns.",
+    lambda qkv, projection, head, num_heads: projection @ qkv[2 * len(projection) :],
+)
+
+mistake(
+    ov_circuit,
+    "You count the heads from 1. Head 0 has the first rows and columns.",
+    lambda qkv, projection, head, num_heads: ov_circuit(qkv, projection, (head - 1) % num_heads, num_heads),
 )
 
 
