@@ -269,7 +269,7 @@ def paths() -> float:
 
 @prediction("A2.stuck_rows", "a share of 1")
 def stuck_rows() -> float:
-    """Six scores, as far apart as unscaled ones of D = 64: to what share of such rows does softmax pass hardly anything?"""
+    """Six scores, drawn with a spread of 8: to what share of such rows does softmax pass back hardly anything?"""
     from tinyllm.course.exercises.chA2_backprop import measure_stuck_rows
 
     return measure_stuck_rows(8.0)
