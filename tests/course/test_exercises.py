@@ -157,10 +157,10 @@ EQUIVALENT: dict[tuple[str, str], str] = {
         "F.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction='sum')",
     ): "a tensor without dimensions is a number",
     (
-        "backprop.measure_stuck_rows",
+        "backprop.stuck_rows",
         "line 5: passed.norm(dim=1) < 0.01 -> passed.norm(dim=1) <= 0.01",
     ): "a length never is exactly the limit",
-    ("backprop.mend_attention_backward", "line 9: -1 -> 1"): "the last of two dimensions",
+    ("backprop.mend_attention", "line 9: -1 -> 1"): "the last of two dimensions",
     ("modern.stable_decay", "line 7: iteration < warmup -> iteration <= warmup"): "the line ends where the rest begins",
 }
 

@@ -80,7 +80,7 @@ def test_tensor_rules_are_autograds_and_the_slopes_that_are_measured():
     targets = torch.tensor([0, 2, 2, 1])
     agree(
         lambda z: F.cross_entropy(z, targets),
-        lambda grad, z: (grad * backprop.cross_entropy_backward(z, targets),),
+        lambda grad, z: (grad * backprop.loss_backward(z, targets),),
         3 * a,
     )
 
@@ -88,7 +88,7 @@ def test_tensor_rules_are_autograds_and_the_slopes_that_are_measured():
 def test_attention_backward_is_that_of_pytorchs_attention():
     def backward(grad, q, k, v):
         scores = (q @ k.T / math.sqrt(3)).masked_fill(torch.ones(5, 5).triu(1).bool(), -torch.inf)
-        return backprop.mend_attention_backward(grad, q, k, v, scores.softmax(dim=-1))
+        return backprop.mend_attention(grad, q, k, v, scores.softmax(dim=-1))
 
     def attention(q, k, v):
         return F.scaled_dot_product_attention(q[None], k[None], v[None], is_causal=True)[0]
@@ -112,4 +112,4 @@ def test_stuck_rows_are_those_with_a_short_row_of_autograds_gradient(spread):
     z = (spread * torch.randn(40_000, 6)).requires_grad_()
     z.softmax(dim=1).backward(torch.randn(40_000, 6))
     share = (z.grad.norm(dim=1) < 0.01).double().mean().item()
-    assert backprop.measure_stuck_rows(spread) == pytest.approx(share, rel=0.06)
+    assert backprop.stuck_rows(spread) == pytest.approx(share, rel=0.06)

@@ -57,13 +57,13 @@ def matmul_backward(grad, a, b):
     return torch.einsum("nm,km->nk", grad, b), torch.einsum("nk,nm->km", a, grad)
 
 
-def cross_entropy_backward(logits, targets):
+def loss_backward(logits, targets):
     raised = (logits - logits.amax(dim=1, keepdim=True)).exp()
     p = raised / raised.sum(dim=1, keepdim=True)
     return (p - torch.nn.functional.one_hot(targets, logits.shape[1])) / logits.shape[0]
 
 
-def measure_stuck_rows(spread):
+def stuck_rows(spread):
     """From the derivatives of each row, without a function for the way back."""
     p = torch.softmax(torch.randn(20_000, 6) * spread, dim=-1)
     jacobian = torch.diag_embed(p) - p[:, :, None] * p[:, None, :]
@@ -71,7 +71,7 @@ def measure_stuck_rows(spread):
     return (passed.square().sum(dim=1) < 1e-4).double().mean()
 
 
-def mend_attention_backward(grad, q, k, v, weights):
+def mend_attention(grad, q, k, v, weights):
     grad_weights = grad @ v.T
     scores = weights * (grad_weights - (weights * grad_weights).sum(1, keepdim=True)) * q.shape[1] ** -0.5
     return scores @ k, scores.T @ q, weights.T @ grad

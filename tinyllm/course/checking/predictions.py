@@ -268,8 +268,8 @@ def paths() -> float:
 
 
 @prediction("A2.stuck_rows", "a share of 1")
-def stuck_rows() -> float:
+def stuck_share() -> float:
     """Six scores, drawn with a spread of 8: to what share of such rows does softmax pass back hardly anything?"""
-    from tinyllm.course.exercises.chA2_backprop import measure_stuck_rows
+    from tinyllm.course.exercises.chA2_backprop import stuck_rows
 
-    return measure_stuck_rows(8.0)
+    return stuck_rows(8.0)

@@ -1,6 +1,6 @@
 """What an exercise is, and the table of all of them.
 
-An exercise is its reference function, registered by `@exercise` in its chapter's module; its name is
+An exercise is its reference, a function or a class, registered by `@exercise` in its chapter's module; its name is
 "<chapter>.<function>". What learners usually get wrong is in the module beside it: functions that make the mistake,
 registered by `mistake`.
 """

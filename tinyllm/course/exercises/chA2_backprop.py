@@ -192,7 +192,7 @@ def matmul_backward(
     "what the model said, minus what was right.",
     gradients=False,
 )
-def cross_entropy_backward(logits: Float[Tensor, "N V"], targets: Int[Tensor, " N"]) -> Float[Tensor, "N V"]:
+def loss_backward(logits: Float[Tensor, "N V"], targets: Int[Tensor, " N"]) -> Float[Tensor, "N V"]:
     """The gradient of the mean of -log softmax(logits)[target] with respect to the logits."""
     grad = logits.softmax(dim=1)
     grad[torch.arange(len(targets)), targets] -= 1
@@ -204,7 +204,7 @@ def softmax_backward(grad: Float[Tensor, "*N V"], p: Float[Tensor, "*N V"]) -> F
     return p * (grad - (p * grad).sum(dim=-1, keepdim=True))
 
 
-def _judge_stuck_rows(function: Function, spread: float) -> Any:
+def _judge_share(function: Function, spread: float) -> Any:
     """A twentieth more or less is near enough: it is measured on 20,000 rows. The others are usual mistakes."""
     generator = torch.Generator().manual_seed(0)
     scores, grad = torch.randn(2, 200_000, 6, generator=generator)
@@ -217,13 +217,13 @@ def _judge_stuck_rows(function: Function, spread: float) -> Any:
 
 @exercise(
     cases=lambda: [(spread,) for spread in (6.0, random.choice((7.0, 9.0)), 12.0)],
-    observe=_judge_stuck_rows,
+    observe=_judge_share,
     hint="Draw the scores of all rows at once, take the softmax, and hand softmax_backward a random gradient of the "
     "same shape. A row's length is its `norm`. How do you count the short ones, as a share?",
     why="Where one p is nearly 1 and the others nearly 0, no score of the row can change much, so hardly anything "
     "comes back. Such a row is stuck, even if it is wrong.",
 )
-def measure_stuck_rows(spread: float) -> float:
+def stuck_rows(spread: float) -> float:
     """The share of rows of six scores, drawn with this spread, to which softmax passes back less than 0.01."""
     p = (spread * torch.randn(20_000, 6)).softmax(dim=1)
     passed = softmax_backward(torch.randn(20_000, 6), p)
@@ -246,7 +246,7 @@ def _attention_case(T: int, D: int) -> Case:
     "gradient must be turned back. The shapes fit without it: they are T by T either way.",
     gradients=False,
 )
-def mend_attention_backward(
+def mend_attention(
     grad: Float[Tensor, "T D"],
     q: Float[Tensor, "T D"],
     k: Float[Tensor, "T D"],

@@ -14,11 +14,11 @@ from tinyllm.course.checking.registry import mistake
 from tinyllm.course.exercises.chA2_backprop import (
     Scalar,
     backward,
-    cross_entropy_backward,
+    loss_backward,
     matmul_backward,
-    measure_stuck_rows,
-    mend_attention_backward,
+    mend_attention,
     softmax_backward,
+    stuck_rows,
 )
 
 # Scalar
@@ -236,7 +236,7 @@ mistake(
     lambda grad, a, b: torch.autograd.grad(a.clone().requires_grad_() @ b.clone().requires_grad_(), (a, b), grad),
 )
 
-# cross_entropy_backward
+# loss_backward
 
 
 def _minus_one_hot(p, targets):
@@ -244,44 +244,44 @@ def _minus_one_hot(p, targets):
 
 
 mistake(
-    cross_entropy_backward,
+    loss_backward,
     "You do not divide by N. The loss is a mean over the rows, so each row has an N-th of the say.",
     lambda logits, targets: _minus_one_hot(logits.softmax(1), targets),
 )
 
 mistake(
-    cross_entropy_backward,
+    loss_backward,
     "The sign is wrong: you have what was right minus what was said. A gradient says which way the loss grows.",
     lambda logits, targets: -_minus_one_hot(logits.softmax(1), targets) / len(targets),
 )
 
 mistake(
-    cross_entropy_backward,
+    loss_backward,
     "The targets make no difference yet: take 1 from each row's probability of its target.",
     lambda logits, targets: logits.softmax(1) / len(targets),
 )
 
 mistake(
-    cross_entropy_backward,
+    loss_backward,
     "You divide by all N times V numbers. The mean is over the N rows.",
     lambda logits, targets: _minus_one_hot(logits.softmax(1), targets) / logits.numel(),
 )
 
 mistake(
-    cross_entropy_backward,
+    loss_backward,
     "Your softmax works down the columns. Each row is one prediction: dim=1.",
     lambda logits, targets: _minus_one_hot(logits.softmax(0), targets) / len(targets),
 )
 
 mistake(
-    cross_entropy_backward,
+    loss_backward,
     "You take 1 from the logit. Take it from the probability: softmax first.",
     lambda logits, targets: _minus_one_hot(logits, targets) / len(targets),
 )
 
 
 @mistake(
-    cross_entropy_backward,
+    loss_backward,
     "Large logits overflow: e to the power of 400 is too large. logits.softmax(dim=1) takes care of that.",
 )
 def overflows(logits, targets):
@@ -290,7 +290,7 @@ def overflows(logits, targets):
 
 
 @mistake(
-    cross_entropy_backward,
+    loss_backward,
     "Autograd is off while your answer is checked. Here you compute what it would: p minus one-hot, over N.",
 )
 def asks_autograd(logits, targets):
@@ -299,7 +299,7 @@ def asks_autograd(logits, targets):
     return logits.grad
 
 
-# measure_stuck_rows
+# stuck_rows
 
 
 def _passed(spread):
@@ -307,30 +307,30 @@ def _passed(spread):
 
 
 mistake(
-    measure_stuck_rows,
+    stuck_rows,
     "You count single numbers below 0.01. A row is stuck if its whole gradient is short: take the norm of each row.",
     lambda spread: (_passed(spread).abs() < 0.01).float().mean().item(),
 )
 
 mistake(
-    measure_stuck_rows,
+    stuck_rows,
     "Those are the rows to which something does come back. Count the others.",
     lambda spread: (_passed(spread).norm(dim=1) >= 0.01).float().mean().item(),
 )
 
 mistake(
-    measure_stuck_rows,
+    stuck_rows,
     "You compare squared lengths with 0.01. The length is the root of the summed squares.",
     lambda spread: (_passed(spread).square().sum(dim=1) < 0.01).float().mean().item(),
 )
 
 mistake(
-    measure_stuck_rows,
+    stuck_rows,
     "That is in percent. A share lies between 0 and 1.",
     lambda spread: 100 * (_passed(spread).norm(dim=1) < 0.01).float().mean().item(),
 )
 
-# mend_attention_backward
+# mend_attention
 
 
 def _attention(scale=True, turned=True, dim=-1):
@@ -347,27 +347,27 @@ def _attention(scale=True, turned=True, dim=-1):
 
 
 mistake(
-    mend_attention_backward,
+    mend_attention,
     "Still as it was. The gradient of v is right; compare those of q and k with autograd's: by what factor is q's "
     "wrong, and is k's wrong by the same?",
     _attention(scale=False, turned=False),
 )
 
 mistake(
-    mend_attention_backward,
+    mend_attention,
     "The keys are right now. But the scores were divided by the root of D, so their gradient must be too.",
     _attention(scale=False),
 )
 
 mistake(
-    mend_attention_backward,
+    mend_attention,
     "The queries are right now, but not the keys. The product was q @ k.T: what does your rule give for k.T, and then "
     "for k?",
     _attention(turned=False),
 )
 
 mistake(
-    mend_attention_backward,
+    mend_attention,
     "The softmax worked along the rows, and that line was right: sum over the last dimension.",
     _attention(dim=0),
 )
