@@ -33,6 +33,13 @@ def test_a_scalar_stores_the_slopes_that_autograd_finds(name):
     assert [slopes.get(a, 0.0), slopes.get(b, 0.0)] == pytest.approx(numbers.grad.tolist())
 
 
+@pytest.mark.parametrize("wrong", [lambda number: None, lambda number: 1.5, lambda number: Scalar(2.0, (number,))])
+def test_a_result_without_a_history_of_pairs_is_unusable(wrong, monkeypatch):
+    monkeypatch.setattr(Scalar, "exp", wrong)
+    with pytest.raises(Unusable):
+        backprop._local_slopes(Scalar, Formula(("c = a.exp()",), {"a": 1.0}))
+
+
 def entangled(a, b):
     c = a * b + a
     d = c * c - b.exp()

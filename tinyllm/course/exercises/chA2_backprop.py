@@ -50,6 +50,8 @@ def _local_slopes(function: Function, data: Formula) -> dict[str, float]:
     last = list(numbers.values())[-1]
     if not all(hasattr(last, name) for name in ("data", "inputs", "grad")):
         raise Unusable(f"the result of {data.steps[-1]!r} is {kind_of(last)}; it should be a Scalar.")
+    if not all(isinstance(pair, tuple | list) and len(pair) == 2 for pair in last.inputs):
+        raise Unusable(f"the inputs of {data.steps[-1]!r} are no pairs: each is a Scalar and a slope.")
     backward(last)
     return {"result": last.data} | {f"slope for {name}": numbers[name].grad for name in data.numbers}
 

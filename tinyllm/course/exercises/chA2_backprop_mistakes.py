@@ -101,6 +101,12 @@ mistake(
     ),
 )
 
+mistake(
+    Scalar,
+    "Your sum remembers its inputs, but not how fast it grows with them. Each input comes with a slope, as a pair.",
+    _scalar(__add__=lambda self, other: Scalar(self.data + other.data, (self, other))),
+)
+
 # backward
 
 
