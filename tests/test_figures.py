@@ -24,6 +24,7 @@ sys.path.insert(0, str(FIGURES / "drawing"))
 
 import attention_pictures
 import draw
+import gradient_pictures
 import model_pictures
 import quickstart
 import reference_model
@@ -125,8 +126,8 @@ def test_every_picture_has_alt_text(drawn):
 
 def test_the_map_names_the_chapters_as_readme_does(figures):
     readme = (FOLDER / "README.md").read_text(encoding="utf-8")
-    chapters = re.findall(r"^\| \[?(\d\d|A1) ([^\]|]+?)\]?(?:\([^)]*\))? \|", readme, re.MULTILINE)
-    assert len(chapters) == 14
+    chapters = re.findall(r"^\| \[?(\d\d|A\d) ([^\]|]+?)\]?(?:\([^)]*\))? \|", readme, re.MULTILINE)
+    assert len(chapters) == 15
     assert {f"{number}  {title}" for number, title in chapters} <= set(words(figures["course_map.png"]))
 
 
@@ -171,6 +172,29 @@ def test_the_block_is_cut_from_the_stream_and_its_targets_are_one_position_on(fi
     assert row(figure, 187) == shown[first : first + 6]
     assert row(figure, 99) == shown[first + 1 : first + 7]
     assert any(f"{len(stream)} tokens, {(len(stream) - 1) // 6} blocks of 6" in text for text in words(figure))
+
+
+# Gradients
+
+
+def test_the_numbers_of_the_graph_are_those_of_the_formula(figures):
+    """The derivatives of (w x - y)^2 + w^2, worked out by hand."""
+    w, x, y = 0.5, -3.0, 1.25
+    e = w * x - y
+    graph = gradient_pictures.weight_graph(w, x, y)
+    expected = {
+        "x": 2 * e * w, "w": 2 * e * x + 2 * w, "y": -2 * e, "p": 2 * e, "e": 2 * e, "s": 1, "r": 1, "loss": 1,
+    }  # fmt: skip
+    assert {name: node.gradient for name, node in graph.items()} == pytest.approx(expected)
+    values = {"x": x, "w": w, "y": y, "p": w * x, "e": e, "s": e * e, "r": w * w, "loss": e * e + w * w}
+    assert {name: node.value for name, node in graph.items()} == pytest.approx(values)
+    assert graph["p"].slopes == {"w": x, "x": w}
+    assert graph["e"].slopes == {"p": 1, "y": -1}
+    assert (graph["s"].slopes, graph["r"].slopes) == ({"e": 2 * e}, {"w": 2 * w})
+    found = words(figures["backprop_graph.png"])
+    assert "w is used twice:  −4 · 2 + 1 · 3 = −5" in found
+    for text in ("p = w · x", "× −4", "6.25"):
+        assert text in found
 
 
 # The model

@@ -11,7 +11,8 @@ BOXES = {  # left, bottom, width, height; the book lays a link over each, so inn
     "00_start_here": (28, 478, 744, 44),
     "01_tokenization": (28, ROAD - 48, 130, 96),
     "02_data": (198, ROAD - 48, 130, 96),
-    "A1_pytorch_primer": (28, 208, 300, 48),
+    "A1_pytorch_primer": (28, 206, 166, 72),
+    "A2_backpropagation": (210, 206, 166, 72),
     "05_gpt": (392, 208, 204, 252),
     "04_transformer_block": (402, 218, 184, 174),
     "03_attention": (412, 228, 164, 96),
@@ -40,7 +41,8 @@ def course_map() -> Figure:
     carry(axes, (158, ROAD), (198, ROAD), "ids", (178, ROAD + 8))
     chapter(axes, "02_data", "02  Data", "stream, blocks,\nthe smallest\nmodel", EMBEDDING)
     carry(axes, (328, ROAD), (392, ROAD), "batches", (360, ROAD + 8))
-    chapter(axes, "A1_pytorch_primer", "A1  PyTorch primer", "optional: shapes, broadcasting, autograd", "white")
+    chapter(axes, "A1_pytorch_primer", "A1  PyTorch primer", "optional: shapes,\nbroadcasting, autograd", "white")
+    chapter(axes, "A2_backpropagation", "A2  Backpropagation", "optional: gradients\nby hand", "white")
 
     # A block is inside GPT, and attention inside the block.
     chapter(axes, "05_gpt", "05  GPT", "embeddings, positions,\nlayers, the head", PLAIN)

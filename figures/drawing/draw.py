@@ -14,6 +14,7 @@ from pathlib import Path
 import matplotlib
 from attention_pictures import attention_row, heads
 from course_map import course_map
+from gradient_pictures import backprop_graph
 from matplotlib.figure import Figure
 from model_pictures import residual_stream, tied_head
 from quickstart import kinds, loss_curve, read_run, writing
@@ -40,6 +41,7 @@ def pictures() -> dict[str, Figure]:
         "kinds.png": kinds(numbers),
         "merge_tree.png": merge_tree(),
         "shifted_blocks.png": shifted_blocks(),
+        "backprop_graph.png": backprop_graph(),
         "attention_row.png": attention_row(),
         "heads.png": heads(),
         "residual_stream.png": residual_stream(),

@@ -47,6 +47,7 @@ CONSTANT = {
     "training.learning_rate": {"max_rate / min_rate"},
     "tokenization.merge": {"new_id"},
     "tokenization.decode": {"tokens"},
+    "backprop.Scalar": {"inputs"},  # a number that is made and not computed has none
 }
 
 
@@ -156,6 +157,11 @@ EQUIVALENT: dict[tuple[str, str], str] = {
         "line 11: F.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction='sum').item() -> "
         "F.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction='sum')",
     ): "a tensor without dimensions is a number",
+    (
+        "backprop.stuck_rows",
+        "line 5: passed.norm(dim=1) < 0.01 -> passed.norm(dim=1) <= 0.01",
+    ): "a length never is exactly the limit",
+    ("backprop.mend_attention", "line 9: -1 -> 1"): "the last of two dimensions",
     ("modern.stable_decay", "line 7: iteration < warmup -> iteration <= warmup"): "the line ends where the rest begins",
 }
 

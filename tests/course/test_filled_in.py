@@ -58,7 +58,9 @@ def filled_in(source: str) -> str:
     for name, _ in CHECK.findall(source):
         tree = ast.parse(source)
         lines = source.splitlines()
-        stub = next(node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == name)
+        stub = next(
+            node for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name == name
+        )
         lines[stub.lineno - 1 : stub.end_lineno] = [f"{name} = _counted({name!r}, _answers[{name!r}])"]
         source = "\n".join(lines)
         source = re.sub(rf"^({name} = check\(.*\))", rf"\1; _at_check[{name!r}] = _calls[{name!r}]", source, flags=re.M)

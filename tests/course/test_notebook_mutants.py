@@ -59,6 +59,14 @@ MUTANTS = {  # notebook and module -> what is broken: the part of a line, and wh
             "x + (1 - self.dropout.p * self.training) * self.dropout(self.feedforward(",
         ),
     },
+    ("A2_backpropagation", "model/attention"): {
+        "no mask": ("is_causal=causal", "is_causal=False"),
+        "no scale": ("is_causal=causal,", "is_causal=causal, scale=1.0,"),
+    },
+    ("A2_backpropagation", "model/loss"): {
+        "nothing is taken from the right token": ("scatter_add_(1, targets[:, None], -ones)", "clone()"),
+        "the gradient of a sum": ("scale = grad_loss / ctx.rows", "scale = grad_loss"),
+    },
 }
 MUTANTS |= LATER
 ALL = [(*place, broken) for place, lines in MUTANTS.items() for broken in lines]

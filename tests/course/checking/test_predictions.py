@@ -22,7 +22,7 @@ def prepared():
 
 def test_no_prediction_yet_prints_the_question_and_measures_nothing(capsys, monkeypatch):
     monkeypatch.setattr(predictions, "_prepared", None)
-    assert len(predictions.PREDICTIONS) == 18
+    assert len(predictions.PREDICTIONS) == 20
     for name, asked in predictions.PREDICTIONS.items():
         assert predict(name, None) is None
         first, second = capsys.readouterr().out.splitlines()
@@ -74,6 +74,7 @@ def test_an_unknown_prediction_is_an_error_with_near_names():
         ("07.commonest_town", 1 / sum(1 / rank**2 for rank in range(1, 17))),
         ("09.cache_factor", 4),
         ("10.perfect_copy", math.log(64) / 4),
+        ("A2.paths", 2**20),
         ("12.attention_share", 100 * 2 * 8 * 512 / (14 * 8 * 512 + 50_257)),
     ],
 )
@@ -81,7 +82,9 @@ def test_what_has_a_closed_form_is_measured_so(name, expected):
     assert predictions.PREDICTIONS[name].measure() == pytest.approx(expected, rel=1e-4)
 
 
-@pytest.mark.parametrize(("name", "expected"), [("02.half_rate", 2), ("03.spread", 4), ("04.dropout_scatter", 1)])
+@pytest.mark.parametrize(
+    ("name", "expected"), [("02.half_rate", 2), ("03.spread", 4), ("04.dropout_scatter", 1), ("A2.stuck_rows", 0.427)]
+)
 def test_what_is_drawn_or_counted_in_steps_is_near_its_closed_form(name, expected):
     assert predictions.PREDICTIONS[name].measure() == pytest.approx(expected, rel=0.1)
 

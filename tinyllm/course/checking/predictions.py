@@ -256,3 +256,20 @@ def batched_speed() -> float:
         return min(times)
 
     return 64 * seconds(tokens[:1]) / seconds(tokens)
+
+
+@prediction("A2.paths", "paths")
+def paths() -> float:
+    """A number is added to itself, the result to itself, 20 times in all: how many paths lead back to the first one?"""
+    reaching = 1  # paths from the last number to the one that is looked at
+    for _ in range(20):
+        reaching += reaching  # both of a number's inputs are the number before it
+    return reaching
+
+
+@prediction("A2.stuck_rows", "a share of 1")
+def stuck_share() -> float:
+    """Six scores, drawn with a spread of 8: to what share of such rows does softmax pass back hardly anything?"""
+    from tinyllm.course.exercises.chA2_backprop import stuck_rows
+
+    return stuck_rows(8.0)

@@ -17,7 +17,7 @@ def progress() -> Picture:
     known = recorded()
     state = {name: _state(known.get(name)) for name in EXERCISES}
     solved = sum(value == "solved" for value in state.values())
-    figure = Picture(figsize=(12, 3.9), layout="constrained")
+    figure = Picture(figsize=(12, 4.2), layout="constrained")
     axes = figure.add_subplot()
     title = f"{solved} of {len(state)} exercises solved"
     axes.set_title(title, loc="left", fontsize=12, fontweight="bold")
@@ -30,7 +30,7 @@ def progress() -> Picture:
             label = f"{name.partition('.')[2]} {mark}".strip()
             axes.text(column + 0.47, row, label, ha="center", va="center", fontsize=8, color=ink)
         counts.append(f"{chapter} {sum(state[name] == 'solved' for name in names)} of {len(names)}")
-    axes.set_yticks(range(len(CHAPTERS)), [f"{number:02d} {name}" for name, number in CHAPTERS.items()])
+    axes.set_yticks(range(len(CHAPTERS)), [f"{number} {name}" for name, number in CHAPTERS.items()])
     widest = max(sum(name.startswith(f"{chapter}.") for name in state) for chapter in CHAPTERS)
     axes.set(xlim=(-0.05, widest + 0.1), ylim=(len(CHAPTERS) - 0.5, -0.5), xticks=[])
     axes.tick_params(left=False)

@@ -1,6 +1,6 @@
 """What an exercise is, and the table of all of them.
 
-An exercise is its reference function, registered by `@exercise` in its chapter's module; its name is
+An exercise is its reference, a function or a class, registered by `@exercise` in its chapter's module; its name is
 "<chapter>.<function>". What learners usually get wrong is in the module beside it: functions that make the mistake,
 registered by `mistake`.
 """
@@ -19,8 +19,9 @@ Case = tuple[Any, ...]  # the arguments of one call
 F = TypeVar("F", bound=Function)
 
 CHAPTERS = {  # each with its notebook's number
-    "tokenization": 1, "data": 2, "attention": 3, "block": 4, "gpt": 5, "training": 6, "sampling": 7,
-    "wikitext": 8, "modern": 9, "inside": 10, "clinic": 11, "scaling": 12,
+    "tokenization": "01", "data": "02", "attention": "03", "block": "04", "gpt": "05", "training": "06",
+    "sampling": "07", "wikitext": "08", "modern": "09", "inside": "10", "clinic": "11", "scaling": "12",
+    "backprop": "A2",
 }  # fmt: skip
 EXERCISES: dict[str, "Exercise"] = {}
 
@@ -112,7 +113,7 @@ def load_chapters(only: str | None = None) -> None:
     """Register the exercises of one chapter, or of all, and then their mistakes."""
     for chapter, number in CHAPTERS.items():
         if only in (None, chapter):
-            module = f"tinyllm.course.exercises.ch{number:02d}_{chapter}"
+            module = f"tinyllm.course.exercises.ch{number}_{chapter}"
             importlib.import_module(module)
             importlib.import_module(f"{module}_mistakes")
 
