@@ -17,7 +17,7 @@ def counted_bigrams() -> nn.Module:
 
 
 @pytest.mark.claim("02.learning_beats_adding_one")
-def test_the_learned_table_ends_below_the_counted_one(evidence):
+def test_learning_beats_adding_one(evidence):
     keep("bigram")
     counted = text().score(counted_bigrams())["all"]
     gains = {steps(times): [counted - score["all"] for score in scores("bigram", times)] for times in TIMES}
