@@ -4,6 +4,7 @@ import json
 import math
 import re
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,7 +14,18 @@ from torch import nn
 
 from tinyllm import GPT, evaluate_articles
 from tinyllm.course import ladder
-from tinyllm.course.ladder import ARTICLES, SmallModel, course_text, fast_enough, remembered, short_run
+from tinyllm.course.ladder import (
+    ARTICLES,
+    SmallModel,
+    course_text,
+    fast_enough,
+    measured,
+    reference_lines,
+    remembered,
+    sample,
+    short_run,
+)
+from tinyllm.plots import figures_folder
 from tinyllm.presets import get_preset
 from tinyllm.text import tinywiki
 from tinyllm.text.articles import LABELS
@@ -60,6 +72,19 @@ def test_scores_equal_those_of_the_packages_evaluation(text):
     assert scores["all"] == pytest.approx(result.nats_per_token, rel=1e-4)
     for kind, part in result.by_label.items():
         assert scores[kind] == pytest.approx(part["nats"] / part["tokens"], rel=1e-4)
+
+
+def test_the_reference_lines_are_those_of_the_packages_evaluation(text):
+    config = get_preset("quickstart").model
+    result = evaluate_articles(GPT(config), text.tokenizer, tinywiki.articles("test")[:ARTICLES])
+    lines = reference_lines(text)
+    assert lines["floor"]["all"] == pytest.approx(result.floor)
+    assert lines["forgetful writer"]["all"] == pytest.approx(result.forgetful_nats / result.tokens)
+    for kind, part in result.by_label.items():
+        assert lines["floor"][kind] == pytest.approx(part["floor_nats"] / part["tokens"])
+    forgotten = result.forgetful_nats - result.floor_nats  # paid on recalls, and on nothing else
+    assert lines["forgetful writer"]["recall"] == pytest.approx(forgotten / result.by_label["recall"]["tokens"])
+    assert all(lines["forgetful writer"][kind] == lines["floor"][kind] for kind in ("grammar", "choice", "world"))
 
 
 def test_a_uniform_model_scores_the_logarithm_of_the_vocabulary(text):
@@ -121,5 +146,49 @@ def test_a_text_of_ones_own_has_one_score_and_is_not_remembered(tmp_path, monkey
     mine = course_text(str(path))
     result = short_run(SmallModel(mine.vocab_size, 8, nn.Identity()), mine, 0.01, name="averaging")
     assert set(result) == {"all"}
+    assert reference_lines(mine) == {}
     assert 0 < result["all"] < 2 * math.log(mine.vocab_size)
     assert remembered() == {}
+
+
+class Always(nn.Module):
+    """After `length` tokens surely the separator, before that a token of probability 1/4 out of four."""
+
+    def __init__(self, text, length):
+        super().__init__()
+        self.text, self.length = text, length
+
+    def forward(self, ids):
+        assert not self.training
+        assert ids[0, 0] == self.text.tokenizer.end_of_text_id
+        logits = torch.full((*ids.shape, self.text.vocab_size), -torch.inf)
+        end = ids.shape[1] > self.length
+        logits[:, -1, self.text.tokenizer.end_of_text_id if end else slice(300, 304)] = 0.0
+        return logits
+
+
+def test_a_sample_is_drawn_from_the_models_probabilities_up_to_the_separator(text):
+    written = [sample(Always(text, 50), text, seed) for seed in (0, 0, 1)]
+    assert written[0] == written[1] != written[2]
+    four = {text.tokenizer.decode([token]) for token in range(300, 304)}
+    assert all(piece in written[0] for piece in four)  # 50 draws: each is among them
+    assert written[0] == sample(Always(text, 50), text, max_tokens=50)
+    assert written[0].startswith(sample(Always(text, 50), text, max_tokens=7))
+    assert sample(Always(text, 0), text) == ""
+
+
+def test_the_measured_rungs_stand_in_their_order_each_with_five_seeds():
+    results = measured("block")
+    assert list(results) == ["bigram", "averaging", "attention", "block"]
+    for nats in results.values():
+        assert list(nats) == ["all", *LABELS]
+        assert all(len(values) == 5 for values in nats.values())
+
+
+def test_each_chapter_trains_its_rungs_at_the_rate_that_was_measured():
+    lines = []
+    for path in sorted((Path(__file__).parents[2] / "notebooks").glob("0[2-6]*.ipynb")):
+        lines += [line for cell in json.loads(path.read_text())["cells"] for line in cell["source"]]
+    for rung, kept in json.loads((figures_folder() / "ladder.json").read_text()).items():
+        rate = re.escape(f"{kept['learning_rate']:g}")
+        assert any(f'"{rung}"' in line and re.search(rf"(?<![\d.]){rate}(?!\d)", line) for line in lines), rung

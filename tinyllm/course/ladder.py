@@ -1,7 +1,9 @@
 """The course's ladder: small models, each with one idea more than the last, trained alike and compared.
 
-Chapters 02 to 06 each end with `short_run` and one more bar in the same chart. The runs are short on purpose: they
-show what an idea gains in the same 400 steps, not how far it gets.
+Chapters 02 to 06 each end with `short_run`, a `sample` of what the model writes, and one more bar in the same chart.
+The runs are short on purpose: they show what an idea gains in the same 400 steps, not how far it gets. Each model has
+its own learning rate, the one that suits it best. `measured` has the results of five seeds, `remembered` those of the
+one run on this machine.
 
 Shape letters: B batch, T time (tokens), C embedding_dim, V vocab_size, N tokens of all test articles.
 """
@@ -9,8 +11,10 @@ Shape letters: B batch, T time (tokens), C embedding_dim, V vocab_size, N tokens
 import contextlib
 import json
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,6 +25,7 @@ from torch import Tensor, nn
 from tinyllm.config import TrainingConfig
 from tinyllm.evaluation import label_tokens
 from tinyllm.model.evaluation_mode import evaluation_mode
+from tinyllm.plots.picture import figures_folder
 from tinyllm.presets import get_preset
 from tinyllm.system.cache import home
 from tinyllm.system.files import read_json, replace_text
@@ -73,16 +78,23 @@ class CourseText:
 
     def _surprises(self, model: nn.Module) -> tuple[Shaped[np.ndarray, " N"], Float[np.ndarray, " N"]]:
         """The kind and the surprise (-log p, in nats) of each token of the test articles."""
-        assert isinstance(self.tokenizer, SubWordTokenizer)  # as the quickstart has: others cannot label tokens
         kinds: list[str] = []
         nats: list[float] = []
+        for stream, labels in self.labelled():
+            ids = torch.tensor(stream)
+            nats += F.cross_entropy(model(ids[None, :-1])[0], ids[1:], reduction="none").tolist()
+            kinds += labels
+        return np.array(kinds), np.array(nats)
+
+    def labelled(self) -> list[tuple[list[int], list[str]]]:
+        """Each test article with a separator before and after it: its T ids, and the kinds of the T - 1 to predict."""
+        assert isinstance(self.tokenizer, SubWordTokenizer)  # as the quickstart has: others cannot label tokens
         end = self.tokenizer.end_of_text_id
+        result = []
         for article in self.articles:
             ids = self.tokenizer.encode(article.text)
-            stream = torch.tensor([end, *ids, end])
-            nats += F.cross_entropy(model(stream[None, :-1])[0], stream[1:], reduction="none").tolist()
-            kinds += [*label_tokens(article, self.tokenizer, ids), "grammar"]
-        return np.array(kinds), np.array(nats)
+            result.append(([end, *ids, end], [*label_tokens(article, self.tokenizer, ids), "grammar"]))
+        return result
 
 
 def course_text(data: str = "tinywiki") -> CourseText:
@@ -109,6 +121,26 @@ class SmallModel(nn.Module):
         """The logits."""
         logits: Tensor = self.head(self.piece(self.token_embedding(token_ids)))
         return logits
+
+
+@torch.no_grad()
+def sample(model: nn.Module, text: CourseText, seed: int = 0, max_tokens: int = 120) -> str:
+    """What a model writes by itself, from the start of a document to its end, or to `max_tokens`.
+
+    Each token is drawn from the model's probabilities as they are: at temperature 1, with nothing cut off. `model` maps
+    ids (1, T) to logits (1, T, V), and `max_tokens` must fit its context.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    end = text.tokenizer.end_of_text_id
+    ids = [end]
+    with evaluation_mode(model):
+        while len(ids) <= max_tokens:
+            probabilities = model(torch.tensor([ids]))[0, -1].softmax(dim=0)
+            token = int(torch.multinomial(probabilities, 1, generator=generator))
+            if token == end:
+                break
+            ids.append(token)
+    return text.tokenizer.decode(ids[1:])
 
 
 def fast_enough(own: nn.Module, proven: nn.Module, embedding_dim: int) -> nn.Module:
@@ -160,6 +192,34 @@ def short_run(
     if name and text.name == "tinywiki":
         _remember(name, result)
     return result
+
+
+def reference_lines(text: CourseText) -> dict[str, dict[str, float]]:
+    """Lines to compare with, in nats per token by kind, as `text.score` has them; none for text of unknown entropy.
+
+    The floor, where every choice costs what its draw costs, and the forgetful writer, who draws each recalled fact
+    again.
+    """
+    if not text.articles:
+        return {}
+    kinds = Counter(kind for _, labels in text.labelled() for kind in labels)
+    spans = [span for article in text.articles for span in article.spans]
+    floor = dict.fromkeys(LABELS, 0.0) | {"choice": sum(span.nats for span in spans)}
+    forgetful = floor | {"recall": sum(span.forgotten for span in spans)}
+    return {
+        name: {"all": sum(nats.values()) / kinds.total()} | {kind: nats[kind] / kinds[kind] for kind in LABELS}
+        for name, nats in (("forgetful writer", forgetful), ("floor", floor))
+    }
+
+
+def measured(latest: str) -> dict[str, dict[str, list[float]]]:
+    """What the rungs up to `latest` score on TinyWiki, each with five seeds: {rung: {kind: nats per token by seed}}.
+
+    Written by `pytest --claims`, as each claim's runs are made (tests/claims).
+    """
+    results: dict[str, Any] = read_json(figures_folder() / "ladder.json")
+    rungs = list(results)[: list(results).index(latest) + 1]
+    return {rung: results[rung]["nats"] for rung in rungs}
 
 
 def remembered() -> dict[str, dict[str, float]]:
