@@ -13,7 +13,7 @@ from torch import nn
 
 from tinyllm import GPT, evaluate_articles
 from tinyllm.course import ladder
-from tinyllm.course.ladder import ARTICLES, SmallModel, course_text, fast_enough, remembered, short_run
+from tinyllm.course.ladder import ARTICLES, SmallModel, course_text, fast_enough, remembered, sample, short_run
 from tinyllm.presets import get_preset
 from tinyllm.text import tinywiki
 from tinyllm.text.articles import LABELS
@@ -123,3 +123,29 @@ def test_a_text_of_ones_own_has_one_score_and_is_not_remembered(tmp_path, monkey
     assert set(result) == {"all"}
     assert 0 < result["all"] < 2 * math.log(mine.vocab_size)
     assert remembered() == {}
+
+
+class Always(nn.Module):
+    """After `length` tokens surely the separator, before that a token of probability 1/4 out of four."""
+
+    def __init__(self, text, length):
+        super().__init__()
+        self.text, self.length = text, length
+
+    def forward(self, ids):
+        assert not self.training
+        assert ids[0, 0] == self.text.tokenizer.end_of_text_id
+        logits = torch.full((*ids.shape, self.text.vocab_size), -torch.inf)
+        end = ids.shape[1] > self.length
+        logits[:, -1, self.text.tokenizer.end_of_text_id if end else slice(300, 304)] = 0.0
+        return logits
+
+
+def test_a_sample_is_drawn_from_the_models_probabilities_up_to_the_separator(text):
+    written = [sample(Always(text, 50), text, seed) for seed in (0, 0, 1)]
+    assert written[0] == written[1] != written[2]
+    four = {text.tokenizer.decode([token]) for token in range(300, 304)}
+    assert all(piece in written[0] for piece in four)  # 50 draws: each is among them
+    assert written[0] == sample(Always(text, 50), text, max_tokens=50)
+    assert written[0].startswith(sample(Always(text, 50), text, max_tokens=7))
+    assert sample(Always(text, 0), text) == ""

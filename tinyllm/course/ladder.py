@@ -1,7 +1,9 @@
 """The course's ladder: small models, each with one idea more than the last, trained alike and compared.
 
-Chapters 02 to 06 each end with `short_run` and one more bar in the same chart. The runs are short on purpose: they
-show what an idea gains in the same 400 steps, not how far it gets.
+Chapters 02 to 06 each end with `short_run`, a `sample` of what the model writes, and one more bar in the same chart.
+The runs are short on purpose: they show what an idea gains in the same 400 steps, not how far it gets. Each model has
+its own learning rate, the one that suits it best. `measured` has the results of five seeds, `remembered` those of the
+one run on this machine.
 
 Shape letters: B batch, T time (tokens), C embedding_dim, V vocab_size, N tokens of all test articles.
 """
@@ -109,6 +111,26 @@ class SmallModel(nn.Module):
         """The logits."""
         logits: Tensor = self.head(self.piece(self.token_embedding(token_ids)))
         return logits
+
+
+@torch.no_grad()
+def sample(model: nn.Module, text: CourseText, seed: int = 0, max_tokens: int = 120) -> str:
+    """What a model writes by itself, from the start of a document to its end, or to `max_tokens`.
+
+    Each token is drawn from the model's probabilities as they are: at temperature 1, with nothing cut off. `model` maps
+    ids (1, T) to logits (1, T, V), and `max_tokens` must fit its context.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    end = text.tokenizer.end_of_text_id
+    ids = [end]
+    with evaluation_mode(model):
+        while len(ids) <= max_tokens:
+            probabilities = model(torch.tensor([ids]))[0, -1].softmax(dim=0)
+            token = int(torch.multinomial(probabilities, 1, generator=generator))
+            if token == end:
+                break
+            ids.append(token)
+    return text.tokenizer.decode(ids[1:])
 
 
 def fast_enough(own: nn.Module, proven: nn.Module, embedding_dim: int) -> nn.Module:
