@@ -13,7 +13,16 @@ from torch import nn
 
 from tinyllm import GPT, evaluate_articles
 from tinyllm.course import ladder
-from tinyllm.course.ladder import ARTICLES, SmallModel, course_text, fast_enough, remembered, sample, short_run
+from tinyllm.course.ladder import (
+    ARTICLES,
+    SmallModel,
+    course_text,
+    fast_enough,
+    reference_lines,
+    remembered,
+    sample,
+    short_run,
+)
 from tinyllm.presets import get_preset
 from tinyllm.text import tinywiki
 from tinyllm.text.articles import LABELS
@@ -60,6 +69,19 @@ def test_scores_equal_those_of_the_packages_evaluation(text):
     assert scores["all"] == pytest.approx(result.nats_per_token, rel=1e-4)
     for kind, part in result.by_label.items():
         assert scores[kind] == pytest.approx(part["nats"] / part["tokens"], rel=1e-4)
+
+
+def test_the_reference_lines_are_those_of_the_packages_evaluation(text):
+    config = get_preset("quickstart").model
+    result = evaluate_articles(GPT(config), text.tokenizer, tinywiki.articles("test")[:ARTICLES])
+    lines = reference_lines(text)
+    assert lines["floor"]["all"] == pytest.approx(result.floor)
+    assert lines["forgetful writer"]["all"] == pytest.approx(result.forgetful_nats / result.tokens)
+    for kind, part in result.by_label.items():
+        assert lines["floor"][kind] == pytest.approx(part["floor_nats"] / part["tokens"])
+    forgotten = result.forgetful_nats - result.floor_nats  # paid on recalls, and on nothing else
+    assert lines["forgetful writer"]["recall"] == pytest.approx(forgotten / result.by_label["recall"]["tokens"])
+    assert all(lines["forgetful writer"][kind] == lines["floor"][kind] for kind in ("grammar", "choice", "world"))
 
 
 def test_a_uniform_model_scores_the_logarithm_of_the_vocabulary(text):
@@ -121,6 +143,7 @@ def test_a_text_of_ones_own_has_one_score_and_is_not_remembered(tmp_path, monkey
     mine = course_text(str(path))
     result = short_run(SmallModel(mine.vocab_size, 8, nn.Identity()), mine, 0.01, name="averaging")
     assert set(result) == {"all"}
+    assert reference_lines(mine) == {}
     assert 0 < result["all"] < 2 * math.log(mine.vocab_size)
     assert remembered() == {}
 

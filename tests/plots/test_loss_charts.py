@@ -17,7 +17,28 @@ def test_a_ladder_shows_the_kinds_that_all_models_have_and_names_only_the_latest
     assert [axes.get_title() for axes in picture.axes] == ["all tokens", "grammar"]
     assert written(picture) == ["2.00", "1.50", "1.00", "1.50"]
     assert "up to bigram" in picture.alt and "own" not in picture.alt
-    assert [text.get_text() for text in picture.legends[0].get_texts()] == ["floor: 0.30"]
+    assert legend(picture) == ["floor: 0.30"]
+
+
+def test_a_ladder_of_several_seeds_shows_their_mean_and_standard_deviation_and_ones_own_run():
+    seeds = {"bigram": {"all": [1.0, 3.0, 2.0], "recall": [4.0, 4.0, 4.0]}, "block": {"all": 0.5, "recall": 0.25}}
+    picture = ladder(seeds, own={"block": {"all": 0.75, "recall": 0.25}, "GPT": {"all": 9.0, "recall": 9.0}})
+    assert written(picture) == ["2.00", "0.50", "4.00", "0.25"]
+    for axes, dot in zip(picture.axes, (0.75, 0.25), strict=True):
+        assert axes.lines[-1].get_xydata().tolist() == [[1, dot]]  # none for a model that is not shown
+    error_bar = picture.axes[0].collections[0].get_segments()[0]
+    assert error_bar.tolist() == [[0, 1.0], [0, 3.0]]  # two up and down from the mean would be 0 and 4
+    assert legend(picture) == ["your run", "mean of several runs, with their standard deviation"]
+
+
+def test_each_panel_of_a_ladder_has_its_own_line():
+    picture = ladder({"bigram": {"all": 2.0, "grammar": 1.0, "recall": 3.0}}, {"floor": {"all": 0.5, "grammar": 0.0}})
+    assert [[line.get_ydata()[0] for line in axes.lines] for axes in picture.axes] == [[0.5], [0.0], []]
+    assert legend(picture) == ["floor: 0.50"]
+
+
+def legend(picture) -> list[str]:
+    return [text.get_text() for text in picture.legends[0].get_texts()]
 
 
 def test_a_loss_curve_is_drawn_over_a_published_one():

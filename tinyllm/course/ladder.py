@@ -11,8 +11,10 @@ Shape letters: B batch, T time (tokens), C embedding_dim, V vocab_size, N tokens
 import contextlib
 import json
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,6 +25,7 @@ from torch import Tensor, nn
 from tinyllm.config import TrainingConfig
 from tinyllm.evaluation import label_tokens
 from tinyllm.model.evaluation_mode import evaluation_mode
+from tinyllm.plots.picture import figures_folder
 from tinyllm.presets import get_preset
 from tinyllm.system.cache import home
 from tinyllm.system.files import read_json, replace_text
@@ -75,16 +78,23 @@ class CourseText:
 
     def _surprises(self, model: nn.Module) -> tuple[Shaped[np.ndarray, " N"], Float[np.ndarray, " N"]]:
         """The kind and the surprise (-log p, in nats) of each token of the test articles."""
-        assert isinstance(self.tokenizer, SubWordTokenizer)  # as the quickstart has: others cannot label tokens
         kinds: list[str] = []
         nats: list[float] = []
+        for stream, labels in self.labelled():
+            ids = torch.tensor(stream)
+            nats += F.cross_entropy(model(ids[None, :-1])[0], ids[1:], reduction="none").tolist()
+            kinds += labels
+        return np.array(kinds), np.array(nats)
+
+    def labelled(self) -> list[tuple[list[int], list[str]]]:
+        """Each test article with a separator before and after it: its T ids, and the kinds of the T - 1 to predict."""
+        assert isinstance(self.tokenizer, SubWordTokenizer)  # as the quickstart has: others cannot label tokens
         end = self.tokenizer.end_of_text_id
+        result = []
         for article in self.articles:
             ids = self.tokenizer.encode(article.text)
-            stream = torch.tensor([end, *ids, end])
-            nats += F.cross_entropy(model(stream[None, :-1])[0], stream[1:], reduction="none").tolist()
-            kinds += [*label_tokens(article, self.tokenizer, ids), "grammar"]
-        return np.array(kinds), np.array(nats)
+            result.append(([end, *ids, end], [*label_tokens(article, self.tokenizer, ids), "grammar"]))
+        return result
 
 
 def course_text(data: str = "tinywiki") -> CourseText:
@@ -182,6 +192,34 @@ def short_run(
     if name and text.name == "tinywiki":
         _remember(name, result)
     return result
+
+
+def reference_lines(text: CourseText) -> dict[str, dict[str, float]]:
+    """Lines to compare with, in nats per token by kind, as `text.score` has them; none for text of unknown entropy.
+
+    The floor, where every choice costs what its draw costs, and the forgetful writer, who draws each recalled fact
+    again.
+    """
+    if not text.articles:
+        return {}
+    kinds = Counter(kind for _, labels in text.labelled() for kind in labels)
+    spans = [span for article in text.articles for span in article.spans]
+    floor = dict.fromkeys(LABELS, 0.0) | {"choice": sum(span.nats for span in spans)}
+    forgetful = floor | {"recall": sum(span.forgotten for span in spans)}
+    return {
+        name: {"all": sum(nats.values()) / kinds.total()} | {kind: nats[kind] / kinds[kind] for kind in LABELS}
+        for name, nats in (("forgetful writer", forgetful), ("floor", floor))
+    }
+
+
+def measured(latest: str) -> dict[str, dict[str, list[float]]]:
+    """What the rungs up to `latest` score on TinyWiki, each with five seeds: {rung: {kind: nats per token by seed}}.
+
+    Written by `pytest --claims`, as each claim's runs are made (tests/claims).
+    """
+    results: dict[str, Any] = read_json(figures_folder() / "ladder.json")
+    rungs = list(results)[: list(results).index(latest) + 1]
+    return {rung: results[rung]["nats"] for rung in rungs}
 
 
 def remembered() -> dict[str, dict[str, float]]:

@@ -60,15 +60,21 @@ def _smooth(values: Sequence[float]) -> Float[np.ndarray, " N"]:
     return np.convolve(values, kernel, "same") / np.convolve(np.ones(len(values)), kernel, "same")
 
 
-def ladder(results: Mapping[str, Mapping[str, float]], lines: Mapping[str, float] | None = None) -> Picture:
+def ladder(
+    results: Mapping[str, Mapping[str, float | Sequence[float]]],
+    lines: Mapping[str, float | Mapping[str, float]] | None = None,
+    own: Mapping[str, Mapping[str, float]] | None = None,
+) -> Picture:
     """The course's chart: the loss of several models, over all tokens and by kind of token.
 
     Args:
-        results: {model: what `short_run` returned}.
-        lines: horizontal lines in the panel of all tokens, {label: nats per token}.
+        results: {model: what `short_run` returned}, or for each kind the losses of several seeds: then a bar is their
+            mean, and an error bar reaches one standard deviation up and down.
+        lines: horizontal lines, {label: nats per token by kind}, or one number for the panel of all tokens.
+        own: single runs, as `short_run` returned them: a diamond on the bar of each model that is in `results`.
     """
     parts = [part for part in ("all", *LABELS) if all(part in result for result in results.values())]
-    figure = Picture(figsize=(9, 3.9), layout="constrained")
+    figure = Picture(figsize=(9, 4.1), layout="constrained")
     # Not every model by its name: which ones there are depends on the chapters run so far, and an output must not.
     latest = list(results)[-1]
     figure.alt = (
@@ -77,21 +83,35 @@ def ladder(results: Mapping[str, Mapping[str, float]], lines: Mapping[str, float
     widths = [1.6, 1, 1, 1, 1][: len(parts)]
     panels = figure.subplots(1, len(parts), sharey=True, squeeze=False, width_ratios=widths)[0]
     for panel, part in zip(panels, parts, strict=True):
-        _panel(panel, part, {model: result[part] for model, result in results.items()})
+        _panel(panel, part, {model: np.atleast_1d(result[part]) for model, result in results.items()})
+        dots = {list(results).index(model): run[part] for model, run in (own or {}).items() if model in results}
+        if dots:
+            panel.plot(list(dots), list(dots.values()), "D", label="your run", **_DIAMOND)
+        by_part = {name: {"all": value} if isinstance(value, float) else value for name, value in (lines or {}).items()}
+        compare_with(panel.axhline, {name: value[part] for name, value in by_part.items() if part in value})
     panels[0].set_ylabel("nats per token")
-    compare_with(panels[0].axhline, lines)
-    if lines:
-        handles = panels[0].get_legend_handles_labels()
-        figure.legend(*handles, loc="outside lower center", ncols=4, frameon=False, fontsize=9)
+    handles, labels = panels[0].get_legend_handles_labels()
+    if handles:
+        figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False, fontsize=9)
     return figure
 
 
-def _panel(axes: Axes, part: str, losses: Mapping[str, float]) -> None:
+_DIAMOND: dict[str, Any] = {"color": "white", "markeredgecolor": "black", "markersize": 5, "zorder": 4}
+
+
+def _panel(axes: Axes, part: str, losses: Mapping[str, Float[np.ndarray, " seeds"]]) -> None:
     """One bar a model, with its loss above it."""
     colours = ("#999999", "#56B4E9", BLUE, GREEN, ORANGE, "#CC79A7")
-    drawn = axes.bar(range(len(losses)), list(losses.values()), color=colours[: len(losses)], width=0.8)
+    means = [float(values.mean()) for values in losses.values()]
+    spread = [float(values.std(ddof=1)) if len(values) > 1 else 0.0 for values in losses.values()]
+    errors: dict[str, Any] = {}
+    if any(spread):
+        label = "mean of several runs, with their standard deviation"
+        errors = {"yerr": spread, "error_kw": {"capsize": 2, "linewidth": 1, "label": label}}
+    drawn = axes.bar(range(len(losses)), means, color=colours[: len(losses)], width=0.8, **errors)
     background = {"facecolor": "white", "edgecolor": "none", "pad": 0.5}  # a line may cross the number
-    axes.bar_label(drawn, fmt="%.2f", fontsize=7.5 if len(losses) < 6 else 6.5, padding=1, bbox=background)
+    labels = [f"{mean:.2f}" for mean in means]
+    axes.bar_label(drawn, labels, fontsize=7.5 if len(losses) < 6 else 6.5, padding=2, bbox=background)
     axes.set_title({"all": "all tokens"}.get(part, part), fontsize=11, fontweight="bold")
     axes.set_xticks(range(len(losses)), list(losses), rotation=90, fontsize=9)
     axes.spines[["top", "right"]].set_visible(False)
