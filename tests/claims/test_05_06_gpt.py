@@ -5,6 +5,7 @@ seed and on text that judge no claim.
 """
 
 import functools
+import json
 import math
 
 import pytest
@@ -14,13 +15,14 @@ from torch import nn
 
 from tinyllm import GPT, ModelConfig
 from tinyllm.config import TrainingConfig
-from tinyllm.course.ladder import ITERATIONS, Batch, CourseText, course_text
+from tinyllm.course.ladder import ITERATIONS, Batch, CourseText, course_text, reference_lines
+from tinyllm.plots.picture import figures_folder
 from tinyllm.training.optimizers import make_optimizer
 from tinyllm.training.schedule import learning_rate
 
 TUNING = 0  # the seed for it
 LENGTHS = tuple(times * ITERATIONS for times in TIMES)
-RATES = 0.003, 0.006  # of the table in chapter 06
+LOW, HIGH = 0.003, 0.006  # the rates of the picture in chapter 06
 Stops = tuple[int, ...]
 Score = dict[str, float]
 
@@ -51,6 +53,9 @@ def batches(seed: int, steps: int) -> list[Batch]:
     return [text().batch(first + step) for step in range(steps)]
 
 
+# Runs
+
+
 def train(model: GPT, steps: list[Batch], config: TrainingConfig, clip: float, stops: Stops) -> list[Score]:
     """One step for each batch; returns the scores after each number of steps in `stops`."""
     optimizer, scores = make_optimizer(model, config), []
@@ -75,11 +80,6 @@ def plain(rate: float, seed: int, stops: Stops = LENGTHS) -> list[Score]:
     return train(new_gpt(seed), batches(seed, max(stops)), config, math.inf, stops)
 
 
-def plain_at_first(rate: float, seed: int) -> Score:
-    """The score at the chapter's own length; a run that other tests need goes on to the second."""
-    return plain(rate, seed, LENGTHS if rate in plain_rates() else LENGTHS[:1])[0]
-
-
 @functools.cache
 def recipe(rate: float, seed: int, steps: int) -> Score:
     """The score after so many steps with chapter 06's warm-up, cosine and clipping."""
@@ -92,60 +92,81 @@ def recipe(rate: float, seed: int, steps: int) -> Score:
 @functools.cache
 def plain_rates() -> list[float]:
     """The best constant rate for each length."""
-    return [tuned(lambda rate, at=at: plain(rate, TUNING)[at]["held out"], RATES[0]) for at in range(len(LENGTHS))]
+    return [tuned(lambda rate, at=at: plain(rate, TUNING)[at]["held out"], LOW) for at in range(len(LENGTHS))]
 
 
 @functools.cache
 def recipe_rates() -> list[float]:
     """The recipe's best highest rate for each length."""
-    return [tuned(lambda rate, n=n: recipe(rate, TUNING, n)["held out"], RATES[1]) for n in LENGTHS]
+    return [tuned(lambda rate, n=n: recipe(rate, TUNING, n)["held out"], HIGH) for n in LENGTHS]
 
 
-def steps_of(values: list[list[float]]) -> dict[str, list[float]]:
-    return {f"{steps} steps": numbers for steps, numbers in zip(LENGTHS, values, strict=True)}
+def plain_at_its_best() -> list[list[Score]]:
+    """The scores of all seeds, for each length."""
+    return [[plain(rate, seed, LENGTHS[: at + 1])[at] for seed in SEEDS] for at, rate in enumerate(plain_rates())]
 
 
-def at_tuned_rates() -> tuple[list[list[float]], list[list[float]]]:
-    """The scores of all seeds, plain and with the recipe, for each length."""
-    plainly = [[plain(rate, seed)[at]["all"] for seed in SEEDS] for at, rate in enumerate(plain_rates())]
-    with_recipe = [
-        [recipe(rate, seed, steps)["all"] for seed in SEEDS]
-        for rate, steps in zip(recipe_rates(), LENGTHS, strict=True)
-    ]
-    return plainly, with_recipe
+def recipe_at_its_best() -> list[list[Score]]:
+    return [[recipe(rate, seed, steps) for seed in SEEDS] for rate, steps in zip(recipe_rates(), LENGTHS, strict=True)]
 
 
-def minus(ones: list[float], others: list[float]) -> list[float]:
-    return [one - other for one, other in zip(ones, others, strict=True)]
+# What they show
+
+
+def losses(scores: list[Score]) -> list[float]:
+    return [score["all"] for score in scores]
+
+
+def minus(ones: list[Score], others: list[Score]) -> list[float]:
+    return [one - other for one, other in zip(losses(ones), losses(others), strict=True)]
+
+
+def by_length(values: list[list[float]]) -> dict[str, list[float]]:
+    return {f"{steps} steps": numbers for steps, numbers in zip(LENGTHS, values, strict=False)}
+
+
+def named(rates: list[float]) -> str:
+    return " and ".join(f"{rate:g}" for rate in rates)
+
+
+def keep(file: str, name: str, result: object) -> None:
+    """Write a result by seed to where the notebooks draw it from."""
+    path = figures_folder() / file
+    before = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    path.write_text(json.dumps(before | {name: result}, indent=1) + "\n", encoding="utf-8")
+
+
+def keep_rung(name: str, rate: float, scores: list[Score]) -> None:
+    nats = {kind: [round(score[kind], 4) for score in scores] for kind in scores[0] if kind != "held out"}
+    keep("ladder.json", name, {"learning_rate": rate, "nats": nats})
 
 
 @pytest.mark.claim("05.gpt_score")
-def test_gpt_is_nearer_to_the_floor_than_to_the_forgetful_writer(evidence: Evidence):
-    articles = text().articles
-    scored = sum(len(text().tokenizer.encode(article.text)) + 1 for article in articles)
-    floor, forgetful = (
-        round(sum(nats) / scored, 2) for nats in zip(*((a.nats, a.forgetful_nats) for a in articles), strict=True)
-    )
-    rates = " and ".join(f"{rate:g}" for rate in plain_rates())
-    scores, _ = at_tuned_rates()
-    evidence.between(f"GPT's loss at its own rate ({rates})", steps_of(scores), floor, forgetful)
+def test_gpt_lies_between_the_floor_and_the_forgetful_writer(evidence: Evidence):
+    scores, lines = plain_at_its_best(), reference_lines(text())
+    keep_rung("GPT", plain_rates()[0], scores[0])
+    floor, forgetful = (round(lines[name]["all"], 2) for name in ("floor", "forgetful writer"))
+    what = f"GPT's loss at the best constant rate ({named(plain_rates())})"
+    evidence.between(what, by_length([*map(losses, scores)]), floor, forgetful)
 
 
 @pytest.mark.claim("06.recipe_at_its_own_rate")
 def test_the_recipe_helps_where_each_has_its_own_rate(evidence: Evidence):
-    plainly, with_recipe = at_tuned_rates()
-    rates = [" and ".join(f"{rate:g}" for rate in rates()) for rates in (plain_rates, recipe_rates)]
-    what = f"loss of plain AdamW (tuned rates {rates[0]}) minus with the recipe ({rates[1]})"
-    evidence.larger(what, steps_of([minus(*pair) for pair in zip(plainly, with_recipe, strict=True)]))
+    scores = recipe_at_its_best()
+    keep_rung("GPT + recipe", recipe_rates()[0], scores[0])
+    what = f"loss at the best constant rate ({named(plain_rates())}) minus with the recipe ({named(recipe_rates())})"
+    evidence.larger(what, by_length([*map(minus, plain_at_its_best(), scores)]))
 
 
 @pytest.mark.claim("06.recipe_by_rate")
 def test_whether_the_recipe_helps_depends_on_the_rate(evidence: Evidence):
-    first = LENGTHS[0]
-    low, high = (
-        {f"{first} steps": [recipe(rate, seed, first)["all"] - plain_at_first(rate, seed)["all"] for seed in SEEDS]}
-        for rate in RATES
-    )
-    evidence.larger(f"loss at a rate of {RATES[0]:g}: the recipe's minus plain AdamW's", low)
-    gains = {steps: [-value for value in values] for steps, values in high.items()}
-    evidence.larger(f"loss at a rate of {RATES[1]:g}: plain AdamW's minus the recipe's", gains)
+    first = LENGTHS[:1]
+    plainly = {rate: [plain(rate, seed, first)[0] for seed in SEEDS] for rate in (LOW, HIGH)}
+    with_recipe = {rate: [recipe(rate, seed, *first) for seed in SEEDS] for rate in (LOW, HIGH)}
+    for rate in (LOW, HIGH):
+        both = {"constant rate": plainly[rate], "recipe": with_recipe[rate]}
+        keep("recipe.json", f"{rate:g}", {how: [round(loss, 4) for loss in losses(s)] for how, s in both.items()})
+    what = f"loss with the recipe minus at a constant rate, both {LOW:g}"
+    evidence.larger(what, by_length([minus(with_recipe[LOW], plainly[LOW])]))
+    what = f"loss at a constant rate minus with the recipe, both {HIGH:g}"
+    evidence.larger(what, by_length([minus(plainly[HIGH], with_recipe[HIGH])]))
