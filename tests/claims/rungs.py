@@ -4,9 +4,12 @@ A seed has its own first weights and its own batches. Rates are tuned on seed 0,
 this seed nor this text is used to judge a claim.
 """
 
+import fcntl
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -15,6 +18,10 @@ from torch import nn
 
 from tinyllm import CausalSelfAttention, ModelConfig, TransformerBlock
 from tinyllm.course.ladder import ITERATIONS, Batch, CourseText, SmallModel, course_text, plain
+from tinyllm.text.articles import LABELS
+
+KEPT = Path(__file__).parents[2] / "figures" / "ladder.json"
+ORDER = ("bigram", "averaging", "attention", "block", "GPT", "GPT + recipe")
 
 
 class Add(nn.Module):
@@ -118,3 +125,14 @@ def trained(name: str, seed: int, times: int = 1) -> nn.Module:
 def scores(name: str, times: int = 1) -> list[dict[str, float]]:
     """What a rung scores, in all and by kind of token: one result a seed."""
     return [text().score(trained(name, seed, times)) for seed in SEEDS]
+
+
+def keep(name: str) -> None:
+    """Write the scores of a rung into figures/ladder.json, for the charts; the rungs stay in the ladder's order."""
+    measured = {kind: [round(score[kind], 4) for score in scores(name)] for kind in ("all", *LABELS)}
+    with KEPT.open("a+", encoding="utf-8") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)  # another process may be writing another rung
+        file.seek(0)
+        kept = json.loads(file.read() or "{}") | {name: {"learning_rate": rate(name), "nats": measured}}
+        file.truncate(0)
+        file.write(json.dumps({rung: kept[rung] for rung in ORDER if rung in kept}, indent=1) + "\n")

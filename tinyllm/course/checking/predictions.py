@@ -16,6 +16,7 @@ from torch import nn
 
 from tinyllm.config import ModelConfig
 from tinyllm.course.checking.random_state import own_random_state
+from tinyllm.course.ladder import ARTICLES
 from tinyllm.estimation import estimate, flops_per_token
 from tinyllm.model.gpt import GPT, TransformerBlock
 from tinyllm.model.kv_cache import KVCache
@@ -84,10 +85,10 @@ def _prepared() -> PreparedData:
 
 @cache
 def _test_articles() -> list[list[int]]:
-    """TinyWiki's test articles as ids, each with both separators around it, as an evaluation scores them."""
+    """The test articles that score the ladder, as ids, each with a separator before and after it."""
     tokenizer = _prepared().tokenizer
     end = tokenizer.end_of_text_id
-    return [[end, *tokenizer.encode(article.text), end] for article in articles("test")]
+    return [[end, *tokenizer.encode(article.text), end] for article in articles("test")[:ARTICLES]]
 
 
 @prediction("01.surname_tokens", "tokens")
@@ -118,7 +119,8 @@ def bigram_loss() -> float:
 @prediction("02.floor", "nats per token")
 def floor() -> float:
     """What is the lowest loss on TinyWiki's test articles that a model can reach on average?"""
-    return sum(article.nats for article in articles("test")) / sum(len(ids) - 1 for ids in _test_articles())
+    nats = sum(article.nats for article in articles("test")[:ARTICLES])
+    return nats / sum(len(ids) - 1 for ids in _test_articles())
 
 
 @prediction("02.half_rate", "times as many")
