@@ -11,12 +11,12 @@ import math
 import pytest
 import torch
 from evidence import SEEDS, TIMES, Evidence, tuned
+from rungs import KEPT, text, write
 from torch import nn
 
 from tinyllm import GPT, ModelConfig
 from tinyllm.config import TrainingConfig
-from tinyllm.course.ladder import ITERATIONS, Batch, CourseText, course_text, reference_lines
-from tinyllm.plots.picture import figures_folder
+from tinyllm.course.ladder import ITERATIONS, Batch, reference_lines
 from tinyllm.training.optimizers import make_optimizer
 from tinyllm.training.schedule import learning_rate
 
@@ -25,11 +25,6 @@ LENGTHS = tuple(times * ITERATIONS for times in TIMES)
 LOW, HIGH = 0.003, 0.006  # the rates of the picture in chapter 06
 Stops = tuple[int, ...]
 Score = dict[str, float]
-
-
-@functools.cache
-def text() -> CourseText:
-    return course_text()
 
 
 def new_gpt(seed: int) -> GPT:
@@ -129,22 +124,10 @@ def named(rates: list[float]) -> str:
     return " and ".join(f"{rate:g}" for rate in rates)
 
 
-def keep(file: str, name: str, result: object) -> None:
-    """Write a result by seed to where the notebooks draw it from."""
-    path = figures_folder() / file
-    before = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    path.write_text(json.dumps(before | {name: result}, indent=1) + "\n", encoding="utf-8")
-
-
-def keep_rung(name: str, rate: float, scores: list[Score]) -> None:
-    nats = {kind: [round(score[kind], 4) for score in scores] for kind in scores[0] if kind != "held out"}
-    keep("ladder.json", name, {"learning_rate": rate, "nats": nats})
-
-
 @pytest.mark.claim("05.gpt_score")
 def test_gpt_lies_between_the_floor_and_the_forgetful_writer(evidence: Evidence):
     scores, lines = plain_at_its_best(), reference_lines(text())
-    keep_rung("GPT", plain_rates()[0], scores[0])
+    write("GPT", plain_rates()[0], scores[0])
     floor, forgetful = (round(lines[name]["all"], 2) for name in ("floor", "forgetful writer"))
     what = f"GPT's loss at the best constant rate ({named(plain_rates())})"
     evidence.between(what, by_length([*map(losses, scores)]), floor, forgetful)
@@ -153,7 +136,7 @@ def test_gpt_lies_between_the_floor_and_the_forgetful_writer(evidence: Evidence)
 @pytest.mark.claim("06.recipe_at_its_own_rate")
 def test_the_recipe_helps_where_each_has_its_own_rate(evidence: Evidence):
     scores = recipe_at_its_best()
-    keep_rung("GPT + recipe", recipe_rates()[0], scores[0])
+    write("GPT + recipe", recipe_rates()[0], scores[0])
     what = f"loss at the best constant rate ({named(plain_rates())}) minus with the recipe ({named(recipe_rates())})"
     evidence.larger(what, by_length([*map(minus, plain_at_its_best(), scores)]))
 
@@ -163,9 +146,10 @@ def test_whether_the_recipe_helps_depends_on_the_rate(evidence: Evidence):
     first = LENGTHS[:1]
     plainly = {rate: [plain(rate, seed, first)[0] for seed in SEEDS] for rate in (LOW, HIGH)}
     with_recipe = {rate: [recipe(rate, seed, *first) for seed in SEEDS] for rate in (LOW, HIGH)}
-    for rate in (LOW, HIGH):
-        both = {"constant rate": plainly[rate], "recipe": with_recipe[rate]}
-        keep("recipe.json", f"{rate:g}", {how: [round(loss, 4) for loss in losses(s)] for how, s in both.items()})
+    by_rate = {
+        f"{rate:g}": {"constant": losses(plainly[rate]), "recipe": losses(with_recipe[rate])} for rate in (LOW, HIGH)
+    }
+    KEPT.with_name("recipe.json").write_text(json.dumps(by_rate, indent=1) + "\n", encoding="utf-8")
     what = f"loss with the recipe minus at a constant rate, both {LOW:g}"
     evidence.larger(what, by_length([minus(with_recipe[LOW], plainly[LOW])]))
     what = f"loss at a constant rate minus with the recipe, both {HIGH:g}"

@@ -9,11 +9,11 @@ import math
 import pytest
 import torch
 from evidence import SEEDS, TIMES, Evidence, tuned
+from rungs import text
 from torch import nn
 
 from tinyllm import GPT, ModelConfig, evaluate_articles
 from tinyllm.config import TrainingConfig
-from tinyllm.course.ladder import CourseText, course_text
 from tinyllm.text import tinywiki
 from tinyllm.training.schedule import learning_rate
 
@@ -21,11 +21,6 @@ TUNING = 0  # the seed for it
 HIGH = 0.02  # the chapter's rate, "rather high on purpose"
 LENGTHS = [times * 100 for times in TIMES]
 START = {"AdamW": 0.25}  # where the search for SGD's rate begins; all others begin with a quarter of HIGH
-
-
-@functools.cache
-def text() -> CourseText:
-    return course_text()
 
 
 def small_gpt(seed: int) -> GPT:
