@@ -113,12 +113,12 @@ def recipe_at_its_best() -> list[list[Score]]:
 # What they show
 
 
-def losses(scores: list[Score]) -> list[float]:
-    return [score["all"] for score in scores]
+def losses(scores: list[Score], kind: str = "all") -> list[float]:
+    return [score[kind] for score in scores]
 
 
-def minus(ones: list[Score], others: list[Score]) -> list[float]:
-    return [one - other for one, other in zip(losses(ones), losses(others), strict=True)]
+def minus(ones: list[Score], others: list[Score], kind: str = "all") -> list[float]:
+    return [one - other for one, other in zip(losses(ones, kind), losses(others, kind), strict=True)]
 
 
 def by_length(values: list[list[float]]) -> dict[str, list[float]]:
@@ -144,6 +144,14 @@ def test_the_recipe_helps_where_each_has_its_own_rate(evidence: Evidence):
     write("GPT + recipe", recipe_rates()[0], scores[0])
     what = f"loss at the best constant rate ({named(plain_rates())}) minus with the recipe ({named(recipe_rates())})"
     evidence.larger(what, by_length([*map(minus, plain_at_its_best(), scores)]))
+
+
+@pytest.mark.claim("06.recipe_by_kind")
+def test_the_recipe_helps_with_choices_and_not_seen_with_recall(evidence: Evidence):
+    pairs = list(zip(plain_at_its_best(), recipe_at_its_best(), strict=True))
+    what = "at the best constant rate minus with the recipe at its best"
+    evidence.larger(f"choice: loss {what}", by_length([minus(*pair, "choice") for pair in pairs]))
+    evidence.alike(f"recall: loss {what}", by_length([minus(*pair, "recall") for pair in pairs]))
 
 
 @pytest.mark.claim("06.recipe_by_rate")

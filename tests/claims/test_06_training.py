@@ -1,6 +1,6 @@
 """What each ingredient of chapter 06's recipe buys, and that a model overfits a few articles.
 
-A seed draws the initial weights and picks the text. Each recipe's rate is tuned on all seeds.
+A seed draws the initial weights and picks the text. Each recipe's rate is tuned on two of the seeds.
 """
 
 import functools
@@ -69,7 +69,7 @@ def ingredient(without: str, rate: float, seed: int, steps: int) -> float:
 @functools.cache
 def best_rate(without: str, steps: int) -> float:
     def mean_loss(rate: float) -> float:
-        return statistics.mean(ingredient(without, rate, seed, steps) for seed in SEEDS)
+        return statistics.mean(ingredient(without, rate, seed, steps) for seed in SEEDS[:2])
 
     return tuned(mean_loss, START.get(without, HIGH / 2))
 
