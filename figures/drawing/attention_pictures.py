@@ -98,72 +98,52 @@ def column(axes: Axes, left: float, bottom: float, values: Tensor, colour: str, 
 
 T, H, D = 4, 3, 2
 HEAD_COLOURS = ((BLUE, ATTENTION), (ORANGE, EMBEDDING), (GREEN, FEEDFORWARD))
-SIDE = 16  # of a cell
-MIDDLE = 222  # the height of what all heads share
+SIDE = 20  # of a cell
 
 
 def heads() -> Figure:
-    """Queries, keys and values (T, C), each cut into (H, T, D); attention head by head; side by side, projected."""
+    """(T, C) split into (H, T, D), attended head by head, joined side by side again and projected."""
     figure, axes = card(462)
     heading(
         axes,
-        "Heads: cut queries, keys and values, look back in each part, join the parts",
-        f"T = {T} tokens, C = {H * D} numbers each, H = {H} heads of D = {D}; the tokens themselves are not cut",
+        "Heads: cut the width, look back in each part, put the parts together",
+        f"T = {T} tokens, C = {H * D} numbers each, H = {H} heads of D = {D}; queries, keys and values are all cut so",
     )
-    lefts = (28, 154, 274, 412, 498, 552, 676)
-    blank = [[""] * H * D] * T
-    matrix(axes, lefts[0], MIDDLE, blank, PLAIN)
-    for part, name in enumerate(("queries", "keys", "values")):
-        centre = MIDDLE + 104 * (1 - part)
-        arrow(axes, (lefts[0] + H * D * SIDE + 4, MIDDLE + 12 * (1 - part)), (lefts[1] - 4, centre), LINE)
-        axes.text(lefts[1] + H * D * SIDE / 2, centre + 39, name, fontsize=11, ha="center")
-        for head in range(H):
-            matrix(axes, lefts[1] + head * D * SIDE, centre, part_of_head(part, head), HEAD_COLOURS[head][1])
-    arrow(axes, (lefts[1] + H * D * SIDE + 4, MIDDLE), (lefts[2] - 4, MIDDLE), LINE)
-    for head in range(H):
-        one_head(axes, head, lefts[2:6])
-    arrow(axes, (lefts[5] + H * D * SIDE + 4, MIDDLE), (lefts[6] - 4, MIDDLE))
-    axes.text((lefts[5] + H * D * SIDE + lefts[6]) / 2, MIDDLE + 42, "projection", fontsize=11, ha="center")
-    matrix(axes, lefts[6], MIDDLE, blank, PLAIN)
+    numbers = torch.arange(T * H * D)
+    whole, split = numbers.view(T, H * D), numbers.view(T, H, D).transpose(0, 1)
+    scores = torch.randn(H, T, T, generator=torch.Generator().manual_seed(0)) * 2
+    weights = scores.masked_fill(torch.ones(T, T).triu(1).bool(), -torch.inf).softmax(-1)
+
+    middle, lefts = 222, (28, 186, 258, 370, 448, 652)
+    for head, (strong, pale) in enumerate(HEAD_COLOURS):
+        centre, shift = middle + 104 * (1 - head), head * D * SIDE
+        texts, blank = [list(map(str, row)) for row in split[head].tolist()], [[""] * D] * T
+        matrix(axes, lefts[0] + shift, middle, texts, pale)
+        arrow(axes, (lefts[0] + H * D * SIDE + 4, middle + 20 * (1 - head)), (lefts[1] - 4, centre), LINE)
+        matrix(axes, lefts[1], centre, texts, pale)
+        arrow(axes, (lefts[1] + D * SIDE + 4, centre), (lefts[2] - 4, centre), LINE)
+        triangle(axes, lefts[2], centre, weights[head], strong)
+        arrow(axes, (lefts[2] + T * SIDE + 4, centre), (lefts[3] - 4, centre), LINE)
+        matrix(axes, lefts[3], centre, blank, pale)
+        arrow(axes, (lefts[3] + D * SIDE + 4, centre), (lefts[4] - 4, middle + 20 * (1 - head)), LINE)
+        matrix(axes, lefts[4] + shift, middle, blank, pale)
+        axes.text(lefts[2] + 44, centre + 22, f"head {head}", color=strong)
+    arrow(axes, (lefts[4] + H * D * SIDE + 4, middle), (lefts[5] - 4, middle))
+    axes.text(610, middle + 10, "projection", fontsize=11, ha="center")
+    matrix(axes, lefts[5], middle, [[""] * H * D] * T, PLAIN)
 
     captions = (
-        (H * D, "tokens", (T, H * D)),
-        (H * D, "q, k, v", (T, H * D)),
-        (3 * D + 0.75, "each cut", (H, T, D)),
-        (T, "weights", (H, T, T)),
-        (D, "mixes", (H, T, D)),
-        (H * D, "side by side", (T, H * D)),
-        (H * D, "out", (T, H * D)),
+        (H * D, "tokens", whole.shape),
+        (D, "cut", split.shape),
+        (T, "weights", weights.shape),
+        (D, "mixes", split.shape),
+        (H * D, "side by side", whole.shape),
+        (H * D, "out", whole.shape),
     )
     for left, (columns, name, shape) in zip(lefts, captions, strict=True):
         axes.text(left + columns * SIDE / 2, 50, name, weight="bold", ha="center")
-        axes.text(left + columns * SIDE / 2, 32, shape, color=GREY, ha="center")
+        axes.text(left + columns * SIDE / 2, 32, tuple(shape), color=GREY, ha="center")
     return figure
-
-
-def part_of_head(part: int, head: int) -> list[list[str]]:
-    """What a head gets of the queries (part 0), numbered as they lie in memory; keys and values stay empty."""
-    numbers = torch.arange(T * H * D).view(T, H, D).transpose(0, 1)[head]
-    return [list(map(str, row)) for row in numbers.tolist()] if part == 0 else [[""] * D] * T
-
-
-def one_head(axes: Axes, head: int, lefts: Sequence[float]) -> None:
-    """A head's parts of q, k and v, its weights and its mix, and where the mix goes."""
-    strong, pale = HEAD_COLOURS[head]
-    centre = MIDDLE + 104 * (1 - head)
-    scores = torch.randn(H, T, T, generator=torch.Generator().manual_seed(0))[head] * 2
-    weights = scores.masked_fill(torch.ones(T, T).triu(1).bool(), -torch.inf).softmax(-1)
-    for part, name in enumerate("qkv"):
-        left = lefts[0] + part * (D * SIDE + 6)
-        matrix(axes, left, centre, part_of_head(part, head), pale)
-        axes.text(left + D * SIDE / 2, centre + 39, name, fontsize=11, ha="center")
-    arrow(axes, (lefts[0] + 3 * D * SIDE + 16, centre), (lefts[1] - 4, centre), LINE)
-    triangle(axes, lefts[1], centre, weights, strong)
-    arrow(axes, (lefts[1] + T * SIDE + 2, centre), (lefts[2] - 2, centre), LINE)
-    matrix(axes, lefts[2], centre, part_of_head(1, head), pale)
-    arrow(axes, (lefts[2] + D * SIDE + 2, centre), (lefts[3] - 2, MIDDLE + 12 * (1 - head)), LINE)
-    matrix(axes, lefts[3] + head * D * SIDE, MIDDLE, part_of_head(1, head), pale)
-    axes.text(lefts[1] + T * SIDE / 2, centre + 39, f"head {head}", color=strong, ha="center")
 
 
 def matrix(axes: Axes, left: float, middle: float, rows: Sequence[Sequence[str]], colour: str) -> None:

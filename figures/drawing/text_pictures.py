@@ -120,7 +120,7 @@ def shifted_blocks(num_articles: int = 3) -> Figure:
     figure, axes = card(420)
     heading(
         axes,
-        "The targets are the next tokens",
+        "The targets are the same tokens, one place on",
         f"{num_articles} TinyWiki articles, {len(split.tokens)} tokens, {len(starts)} blocks of {LENGTH} "
         "(real ones are longer); in grey each token's id",
     )
@@ -147,16 +147,13 @@ def shifted_blocks(num_articles: int = 3) -> Figure:
     for row, name, what in ((160, "sees", "inputs"), (72, "predicts", "targets")):
         axes.text(28, row + 24, name, weight="bold", color=BLUE if what == "inputs" else GREEN)
         axes.text(28, row + 8, what, color=GREY)
-    for position in range(LENGTH):  # each target below its input; a dashed line leads to the same token's own input
+    for position in range(LENGTH):
         left = 156 + 88 * position
         word(axes, left, 160, *tokens[position], ATTENTION)
-        word(axes, left, 72, *tokens[position + 1], FEEDFORWARD)
-        arrow(axes, (left + 30, 160), (left + 30, 118))
-        if position + 1 < LENGTH:
-            axes.plot([left + 52, left + 118], [119, 159], "--", color=LINE, linewidth=1)
+        arrow(axes, (left + 52, 160), (left + 124, 118))
+        word(axes, left + 88, 72, *tokens[position + 1], FEEDFORWARD)
     example = " ".join(text for text, _ in tokens[:-2])
-    line = f"A token also sees those to its left: after {example} comes {tokens[-2][0]}. Dashed: the same token."
-    axes.text(28, 32, line)
+    axes.text(28, 32, f"A token also sees those to its left:  after  {example}  comes  {tokens[-2][0]}")
     return figure
 
 

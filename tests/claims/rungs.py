@@ -76,7 +76,7 @@ def block(text: CourseText) -> nn.Module:
 
 RUNGS = {
     "bigram": Rung(bigram, 0.1),
-    "averaging": Rung(averaging, 0.01),
+    "averaging": Rung(averaging, 0.02),
     "attention": Rung(attention, 0.01),
     "block": Rung(block, 0.005),
 }
@@ -125,6 +125,14 @@ def trained(name: str, seed: int, times: int = 1) -> nn.Module:
 def scores(name: str, times: int = 1) -> list[dict[str, float]]:
     """What a rung scores, in all and by kind of token: one result a seed."""
     return [text().score(trained(name, seed, times)) for seed in SEEDS]
+
+
+def paired(one: str, other: str, kind: str) -> dict[str, list[float]]:
+    """The loss of `one` minus that of `other` on this kind of token, seed by seed, at each length."""
+    return {
+        steps(times): [a[kind] - b[kind] for a, b in zip(scores(one, times), scores(other, times), strict=True)]
+        for times in TIMES
+    }
 
 
 def keep(name: str) -> None:

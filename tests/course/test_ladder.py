@@ -4,6 +4,7 @@ import json
 import math
 import re
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,11 +19,13 @@ from tinyllm.course.ladder import (
     SmallModel,
     course_text,
     fast_enough,
+    measured,
     reference_lines,
     remembered,
     sample,
     short_run,
 )
+from tinyllm.plots import figures_folder
 from tinyllm.presets import get_preset
 from tinyllm.text import tinywiki
 from tinyllm.text.articles import LABELS
@@ -172,3 +175,20 @@ def test_a_sample_is_drawn_from_the_models_probabilities_up_to_the_separator(tex
     assert written[0] == sample(Always(text, 50), text, max_tokens=50)
     assert written[0].startswith(sample(Always(text, 50), text, max_tokens=7))
     assert sample(Always(text, 0), text) == ""
+
+
+def test_the_measured_rungs_stand_in_their_order_each_with_five_seeds():
+    results = measured("block")
+    assert list(results) == ["bigram", "averaging", "attention", "block"]
+    for nats in results.values():
+        assert list(nats) == ["all", *LABELS]
+        assert all(len(values) == 5 for values in nats.values())
+
+
+def test_each_chapter_trains_its_rungs_at_the_rate_that_was_measured():
+    lines = []
+    for path in sorted((Path(__file__).parents[2] / "notebooks").glob("0[2-6]*.ipynb")):
+        lines += [line for cell in json.loads(path.read_text())["cells"] for line in cell["source"]]
+    for rung, kept in json.loads((figures_folder() / "ladder.json").read_text()).items():
+        rate = re.escape(f"{kept['learning_rate']:g}")
+        assert any(f'"{rung}"' in line and re.search(rf"(?<![\d.]){rate}(?!\d)", line) for line in lines), rung

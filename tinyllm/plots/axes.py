@@ -23,8 +23,8 @@ def new_chart(
 
 
 def longest(names: Sequence[object]) -> int:
-    """The characters of the longest line in the names; 0 without names."""
-    return max((len(line) for name in names for line in str(name).splitlines()), default=0)
+    """The characters of the longest name; 0 without names."""
+    return max((len(str(name)) for name in names), default=0)
 
 
 def compare_with(draw: Callable[..., Line2D], lines: Mapping[str, float] | None) -> None:

@@ -16,7 +16,6 @@ from torch import nn
 
 from tinyllm.config import ModelConfig
 from tinyllm.course.checking.random_state import own_random_state
-from tinyllm.course.ladder import ARTICLES
 from tinyllm.estimation import estimate, flops_per_token
 from tinyllm.model.gpt import GPT, TransformerBlock
 from tinyllm.model.kv_cache import KVCache
@@ -85,10 +84,10 @@ def _prepared() -> PreparedData:
 
 @cache
 def _test_articles() -> list[list[int]]:
-    """The test articles that score the ladder, as ids, each with a separator before and after it."""
+    """TinyWiki's test articles as ids, each with both separators around it, as an evaluation scores them."""
     tokenizer = _prepared().tokenizer
     end = tokenizer.end_of_text_id
-    return [[end, *tokenizer.encode(article.text), end] for article in articles("test")[:ARTICLES]]
+    return [[end, *tokenizer.encode(article.text), end] for article in articles("test")]
 
 
 @prediction("01.surname_tokens", "tokens")
@@ -119,8 +118,7 @@ def bigram_loss() -> float:
 @prediction("02.floor", "nats per token")
 def floor() -> float:
     """What is the lowest loss on TinyWiki's test articles that a model can reach on average?"""
-    nats = sum(article.nats for article in articles("test")[:ARTICLES])
-    return nats / sum(len(ids) - 1 for ids in _test_articles())
+    return sum(article.nats for article in articles("test")) / sum(len(ids) - 1 for ids in _test_articles())
 
 
 @prediction("02.half_rate", "times as many")
