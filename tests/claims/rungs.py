@@ -136,11 +136,16 @@ def paired(one: str, other: str, kind: str) -> dict[str, list[float]]:
 
 
 def keep(name: str) -> None:
-    """Write the scores of a rung into figures/ladder.json, for the charts; the rungs stay in the ladder's order."""
-    measured = {kind: [round(score[kind], 4) for score in scores(name)] for kind in ("all", *LABELS)}
+    """Write the scores of a rung into figures/ladder.json, for the charts."""
+    write(name, rate(name), scores(name))
+
+
+def write(name: str, learning_rate: float, scores: list[dict[str, float]]) -> None:
+    """Write these into figures/ladder.json; the rungs stay in the ladder's order."""
+    measured = {kind: [round(score[kind], 4) for score in scores] for kind in ("all", *LABELS)}
     with KEPT.open("a+", encoding="utf-8") as file:
         fcntl.flock(file, fcntl.LOCK_EX)  # another process may be writing another rung
         file.seek(0)
-        kept = json.loads(file.read() or "{}") | {name: {"learning_rate": rate(name), "nats": measured}}
+        kept = json.loads(file.read() or "{}") | {name: {"learning_rate": learning_rate, "nats": measured}}
         file.truncate(0)
         file.write(json.dumps({rung: kept[rung] for rung in ORDER if rung in kept}, indent=1) + "\n")

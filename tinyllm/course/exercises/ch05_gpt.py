@@ -22,7 +22,8 @@ from tinyllm.course.checking.registry import Case, exercise
     ],
     hint="Indexing a table with the ids gives (B, T, C). Which rows of the position table do T tokens need, and which "
     "of the two shapes has no B?",
-    why="Attention itself is blind to order. Adding one learned row for each position tells every token where it is.",
+    why="A layer of attention does not know the order of what it mixes. One learned row for each position tells every "
+    "token where it is.",
 )
 def embed(
     token_ids: Int[Tensor, "B T"], token_table: Float[Tensor, "V C"], position_table: Float[Tensor, "context_length C"]

@@ -98,8 +98,8 @@ def _adamw_case(step: int, eps: float, shape: tuple[int, ...]) -> Case:
     ],
     hint="All tensors together are one long vector. What is its length, and by which factor must it shrink? And if it "
     "is already short enough?",
-    why="One factor for all keeps the direction of the step and shortens it. A factor for each tensor would change "
-    "the direction.",
+    why="One factor for all keeps the direction of the whole gradient and shortens it. A factor for each tensor would "
+    "change the direction.",
 )
 def clip(gradients: list[Float[Tensor, "..."]], max_norm: float) -> list[Float[Tensor, "..."]]:
     """Scale all gradients by one factor, so that their common norm is at most `max_norm`; small ones stay."""

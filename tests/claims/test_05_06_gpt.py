@@ -1,0 +1,169 @@
+"""What GPT's rung of the ladder scores, and what the recipe of chapter 06 is worth to it.
+
+A seed draws the initial weights and picks the batches. Both sides of a pair have the same of both. Rates are tuned on
+text that judges no claim. The constant rate is tuned on two seeds, because on one alone a worse rate won, the recipe's
+on one: if this favours a side, then the one that is said to be worse.
+"""
+
+import functools
+import json
+import math
+import statistics
+
+import pytest
+import torch
+from evidence import SEEDS, TIMES, Evidence, tuned
+from rungs import KEPT, text, write
+from torch import nn
+
+from tinyllm import GPT, ModelConfig
+from tinyllm.config import TrainingConfig
+from tinyllm.course.ladder import ITERATIONS, Batch, reference_lines
+from tinyllm.training.optimizers import make_optimizer
+from tinyllm.training.schedule import learning_rate
+
+TUNING = 0, 1  # seeds; the recipe's rate is tuned on the first
+LENGTHS = tuple(times * ITERATIONS for times in TIMES)
+LOW, HIGH = 0.003, 0.006  # the rates of the picture in chapter 06
+Score = dict[str, float]
+
+
+def new_gpt(seed: int) -> GPT:
+    """Chapter 05's model."""
+    torch.manual_seed(seed)
+    return GPT(
+        ModelConfig(
+            vocab_size=text().vocab_size,
+            context_length=160,
+            embedding_dim=128,
+            num_layers=2,
+            num_heads=4,
+            feedforward_dim=512,
+            dropout=0.0,
+        )
+    )
+
+
+def batches(seed: int, steps: int) -> list[Batch]:
+    first = seed * max(LENGTHS)
+    return [text().batch(first + step) for step in range(steps)]
+
+
+# Runs
+
+
+def train(model: GPT, steps: list[Batch], config: TrainingConfig, clip: float, stops: tuple[int, ...]) -> list[Score]:
+    """One step for each batch; returns the scores after each number of steps in `stops`."""
+    optimizer, scores = make_optimizer(model, config), []
+    for step, (ids, targets) in enumerate(steps):
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate(step, config)
+        model(ids, targets).backward()
+        nn.utils.clip_grad_norm_(model.parameters(), clip)
+        optimizer.step()
+        optimizer.zero_grad()
+        if step + 1 in stops:
+            with torch.no_grad():
+                held_out = model(*map(torch.from_numpy, text().held_out.fixed(64))).item()
+            scores.append(text().score(model) | {"held out": held_out})
+    return scores
+
+
+@functools.cache
+def plain(rate: float, seed: int, lengths: int = len(LENGTHS)) -> list[Score]:
+    """The score at a constant rate for each length, or the first few: a shorter run is a longer one's beginning."""
+    config = TrainingConfig(max_learning_rate=rate, min_learning_rate=rate, warmup_iterations=0)
+    stops = LENGTHS[:lengths]
+    return train(new_gpt(seed), batches(seed, max(stops)), config, math.inf, stops)
+
+
+@functools.cache
+def recipe(rate: float, seed: int, steps: int) -> Score:
+    """The score after so many steps with chapter 06's warm-up, cosine and clipping."""
+    config = TrainingConfig(
+        max_learning_rate=rate, min_learning_rate=rate / 40, warmup_iterations=steps // 20, max_iterations=steps
+    )
+    return train(new_gpt(seed), batches(seed, steps), config, 1.0, (steps,))[0]
+
+
+@functools.cache
+def plain_rates() -> list[float]:
+    """The best constant rate for each length."""
+
+    def held_out(rate: float, length: int) -> float:
+        return statistics.mean(plain(rate, seed)[length]["held out"] for seed in TUNING)
+
+    return [tuned(functools.partial(held_out, length=length), LOW) for length in range(len(LENGTHS))]
+
+
+@functools.cache
+def recipe_rates() -> list[float]:
+    """The recipe's best highest rate for each length."""
+    return [tuned(lambda rate, steps=steps: recipe(rate, TUNING[0], steps)["held out"], HIGH) for steps in LENGTHS]
+
+
+def plain_at_its_best() -> list[list[Score]]:
+    """The scores of all seeds, for each length."""
+    return [[plain(rate, seed)[length] for seed in SEEDS] for length, rate in enumerate(plain_rates())]
+
+
+def recipe_at_its_best() -> list[list[Score]]:
+    return [[recipe(rate, seed, steps) for seed in SEEDS] for rate, steps in zip(recipe_rates(), LENGTHS, strict=True)]
+
+
+# What they show
+
+
+def losses(scores: list[Score], kind: str = "all") -> list[float]:
+    return [score[kind] for score in scores]
+
+
+def minus(ones: list[Score], others: list[Score], kind: str = "all") -> list[float]:
+    return [one - other for one, other in zip(losses(ones, kind), losses(others, kind), strict=True)]
+
+
+def by_length(values: list[list[float]]) -> dict[str, list[float]]:
+    return {f"{steps} steps": numbers for steps, numbers in zip(LENGTHS, values, strict=False)}
+
+
+def named(rates: list[float]) -> str:
+    return " and ".join(f"{rate:g}" for rate in rates)
+
+
+@pytest.mark.claim("05.gpt_score")
+def test_gpt_lies_between_the_floor_and_the_forgetful_writer(evidence: Evidence):
+    scores, lines = plain_at_its_best(), reference_lines(text())
+    write("GPT", plain_rates()[0], scores[0])
+    floor, forgetful = (round(lines[name]["all"], 2) for name in ("floor", "forgetful writer"))
+    what = f"GPT's loss at the best constant rate ({named(plain_rates())})"
+    evidence.between(what, by_length([*map(losses, scores)]), floor, forgetful)
+
+
+@pytest.mark.claim("06.recipe_at_its_own_rate")
+def test_the_recipe_helps_where_each_has_its_own_rate(evidence: Evidence):
+    scores = recipe_at_its_best()
+    write("GPT + recipe", recipe_rates()[0], scores[0])
+    what = f"loss at the best constant rate ({named(plain_rates())}) minus with the recipe ({named(recipe_rates())})"
+    evidence.larger(what, by_length([*map(minus, plain_at_its_best(), scores)]))
+
+
+@pytest.mark.claim("06.recipe_by_kind")
+def test_the_recipe_helps_with_choices_and_not_seen_with_recall(evidence: Evidence):
+    pairs = list(zip(plain_at_its_best(), recipe_at_its_best(), strict=True))
+    what = "at the best constant rate minus with the recipe at its best"
+    evidence.larger(f"choice: loss {what}", by_length([minus(*pair, "choice") for pair in pairs]))
+    evidence.alike(f"recall: loss {what}", by_length([minus(*pair, "recall") for pair in pairs]))
+
+
+@pytest.mark.claim("06.recipe_by_rate")
+def test_whether_the_recipe_helps_depends_on_the_rate(evidence: Evidence):
+    plainly = {LOW: [plain(LOW, seed)[0] for seed in SEEDS], HIGH: [plain(HIGH, seed, 1)[0] for seed in SEEDS]}
+    with_recipe = {rate: [recipe(rate, seed, LENGTHS[0]) for seed in SEEDS] for rate in (LOW, HIGH)}
+    by_rate = {
+        f"{rate:g}": {"constant": losses(plainly[rate]), "recipe": losses(with_recipe[rate])} for rate in (LOW, HIGH)
+    }
+    KEPT.with_name("recipe.json").write_text(json.dumps(by_rate, indent=1) + "\n", encoding="utf-8")
+    what = f"loss with the recipe minus at a constant rate, both {LOW:g}"
+    evidence.larger(what, by_length([minus(with_recipe[LOW], plainly[LOW])]))
+    what = f"loss at a constant rate minus with the recipe, both {HIGH:g}"
+    evidence.larger(what, by_length([minus(plainly[HIGH], with_recipe[HIGH])]))
