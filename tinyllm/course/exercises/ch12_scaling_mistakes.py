@@ -268,7 +268,7 @@ mistake(
 
 mistake(
     optimal_size,
-    "That is the number of tokens D that goes with the best size. Divide flops / 6 by it.",
+    "That is the number of tokens D that goes with the best size: the two terms have changed places.",
     lambda flops, *law: flops / 6 / optimal_size(flops, *law),
 )
 
@@ -277,12 +277,6 @@ mistake(
     "At this size both terms of the law are equal. At the best size their slopes are: alpha and beta come to stand "
     "before the terms.",
     lambda flops, A, alpha, B, beta: (A / B * (flops / 6) ** beta) ** (1 / (alpha + beta)),
-)
-
-mistake(
-    optimal_size,
-    "The two terms are swapped: A and alpha belong to the size.",
-    lambda flops, A, alpha, B, beta: optimal_size(flops, B, beta, A, alpha),
 )
 
 mistake(
