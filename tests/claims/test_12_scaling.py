@@ -14,7 +14,7 @@ from evidence import SEEDS, TIMES, tuned
 
 from tinyllm.course.exercises.ch12_scaling import agreement, noise_scale
 from tinyllm.course.ladder import CourseText, course_text
-from tinyllm.course.scaling_laws import JointLaw, fit_joint_law
+from tinyllm.course.scaling_laws import JointLaw, fit_joint_law, fit_power_law
 from tinyllm.course.scaling_runs import read, short_run, small_model
 
 WIDTHS, WIDER, LONGER = (16, 24, 32, 48, 64), 96, 32
@@ -81,11 +81,22 @@ def test_the_law_comes_near_the_runs_that_it_was_fitted_to(evidence):
     evidence.between("root mean square of loss / law - 1", by_seed(misfit), 0, 0.06)
 
 
+@pytest.mark.claim("12.floor_of_one_length")
+def test_the_floor_fitted_to_sizes_alone_falls_with_the_length(evidence):
+    size = [weights(width) for width in WIDTHS]
+
+    def floor(blocks: int, seed: int) -> float:
+        return fit_power_law(size, [loss(width, blocks, seed) for width in WIDTHS]).floor
+
+    fall = by_seed(lambda times, seed: floor(times * BLOCKS[0], seed) - floor(4 * times * BLOCKS[0], seed))
+    evidence.larger("floor fitted at the shortest length minus at four times as many tokens", fall)
+
+
 @pytest.mark.claim("12.fitted_floor")
-def test_the_fitted_floor_is_not_known_to_a_tenth_of_a_nat(evidence):
+def test_the_fitted_floor_is_below_the_text_s_own(evidence):
     scored = sum(len(text().tokenizer.encode(article.text)) + 1 for article in text().articles)
     floor = sum(article.nats for article in text().articles) / scored
-    evidence.alike("fitted floor minus the text's own", by_seed(lambda *which: law(*which).floor - floor))
+    evidence.larger("the text's own floor minus the fitted one", by_seed(lambda *which: floor - law(*which).floor))
 
 
 @pytest.mark.claim("12.exponents")
@@ -117,15 +128,13 @@ def test_the_law_predicts_a_longer_run(evidence):
 
 @pytest.mark.claim("12.equal_flops")
 def test_at_equal_arithmetic_a_middle_size_is_best(evidence):
-    def gain(other: int):
-        def minus(times: int, seed: int) -> float:
-            blocks = times * BLOCKS[-1]
-            return loss(other, equal_work(other, blocks), seed) - loss(WIDTHS[0], blocks, seed)
-
-        return by_seed(minus)
-
+    lengths = {f"{TOKENS * BLOCKS[2] * times:,} tokens for {WIDTHS[0]} wide": BLOCKS[2] * times for times in TIMES}
     for other in (8, 48):
-        evidence.larger(f"at equal size x tokens: {other} wide minus {WIDTHS[0]} wide", gain(other))
+        worse = {
+            length: [loss(other, equal_work(other, blocks), seed) - loss(WIDTHS[0], blocks, seed) for seed in SEEDS]
+            for length, blocks in lengths.items()
+        }
+        evidence.larger(f"at equal size x tokens: loss {other} wide minus {WIDTHS[0]} wide", worse)
 
 
 def equal_work(width: int, blocks: int) -> int:

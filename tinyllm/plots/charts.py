@@ -79,10 +79,10 @@ def loglog(
     figure, axes = new_chart(title, alt, height=4)
     if band is not None:
         axes.fill_between(*band, color=GREY, alpha=0.2, linewidth=0, label="band of the prediction")
-    styles = ((BLUE, "-"), (ORANGE, "--"), (GREEN, "-."))
+    styles = ((BLUE, "-"), (ORANGE, "--"), (GREEN, "-."), ("black", ":"))
     for (label, (x, y)), (colour, dash) in zip(series.items(), styles, strict=False):
         axes.plot(x, y, dash, color=colour, linewidth=1.8, label=label)
-    markers = (("black", "o"), (ORANGE, "D"), (GREEN, "s"))
+    markers = (("black", "o"), (ORANGE, "D"), (GREEN, "s"), (BLUE, "^"))
     for (label, (x, y)), (colour, marker) in zip(points.items(), markers, strict=False):
         axes.plot(x, y, marker, color=colour, markersize=6, label=label)
     axes.set(xlabel=xlabel, ylabel=ylabel, xscale="log", yscale="log")
