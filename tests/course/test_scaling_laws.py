@@ -1,12 +1,12 @@
-"""Scaling laws: exact ones are found again, and a band contains as many new runs as it says."""
+"""Scaling laws: exact ones are found again, and no other law is closer to scattered runs."""
 
 import math
 
 import numpy as np
 import pytest
-import scipy.stats
+from scipy.optimize import least_squares
 
-from tinyllm.course.scaling_laws import FLOORS, PowerLaw, fit_power_law, prediction_band
+from tinyllm.course.scaling_laws import FLOORS, JointLaw, PowerLaw, fit_joint_law, fit_power_law
 
 SIZES = np.array([1e4, 3e4, 1e5, 3e5, 1e6, 3e6])
 
@@ -53,46 +53,6 @@ def test_no_other_floor_is_closer_to_the_losses():
     )
 
 
-def test_with_a_known_floor_the_band_is_the_prediction_interval_of_linear_regression():
-    """Against its closed form, with Student's t, for what lies above the floor."""
-    losses = scattered(PowerLaw(0.3, 400.0, 0.6), 0.05, seed=2)
-    x, y, n = np.log(SIZES), np.log(losses - 0.3), len(SIZES)
-    line = scipy.stats.linregress(x, y)
-    spread = np.sqrt(((y - line.intercept - line.slope * x) ** 2).sum() / (n - 2))
-    for at in (2e5, 1e7, 1e9):
-        far = (np.log(at) - x.mean()) ** 2 / ((x - x.mean()) ** 2).sum()
-        half = scipy.stats.t.ppf(0.95, n - 2) * spread * np.sqrt(1 + 1 / n + far)
-        middle = line.intercept + line.slope * np.log(at)
-        band = prediction_band(SIZES, losses, at, 0.3, draws=5000)
-        assert np.log(np.array(band) - 0.3) == pytest.approx([middle - half, middle + half], abs=0.12 * half)
-
-
-@pytest.mark.parametrize("runs", [5, 8])
-def test_with_an_unknown_floor_a_band_holds_about_the_share_of_new_runs_that_it_says(runs):
-    """Many worlds with the same law and new scatter: how often does the next run lie in the band of the others?"""
-    true, sizes, worlds = PowerLaw(0.3, 100.0, 0.5), np.geomspace(1e4, 3e5, runs), 200
-    inside = 0
-    for seed in range(worlds):
-        *losses, found = scattered(true, 0.03, seed, np.array([*sizes, 6e5]))
-        lower, upper = prediction_band(sizes, losses, 6e5, draws=100)
-        inside += lower < found < upper
-    assert 0.8 < inside / worlds < 0.97
-
-
-def test_a_band_for_a_larger_share_is_wider():
-    losses = scattered(PowerLaw(0.3, 400.0, 0.6), 0.02, seed=2)
-    half, most = (prediction_band(SIZES, losses, 1e7, share=share) for share in (0.5, 0.9))
-    assert most[0] < half[0] < half[1] < most[1]
-
-
-def test_a_band_around_an_exact_law_is_a_line_and_is_the_same_each_time():
-    losses = PowerLaw(0.3, 400.0, 0.6)(SIZES)
-    assert prediction_band(SIZES, losses, 1e7, 0.3) == pytest.approx([PowerLaw(0.3, 400.0, 0.6)(1e7)] * 2)
-    losses = scattered(PowerLaw(0.3, 400.0, 0.6), 0.05, seed=3)
-    assert prediction_band(SIZES, losses, 1e7) == prediction_band(SIZES, losses, 1e7)
-    assert prediction_band(SIZES, losses, 1e7) != prediction_band(SIZES, losses, 1e7, seed=1)
-
-
 @pytest.mark.parametrize(
     ("x", "loss", "floor", "message"),
     [
@@ -114,15 +74,73 @@ def test_a_band_around_an_exact_law_is_a_line_and_is_the_same_each_time():
     ],
 )
 def test_runs_that_make_no_law_get_one_line(x, loss, floor, message):
-    for call in (lambda: fit_power_law(x, loss, floor), lambda: prediction_band(x, loss, 10.0, floor)):
-        with pytest.raises(ValueError, match=message) as error:
-            call()
-        assert "\n" not in str(error.value)
+    with pytest.raises(ValueError, match=message) as error:
+        fit_power_law(x, loss, floor)
+    assert "\n" not in str(error.value)
 
 
-def test_a_band_needs_a_run_more_than_the_law_has_unknowns():
-    for runs, floor in ((2, 0.0), (3, None)):
-        with pytest.raises(ValueError, match="more runs than the law has unknowns"):
-            prediction_band([1.0, 2.0, 4.0][:runs], [3.0, 2.0, 1.5][:runs], 8.0, floor)
-    lower, upper = prediction_band([1.0, 2.0, 4.0], [3.0, 2.0, 1.5], 8.0, 0.0)
-    assert lower < upper
+# Of size and text together
+
+GRID = np.meshgrid(np.geomspace(1e4, 3e5, 6), np.geomspace(4e4, 7e5, 5))
+N, D = (axis.ravel() for axis in GRID)
+LAWS = [
+    JointLaw(1.69, 406.4, 0.34, 410.7, 0.28),  # Hoffmann et al. (2022)
+    JointLaw(0.3, 200.0, 0.5, 3000.0, 0.7),
+    JointLaw(0.0, 400.0, 0.6, 410.0, 0.4),
+]
+
+
+def parts(law: JointLaw) -> tuple[float, ...]:
+    return law.floor, law.size_scale, law.size_exponent, law.data_scale, law.data_exponent
+
+
+def test_a_joint_law_is_that_of_the_paper():
+    """Chinchilla itself, 70 billion parameters and 1.4 trillion tokens: 1.69 + 0.083 + 0.163."""
+    assert LAWS[0](70e9, 1.4e12) == pytest.approx(1.69 + 406.4 / 70e9**0.34 + 410.7 / 1.4e12**0.28)
+    assert LAWS[0](70e9, 1.4e12) == pytest.approx(1.937, abs=0.001)
+
+
+@pytest.mark.parametrize("law", LAWS)
+def test_an_exact_joint_law_is_found_again(law):
+    assert parts(fit_joint_law(N, D, law(N, D))) == pytest.approx(parts(law), rel=1e-3)
+    assert parts(fit_joint_law(N, D, law(N, D), law.floor)) == pytest.approx(parts(law), rel=1e-3)
+
+
+@pytest.mark.parametrize("law", LAWS)
+@pytest.mark.parametrize("known", [False, True])
+def test_no_minimum_of_scipys_is_closer_to_scattered_runs(law, known):
+    """From several starts, each with all unknowns moving at once."""
+    floor = law.floor if known else None
+    losses = law(N, D) * np.exp(0.02 * np.random.default_rng(0).standard_normal(len(N)))
+
+    def residuals(unknowns: np.ndarray) -> np.ndarray:
+        E, A, alpha, B, beta = np.exp(unknowns)
+        other = (E if floor is None else floor) + A * (N / 1e5) ** -alpha + B * (D / 1e5) ** -beta
+        return other / losses - 1
+
+    starts = [np.log([E, 0.3, alpha, 0.3, beta]) for E in (0.1, 1) for alpha in (0.3, 1) for beta in (0.3, 1)]
+    best = min((least_squares(residuals, start) for start in starts), key=lambda found: found.cost)
+    found = fit_joint_law(N, D, losses, floor)
+    assert ((found(N, D) / losses - 1) ** 2).sum() == pytest.approx(2 * best.cost, rel=1e-3)
+    assert (found.size_exponent, found.data_exponent) == pytest.approx(tuple(np.exp(best.x[[2, 4]])), abs=0.01)
+
+
+def test_a_floor_that_would_be_negative_is_zero():
+    assert fit_joint_law(N, D, LAWS[2](N, D) - 0.02).floor == 0
+
+
+@pytest.mark.parametrize(
+    ("change", "floor", "message"),
+    [
+        (lambda N, D, L: (N[:3], D[:3], L[:3]), None, "needs 3 sizes"),  # one number of tokens
+        (lambda N, D, L: (N, D, L[:-1]), None, "one loss for each run"),
+        (lambda N, D, L: (-N, D, L), None, "must be a number above 0"),
+        (lambda N, D, L: (N, [np.nan, *D[1:]], L), None, "must be a number above 0"),
+        (lambda N, D, L: (N, D, [np.inf, *L[1:]]), None, "must be a number above 0"),
+        (lambda N, D, L: (N, D, L), 1.0, "above 1, the floor"),
+    ],
+)
+def test_runs_that_make_no_joint_law_get_one_line(change, floor, message):
+    with pytest.raises(ValueError, match=message) as error:
+        fit_joint_law(*change(N, D, LAWS[1](N, D)), floor)
+    assert "\n" not in str(error.value)

@@ -1,5 +1,7 @@
 """Bars and lines: the values drawn are those given."""
 
+from itertools import pairwise
+
 import pytest
 from sample_pictures import PICTURES, written
 
@@ -33,6 +35,16 @@ def test_a_loglog_draws_lines_points_and_a_band_with_ticks_to_read_them_by():
     assert sum(lowest <= tick <= highest for tick in axes.get_yticks()) >= 4
     wide = loglog({"roof": ([1, 10], [1, 1e4])}, {}, "A wide one.", "x", "y").axes[0]
     assert wide.get_ylim()[1] > 1000
+
+
+def test_a_loglog_of_less_than_two_decades_has_round_numbers_below_it_that_do_not_touch():
+    picture = loglog({"law": ([20_000, 700_000], [2, 1])}, {}, "Sizes.", "weights", "nats")
+    picture.draw_without_rendering()
+    low, high = picture.axes[0].get_xlim()
+    labels = [text for text in picture.axes[0].get_xticklabels() if low <= text.get_position()[0] <= high]
+    assert [text.get_text() for text in labels] == ["20,000", "50,000", "100,000", "200,000", "500,000"]
+    boxes = [text.get_window_extent() for text in labels]
+    assert all(one.x1 < other.x0 for one, other in pairwise(boxes))
 
 
 def test_bars_have_their_errors_and_name_their_lines():

@@ -33,8 +33,9 @@ def compare_with(draw: Callable[..., Line2D], lines: Mapping[str, float] | None)
         draw(value, linestyle=style, color=GREY, linewidth=1.2, label=f"{label}: {value:.2f}")
 
 
-def round_log_ticks(axes: Axes, digits: Sequence[int] = (1, 2, 3, 5)) -> None:
+def round_log_ticks(axes: Axes, digits: Sequence[int] = (1, 2, 3, 5), along: str = "y") -> None:
     """Ticks at these digits times powers of ten: a loss rarely spans two decades, and powers alone would say little."""
-    axes.yaxis.set_major_locator(LogLocator(subs=digits))
-    axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-    axes.yaxis.set_minor_locator(NullLocator())
+    axis = axes.yaxis if along == "y" else axes.xaxis
+    axis.set_major_locator(LogLocator(subs=digits))
+    axis.set_major_formatter(StrMethodFormatter("{x:,.10g}"))
+    axis.set_minor_locator(NullLocator())

@@ -79,10 +79,10 @@ def loglog(
     figure, axes = new_chart(title, alt, height=4)
     if band is not None:
         axes.fill_between(*band, color=GREY, alpha=0.2, linewidth=0, label="band of the prediction")
-    styles = ((BLUE, "-"), (ORANGE, "--"), (GREEN, "-."))
+    styles = ((BLUE, "-"), (ORANGE, "--"), (GREEN, "-."), ("black", ":"))
     for (label, (x, y)), (colour, dash) in zip(series.items(), styles, strict=False):
         axes.plot(x, y, dash, color=colour, linewidth=1.8, label=label)
-    markers = (("black", "o"), (ORANGE, "D"), (GREEN, "s"))
+    markers = (("black", "o"), (ORANGE, "D"), (GREEN, "s"), (BLUE, "^"))
     for (label, (x, y)), (colour, marker) in zip(points.items(), markers, strict=False):
         axes.plot(x, y, marker, color=colour, markersize=6, label=label)
     axes.set(xlabel=xlabel, ylabel=ylabel, xscale="log", yscale="log")
@@ -91,5 +91,8 @@ def loglog(
     lowest, highest = axes.get_ylim()
     if highest < 100 * lowest:
         round_log_ticks(axes, range(1, 10) if highest < 4 * lowest else (1, 2, 3, 5))
-    axes.legend(frameon=False, fontsize=9)
+    left, right = axes.get_xlim()
+    if right < 100 * left:  # matplotlib's own labels, such as 3 x 10^5 and 4 x 10^5, would overlap
+        round_log_ticks(axes, (1, 2, 5), along="x")
+    axes.legend(edgecolor="none", fontsize=9)  # its white ground keeps lines out of its words
     return figure

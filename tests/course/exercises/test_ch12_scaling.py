@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+import scipy.optimize
 import scipy.sparse
 import scipy.stats
 import torch
@@ -73,3 +74,18 @@ def test_agreement_is_the_cosine_of_a_noisy_mean_with_the_truth(batch, scale):
     noise = torch.randn(batch, 50_000) * (truth.norm() * math.sqrt(scale / 50_000))
     cosine = torch.cosine_similarity((truth + noise).mean(0), truth, dim=0).item()
     assert scaling.agreement(batch, scale) == pytest.approx(cosine, rel=0.05)
+
+
+def test_the_optimal_size_has_the_lowest_loss_of_all():
+    """Searched for by scipy."""
+    flops, *law = scaling._budget_and_law()
+    A, alpha, B, beta = law
+    found = scipy.optimize.minimize_scalar(
+        lambda size: A * math.exp(-alpha * size) + B * (6 * math.exp(size) / flops) ** beta, bracket=(0, 20), tol=1e-10
+    )
+    assert scaling.optimal_size(flops, *law) == pytest.approx(math.exp(found.x), rel=1e-4)
+
+
+def test_the_optimal_size_is_chinchillas():
+    """Hoffmann et al. (2022), figure 4: 40 billion parameters for Gopher's FLOPs."""
+    assert scaling.optimal_size(5.76e23, 406.4, 0.3392, 410.7, 0.2849) == pytest.approx(40e9, rel=0.02)

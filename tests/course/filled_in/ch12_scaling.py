@@ -47,3 +47,12 @@ def agreement(batch, scale):
 def compute_optimal(flops, ratio=20.0):
     tokens = math.sqrt(flops * ratio / 6)
     return tokens / ratio, tokens
+
+
+def optimal_size(flops, A, alpha, B, beta):
+    low, high = 0.0, math.log(flops)
+    for _ in range(200):  # the loss falls, then rises: thirds
+        left, right = low + (high - low) / 3, high - (high - low) / 3
+        one, other = (A / math.exp(size) ** alpha + B * (6 * math.exp(size) / flops) ** beta for size in (left, right))
+        low, high = (low, right) if one < other else (left, high)
+    return math.exp((low + high) / 2)

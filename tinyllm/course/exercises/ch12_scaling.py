@@ -153,3 +153,25 @@ def compute_optimal(flops: float, ratio: float = 20.0) -> tuple[float, float]:
     """(parameters N, tokens D) that spend `flops` = 6 N D with D = ratio * N."""
     parameters = (flops / (6 * ratio)) ** 0.5
     return parameters, ratio * parameters
+
+
+def _budget_and_law() -> tuple[float, float, float, float, float]:
+    """FLOPs, then A, alpha, B and beta of a law."""
+    alpha, beta = random.uniform(0.2, 0.6), random.uniform(0.65, 1.2)
+    return 10 ** random.uniform(9, 20), 10 ** random.uniform(1, 4), alpha, 10 ** random.uniform(1, 4), beta
+
+
+@exercise(
+    cases=lambda: [
+        (6e6, 1.0, 1.0, 1.0, 0.5),
+        (5.88e23, 406.4, 0.34, 410.7, 0.28),
+        *(_budget_and_law() for _ in range(4)),
+    ],
+    hint="Put D = flops / (6 N) into the law. Its derivative by N is 0 at the best size: one power of N on each side. "
+    "Or search: try sizes, and keep the one with the lowest loss, to four digits.",
+    why="At the best size a little more of either buys equally much: alpha A / N^alpha = beta B / D^beta. A steep law "
+    "of text, a large beta, is soon used up, so its share of the arithmetic grows more slowly.",
+)
+def optimal_size(flops: float, A: float, alpha: float, B: float, beta: float) -> float:
+    """The size N with the lowest loss E + A / N^alpha + B / D^beta, where training costs `flops` = 6 N D."""
+    return (alpha * A / (beta * B) * (flops / 6) ** beta) ** (1 / (alpha + beta))

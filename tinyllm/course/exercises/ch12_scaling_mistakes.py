@@ -17,6 +17,7 @@ from tinyllm.course.exercises.ch12_scaling import (
     intensity,
     mend_fit,
     noise_scale,
+    optimal_size,
     training_flops,
 )
 
@@ -255,3 +256,31 @@ mistake(
 def forgets_the_root(flops, ratio=20.0):
     parameters = flops / (6 * ratio)
     return parameters, ratio * parameters
+
+
+# optimal_size
+
+mistake(
+    optimal_size,
+    "The 6 is missing: N D is flops / 6.",
+    lambda flops, *law: optimal_size(6 * flops, *law),
+)
+
+mistake(
+    optimal_size,
+    "That is the number of tokens D that goes with the best size: the two terms have changed places.",
+    lambda flops, *law: flops / 6 / optimal_size(flops, *law),
+)
+
+mistake(
+    optimal_size,
+    "At this size both terms of the law are equal. At the best size their slopes are: alpha and beta come to stand "
+    "before the terms.",
+    lambda flops, A, alpha, B, beta: (A / B * (flops / 6) ** beta) ** (1 / (alpha + beta)),
+)
+
+mistake(
+    optimal_size,
+    "That is the root of flops / 6: half of the growth for each. It holds only where both terms are alike.",
+    lambda flops, A, alpha, B, beta: (flops / 6) ** 0.5,
+)
