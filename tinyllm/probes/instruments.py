@@ -93,7 +93,7 @@ class AttentionListener(TorchFunctionMode):
         name = getattr(func, "__name__", "")
         if name == "scaled_dot_product_attention":
             self._note(_weights(*args, **(kwargs or {})))
-            self.scales.append(_balance(args[0], args[1]) * _scale(*args[:1], **(kwargs or {})))
+            self.scales.append(_whole_scale(_scale(args[0], **(kwargs or {})), args[0], args[1]))
         elif name in ("matmul", "__matmul__", "bmm") and result.dim() >= 3:
             self._product = (args[0], args[1].mT, result)
         elif name == "softmax" and result.dim() >= 3 and result.shape[-1] == result.shape[-2]:
@@ -113,10 +113,10 @@ def _scale(q: Float[Tensor, "*shape H T D"], scale: float | None = None, **_: An
     return 1.0 if scale is None else scale * math.sqrt(q.shape[-1])
 
 
-def _balance(q: Float[Tensor, "*_ D"], k: Float[Tensor, "*_ D"]) -> float:
-    """How much shorter one of the two is than the other, at most 1."""
-    lengths = sorted(x.float().square().mean().sqrt().item() for x in (q, k))
-    return lengths[0] / lengths[1] if lengths[1] else 1.0
+def _whole_scale(scale: float, q: Float[Tensor, "*_ D"], k: Float[Tensor, "*_ D"]) -> float:
+    """With what was done before the product: one of the two is then shorter than the other by more than chance."""
+    shorter, longer = sorted(x.float().square().mean().sqrt().item() for x in (q, k))
+    return scale if scale <= 1 or longer == 0 else max(1.0, scale * shorter / longer)
 
 
 def _scale_by_hand(
@@ -134,7 +134,7 @@ def _scale_by_hand(
     slope = (x @ y / (x @ x)).item()
     if not (y - slope * x).norm() < 0.01 * y.norm():
         return []
-    return [slope * math.sqrt(q.shape[-1]) * _balance(q, k)]
+    return [_whole_scale(slope * math.sqrt(q.shape[-1]), q, k)]
 
 
 def _weights(
