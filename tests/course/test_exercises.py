@@ -27,7 +27,7 @@ SENTENCE_LIMIT = 200  # characters of a verdict's first line
 
 def test_each_chapter_has_its_exercises():
     counts = Counter(name.partition(".")[0] for name in EXERCISES)
-    assert [counts[chapter] for chapter in CHAPTERS] == [4, 8, 8, 6, 6, 7, 7, 2, 8, 8, 8, 7]
+    assert [counts[chapter] for chapter in CHAPTERS] == [4, 8, 8, 6, 6, 7, 7, 2, 8, 8, 12, 7, 6]
     assert course.__all__ == ["check", "hint", "predict", "progress", "solution"]
 
 
@@ -162,6 +162,15 @@ EQUIVALENT: dict[tuple[str, str], str] = {
         "line 5: passed.norm(dim=1) < 0.01 -> passed.norm(dim=1) <= 0.01",
     ): "a length never is exactly the limit",
     ("backprop.mend_attention", "line 9: -1 -> 1"): "the last of two dimensions",
+    (
+        "clinic.loss_at",
+        "line 6: F.cross_entropy(logits.flatten(0, 1), ids[:, ahead:].flatten()).item() -> "
+        "F.cross_entropy(logits.flatten(0, 1), ids[:, ahead:].flatten())",
+    ): "a tensor without dimensions is a number",
+    (
+        "clinic.moved",
+        "line 8: change[:, :t].abs().max().item() -> change[:, :t].abs().max()",
+    ): "a tensor without dimensions is a number",
     ("modern.stable_decay", "line 7: iteration < warmup -> iteration <= warmup"): "the line ends where the rest begins",
 }
 

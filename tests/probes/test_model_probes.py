@@ -1,19 +1,66 @@
 """The probes of a model, where what they should find follows from a formula."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from tinyllm import GPT
+from tinyllm import GPT, PRESETS
 from tinyllm.probes.model_probes import attention, cache, causality, dropout, first_loss, head, shift
 
 
 def test_no_attention_is_no_problem(tiny_config):
     assert attention(nn.Embedding(9, 9), torch.zeros(1, 4, dtype=torch.long)).ok is None
     assert attention(GPT(tiny_config), torch.zeros(1, 4, dtype=torch.long)).ok
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_scores_that_are_not_divided_are_found_in_every_preset(preset, monkeypatch):
+    """Weights drawn small hide it from a look at how narrow attention is: 0.1 nats in the small presets."""
+    torch.manual_seed(0)
+    model, ids = GPT(replace(PRESETS[preset].model, vocab_size=300)), torch.arange(64)[None]
+    assert attention(model, ids).ok
+    true = F.scaled_dot_product_attention
+    monkeypatch.setattr(F, "scaled_dot_product_attention", lambda *a, **named: true(*a, **named, scale=1.0))
+    found = attention(model, ids)
+    assert found.ok is False
+    assert float(found.found.split()[2]) == pytest.approx(math.sqrt(model.config.head_dim), rel=0.05)
+
+
+class _ByHand(nn.Module):
+    """Attention in other people's notebooks: where they divide, and what they add to the scores."""
+
+    def __init__(self, before=1.0, after=1.0, narrow=1.0, slope=0.0):
+        super().__init__()
+        torch.manual_seed(0)
+        self.table, self.query, self.key = nn.Embedding(300, 64), nn.Linear(64, 64), nn.Linear(64, 64)
+        self.before, self.after, self.narrow, self.slope = before, after, narrow, slope
+
+    def forward(self, ids):
+        x = self.table(ids) * self.narrow
+        scores = (self.query(x) * self.before) @ self.key(x).transpose(1, 2) * self.after
+        T = ids.shape[1]
+        scores = scores + self.slope * (torch.arange(T) - torch.arange(T)[:, None])
+        return scores.masked_fill(torch.ones(T, T).triu(1) > 0, -torch.inf).softmax(-1) @ x
+
+
+@pytest.mark.parametrize(
+    ("forms", "ok", "scale"),
+    [
+        ({"after": 1 / 8}, True, 1.0), ({"before": 1 / 8}, True, 1.0), ({"narrow": 0.02}, False, 8.0),
+        ({"after": 1 / 8, "slope": 0.1}, True, None), ({"after": 1 / 64}, True, 1 / 8),
+    ],
+)  # fmt: skip
+def test_the_scale_counts_wherever_it_is_applied(forms, ok, scale):
+    found = attention(_ByHand(**forms), torch.arange(64)[None])
+    assert found.ok is ok, found
+    if scale is None:
+        assert found.found.startswith("their scale could not be seen")
+    else:
+        assert float(found.found.split()[2]) == pytest.approx(scale, rel=0.05)
 
 
 def test_an_untied_head_is_a_choice_and_a_copy_is_not():

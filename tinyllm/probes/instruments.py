@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int, Shaped
+from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
@@ -73,11 +73,18 @@ def learn(build: Build, step: Step, batches: Sequence[Batch], steps: int, share:
 
 
 class AttentionListener(TorchFunctionMode):
-    """Notes for each attention, fused or by hand, how far its rows are from an even spread: in nats, on average."""
+    """Notes for each attention, fused or by hand, how far its rows are from an even spread, and how it is scaled.
+
+    `lost`: the distance from an even spread, in nats, on average. `scales`: what the products of queries and keys are
+    multiplied by, times sqrt(D), so 1 is right. Some divide the queries or the keys before the product: then these are
+    as much shorter than the others, since both are drawn alike, and that counts as part of the scale.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.lost: list[float] = []
+        self.scales: list[float] = []
+        self._product: tuple[Tensor, Tensor, Tensor] | None = None
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -86,14 +93,48 @@ class AttentionListener(TorchFunctionMode):
         name = getattr(func, "__name__", "")
         if name == "scaled_dot_product_attention":
             self._note(_weights(*args, **(kwargs or {})))
+            self.scales.append(_whole_scale(_scale(args[0], **(kwargs or {})), args[0], args[1]))
+        elif name in ("matmul", "__matmul__", "bmm") and result.dim() >= 3:
+            self._product = (args[0], args[1].mT, result)
         elif name == "softmax" and result.dim() >= 3 and result.shape[-1] == result.shape[-2]:
             self._note(result)
+            if self._product is not None and self._product[2].shape == result.shape:
+                self.scales += _scale_by_hand(*self._product, args[0], result > 0)
         return result
 
     def _note(self, weights: Float[Tensor, "*shape T S"]) -> None:
         """ln(number of visible tokens) minus the entropy of the row."""
         visible = (weights > 0).sum(-1).clamp(min=1).float().log()
         self.lost.append((visible - torch.special.entr(weights).sum(-1)).mean().item())
+
+
+def _scale(q: Float[Tensor, "*shape H T D"], scale: float | None = None, **_: Any) -> float:
+    """What the fused attention multiplies by, times sqrt(D)."""
+    return 1.0 if scale is None else scale * math.sqrt(q.shape[-1])
+
+
+def _whole_scale(scale: float, q: Float[Tensor, "*_ D"], k: Float[Tensor, "*_ D"]) -> float:
+    """With what was done before the product: one of the two is then shorter than the other by more than chance."""
+    shorter, longer = sorted(x.float().square().mean().sqrt().item() for x in (q, k))
+    return scale if scale <= 1 or longer == 0 else max(1.0, scale * shorter / longer)
+
+
+def _scale_by_hand(
+    q: Float[Tensor, "*shape T D"],
+    k: Float[Tensor, "*shape S D"],
+    products: Float[Tensor, "*shape T S"],
+    scores: Float[Tensor, "*shape T S"],
+    visible: Bool[Tensor, "*shape T S"],
+) -> list[float]:
+    """What the visible scores are a multiple of their products by, times sqrt(D); nothing where they are no multiple.
+
+    Positions that add to the scores are such a case.
+    """
+    x, y = products[visible].float(), scores[visible].float()
+    slope = (x @ y / (x @ x)).item()
+    if not (y - slope * x).norm() < 0.01 * y.norm():
+        return []
+    return [_whole_scale(slope * math.sqrt(q.shape[-1]), q, k)]
 
 
 def _weights(

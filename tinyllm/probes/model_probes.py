@@ -110,18 +110,23 @@ def first_loss(
 
 
 def attention(fresh: nn.Module, ids: Int[Tensor, "B T"]) -> Finding:
-    """Before its first step attention should be spread widely: nothing has been learned that could narrow it."""
+    """Scores must be divided by sqrt(D); before the first step, nothing else could narrow attention either.
+
+    Two measurements, since neither is enough: weights drawn small hide a scale that is missing, and a scale that is
+    right does not help weights drawn far too large.
+    """
     with quiet(fresh), AttentionListener() as seen:
         fresh(ids)
     if not seen.lost:
         return Finding("attention", None, "no attention was seen.")
-    lost = max(seen.lost)
+    lost, scale = max(seen.lost), max(seen.scales, default=None)
+    scaled = "their scale could not be seen" if scale is None else f"scores are {scale:.2f} times q k / sqrt(D)"
     return Finding(
         "attention",
-        lost < 1,
-        f"before the first step its weights are {lost:.2f} nats away from an even spread.",
-        "Each row attends to a few tokens before it has learned which, and hardly any gradient reaches the others. "
-        "Divide the scores by the square root of the head's width.",
+        lost < 1 and (scale is None or scale < 1.5),
+        f"{scaled}; before the first step the weights are {lost:.2f} nats away from an even spread.",
+        "Scores grow with the head's width D, and each row will attend to a few tokens before it has learned which. "
+        "Divide the scores by sqrt(D), and draw the weights small.",
     )
 
 

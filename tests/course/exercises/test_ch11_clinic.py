@@ -9,6 +9,7 @@ import torch.nn.functional as F
 
 import tinyllm.course.clinic
 import tinyllm.course.interpretability
+import tinyllm.probes.model_probes
 from tinyllm.course.checking.judging import examine
 from tinyllm.course.exercises import ch11_clinic as clinic
 
@@ -63,3 +64,31 @@ def test_leaked_share_is_what_a_shuffle_leaks(copies, held_out):
     trained = set(collection[cut:])
     measured = sum(article in trained for article in collection[:cut]) / cut
     assert clinic.leaked_share(copies, held_out) == pytest.approx(measured, abs=0.02)
+
+
+def test_each_suspect_has_its_probe_and_each_probe_its_suspect():
+    assert sorted(map(clinic.probe_for, clinic.SUSPECTS)) == sorted(clinic.PROBES)
+    verdict = examine("clinic.probe_for", lambda suspect: "average")
+    assert "'average' does not show 'leaky mask': it measures " + clinic.PROBES["average"] in verdict.message
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_moved_and_loss_at_agree_with_the_packages_probes(number):
+    """The healthy model is causal, patient 1's is not."""
+    training = tinyllm.course.clinic.patient(number) if number else tinyllm.course.clinic.HEALTHY
+    model, _ = training.build()
+    ids = training.batch(0)[0][0][:, :50]
+    finding = tinyllm.probes.model_probes.causality(model, ids)
+    assert (clinic.moved(model, ids, 20, 7) < 1e-3) == finding.ok == (number == 0)
+    by_offset = tinyllm.probes.model_probes._losses_by_offset(model.eval()(ids[:, :]), ids[:, :])
+    assert clinic.loss_at(model, ids, 2) == pytest.approx(by_offset[2].item(), abs=1e-5)
+
+
+def test_the_first_broken_module_is_the_one_that_was_broken():
+    model, _ = tinyllm.course.clinic.HEALTHY.build()
+    ids = torch.arange(9)[None]
+    assert clinic.first_broken(model, ids) is None
+    model.blocks[1].feedforward[0].weight.data[3, 5] = torch.inf
+    assert clinic.first_broken(model, ids) == "blocks.1.feedforward.0"
+    model.blocks[0].attention.scale = lambda head_dim: 0.0
+    assert clinic.first_broken(model, ids) == "blocks.0.attention"  # not its projection, which passes it on

@@ -41,9 +41,10 @@ def _split_before_doubling() -> tuple[list[int], list[int]]:
 
 
 def _step_that_never_zeroes(model: nn.Module, optimizer: torch.optim.Optimizer, batches: Sequence[Batch]) -> float:
+    tokens = sum(int((targets != IGNORED).sum()) for _, targets in batches)
     total = 0.0
     for ids, targets in batches:
-        loss = token_losses(model, ids, targets).sum() / (targets != IGNORED).sum()
+        loss = token_losses(model, ids, targets).sum() / tokens
         loss.backward()  # type: ignore[no-untyped-call]  # torch gives it no types
         total += loss.item()
     clip_and_step(optimizer)
@@ -92,7 +93,8 @@ def _mean_of_means(model: nn.Module, optimizer: torch.optim.Optimizer, batches: 
 
 class _LargeEmbeddings(SmallGPT):
     def draw_embeddings(self) -> None:
-        """nn.Embedding's own: a standard deviation of 1."""
+        nn.init.normal_(self.embedding.weight)  # its std is 1 by default, as nn.Embedding's own is
+        nn.init.normal_(self.positions.weight)
 
 
 class _AlwaysPositionZero(SmallGPT):

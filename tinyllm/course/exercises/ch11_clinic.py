@@ -1,8 +1,9 @@
-"""Exercises of notebook 11: twelve broken trainings to name, and some code to repair."""
+"""Exercises of notebook 11: probes to write, twelve broken trainings to name, and some code to repair."""
 
 # mypy: allow-untyped-calls
 # torch gives `backward` no types, and a comment at each call would be in the way of the reader of a solution.
 
+import math
 import random
 from collections.abc import Sequence
 from typing import Any
@@ -24,7 +25,7 @@ SUSPECTS = {
     "leaking split": "pieces of the held-out text would be in the training text.",
     "rate too high": "a tenth of the rate would learn one batch far better.",
     "no zero_grad": "the second step's gradient would also contain the first batch's.",
-    "attention not scaled": "attention would be narrow before the first step.",
+    "attention not scaled": "the scores would be sqrt(D) times too large, and attention narrower for it.",
     "frozen layers": "some weights would be the same after a step, or missing from the optimizer.",
     "head copied": "embedding and head would be equal at first, but separate in memory.",
     "dropout at evaluation": "two passes after model.eval() would differ, with every weight in training.",
@@ -32,6 +33,207 @@ SUSPECTS = {
     "weights drawn too large": "the first loss would be far above ln V.",
     "wrong positions in the cache": "token by token, the logits would differ from those of one pass.",
 }
+
+PROBES = {
+    "attention": "what the scores are divided by, and how narrow attention is before the first step",
+    "average": "the gradient of a step beside that of the mean over all its tokens",
+    "cache": "the logits of one pass beside those of one token at a time",
+    "causality": "how far logits before t move when the token at t is changed",
+    "dropout": "two passes over the same ids in evaluation mode",
+    "first loss": "the loss before the first step beside ln V",
+    "gradient flow": "which weights the optimizer holds, and which of them get a gradient",
+    "head": "whether two equal matrices are one in memory",
+    "leak": "which held-out text is in the training text too",
+    "old gradients": "a step's gradient with and without another step before it",
+    "one batch": "30 steps on one batch, at the run's rate and at a tenth of it",
+    "targets": "the loss against the token just read, and against the next",
+}
+
+
+def _ordered(function: Function, suspect: str) -> str:
+    """What is compared: a probe that shows this bug. Any other is answered with what it measures."""
+    probe = function(suspect)
+    if not isinstance(probe, str):
+        raise Unusable(f"for {suspect!r} you return {kind_of(probe)}; it should be the name of a probe.")
+    if probe not in PROBES:
+        raise Unusable(f"your probe for {suspect!r} is not on the list of probes.")
+    if probe != probe_for(suspect):
+        raise Unusable(f"{probe!r} does not show {suspect!r}: it measures {PROBES[probe]}.")
+    return probe
+
+
+@exercise(
+    cases=lambda: [(suspect,) for suspect in SUSPECTS],
+    observe=_ordered,
+    hint="Imagine the bug in your own code. Which number would be another one? Only one of the probes measures it.",
+    why="A probe is a question with a number for an answer. A bug is found by the question that it makes come out wrong.",
+)
+def probe_for(suspect: str) -> str:
+    """The probe that shows this bug."""
+    shows = {
+        "causality": "leaky mask",
+        "targets": "targets not shifted",
+        "leak": "leaking split",
+        "one batch": "rate too high",
+        "old gradients": "no zero_grad",
+        "attention": "attention not scaled",
+        "gradient flow": "frozen layers",
+        "head": "head copied",
+        "dropout": "dropout at evaluation",
+        "average": "mean of means",
+        "first loss": "weights drawn too large",
+        "cache": "wrong positions in the cache",
+    }
+    return next(probe for probe, bug in shows.items() if bug == suspect)
+
+
+# Probes
+
+
+class SteadyDropout(nn.Module):
+    """Dropout with the same draw each time: in training it drops every second number, and doubles the others."""
+
+    def forward(self, x: Float[Tensor, "*B C"]) -> Float[Tensor, "*B C"]:
+        """In evaluation `x` as it is."""
+        kept = torch.arange(x.shape[-1]) % 2 == 0
+        return 2 * x * kept if self.training else x
+
+
+class LooksAhead(nn.Module):
+    """Adds up the vectors of a token, of those before it and of `ahead` after it; the later, the larger."""
+
+    def __init__(self, ahead: int) -> None:
+        super().__init__()
+        self.ahead = ahead
+
+    def forward(self, x: Float[Tensor, "B T C"]) -> Float[Tensor, "B T C"]:
+        """One row of weights a token."""
+        T = x.shape[1]
+        return torch.arange(1.0, T + 1)[:, None].expand(T, T).tril(self.ahead) @ x
+
+
+def _small_model(V: int, ahead: int, training: bool = True) -> nn.Module:
+    return nn.Sequential(nn.Embedding(V, 6), LooksAhead(ahead), SteadyDropout(), nn.Linear(6, V)).train(training)
+
+
+@exercise(
+    gradients=False,
+    cases=lambda: [
+        (_small_model(V, ahead, training), torch.randint(V - 1, (B, T)), t, V - 1)
+        for V, ahead, training, B, T, t in (
+            (5, 1, True, 1, 4, 2),
+            (7, 0, True, 2, 6, 3),
+            (9, 2, False, 3, 8, 7),
+            (6, 1, True, 2, 5, 1),
+            (8, 9, True, 1, 9, 4),
+        )
+    ],
+    hint="Two passes in evaluation mode, over ids that differ at t alone. Which logits may not differ?",
+    why="A causal model cannot know what comes at t, so nothing before t depends on it. This holds for any weights, "
+    "trained or not: so it finds a leaky mask before the first step.",
+)
+def moved(model: nn.Module, ids: Int[Tensor, "B T"], t: int, token: int) -> float:
+    """How far any logit before position t moves when the token at t becomes `token` in each row; without dropout."""
+    changed = ids.clone()
+    changed[:, t] = token
+    model.eval()
+    with torch.no_grad():
+        change: Tensor = model(changed) - model(ids)
+    return change[:, :t].abs().max().item()
+
+
+@exercise(
+    gradients=False,
+    cases=lambda: [
+        (_small_model(V, 0, training), torch.randint(V, (B, T)), ahead)
+        for V, training, B, T, ahead in (
+            (5, True, 1, 4, 1),
+            (7, True, 2, 6, 0),
+            (9, False, 3, 8, 2),
+            (6, True, 2, 5, 3),
+            (8, True, 4, 9, 1),
+        )
+    ],
+    hint="The logits at position 0 are scored against the token at position `ahead`. How many positions have such a "
+    "token?",
+    why="The score tells which token the model has learned to predict. Nothing else about the run needs to be known, "
+    "least of all how it made its targets.",
+)
+def loss_at(model: nn.Module, ids: Int[Tensor, "B T"], ahead: int) -> float:
+    """The mean loss in nats against the token `ahead` positions later, where there is one; without dropout."""
+    model.eval()
+    with torch.no_grad():
+        logits = model(ids)[:, : ids.shape[1] - ahead]
+    return F.cross_entropy(logits.flatten(0, 1), ids[:, ahead:].flatten()).item()
+
+
+def finite(result: Any) -> bool:
+    """Whether what a module takes or returns has neither NaN nor infinity in it. Of a tuple its first part counts."""
+    tensor = result[0] if isinstance(result, tuple) else result
+    return not isinstance(tensor, Tensor) or bool(tensor.isfinite().all())
+
+
+class Breaks(nn.Module):
+    """Multiplies by `factor`, and gives the result to a layer of its own."""
+
+    def __init__(self, width: int, factor: float) -> None:
+        super().__init__()
+        self.factor, self.layer = factor, nn.Linear(width, width)
+
+    def forward(self, x: Float[Tensor, "*B C"]) -> Float[Tensor, "*B C"]:
+        """NaN or infinity where the factor is."""
+        mixed: Tensor = self.layer(x * self.factor)
+        return mixed
+
+
+def _chain(*factors: float) -> nn.Sequential:
+    return nn.Sequential(nn.Embedding(9, 4), *(Breaks(4, factor) for factor in factors), nn.Linear(4, 9))
+
+
+def _found_and_left(function: Function, model: nn.Module, ids: Tensor) -> dict[str, Any]:
+    found = function(model, ids)
+    return {"the name": found, "hooks left on": sum(len(module._forward_hooks) for module in model.modules())}
+
+
+@exercise(
+    gradients=False,
+    observe=_found_and_left,
+    cases=lambda: [
+        (model, torch.randint(9, (2, 3)))
+        for model in (
+            _chain(1.0, math.nan, 1.0),
+            _chain(1.0, 2.0),
+            _chain(1.0, 2.0, 1.0, math.inf),
+            nn.Sequential(nn.Embedding(9, 4), _chain(math.nan)[1:2], Breaks(4, 1.0)),
+            nn.Sequential(nn.Embedding.from_pretrained(torch.full((9, 4), math.inf)), Breaks(4, 1.0)),
+        )
+    ],
+    hint="A hook gets the module, its inputs and its output, each time the module has run. What is true of the culprit "
+    "alone? The modules it calls have run before it.",
+    why="Once there is a NaN, everything after it is NaN, so most modules return one. The culprit is the one that was "
+    "given none. The others pass it on.",
+)
+def first_broken(model: nn.Module, ids: Int[Tensor, "B T"]) -> str | None:
+    """The name of the first module to return a number that is not finite though it was given finite ones, or None.
+
+    The model has no more hooks afterwards than before.
+    """
+    found, hooks = [], []
+    for name, module in model.named_modules():
+
+        def look(_: nn.Module, inputs: tuple[Any, ...], output: Any, name: str = name) -> None:
+            if all(map(finite, inputs)) and not finite(output):
+                found.append(name)
+
+        hooks.append(module.register_forward_hook(look))
+    with torch.no_grad():
+        model(ids)
+    for hook in hooks:
+        hook.remove()
+    return found[0] if found else None
+
+
+# The patients
 
 
 def _named(function: Function, patient: int) -> str:
@@ -189,15 +391,6 @@ def mean_loss(losses: Sequence[Sequence[float]]) -> float:
     """The mean loss per token of several micro-batches, given the losses of each one's tokens."""
     total = sum(sum(part) for part in losses)
     return total / sum(len(part) for part in losses)
-
-
-class SteadyDropout(nn.Module):
-    """Dropout with the same draw each time: in training it drops every second number, and doubles the others."""
-
-    def forward(self, x: Float[Tensor, "*B C"]) -> Float[Tensor, "*B C"]:
-        """In evaluation `x` as it is."""
-        kept = torch.arange(x.shape[-1]) % 2 == 0
-        return 2 * x * kept if self.training else x
 
 
 def _evaluation_case(V: int, training: bool, sizes: list[tuple[int, int]]) -> Case:

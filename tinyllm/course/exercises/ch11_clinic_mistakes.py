@@ -11,15 +11,182 @@ import torch.nn.functional as F
 
 from tinyllm.course.checking.registry import mistake
 from tinyllm.course.exercises.ch11_clinic import (
+    finite,
+    first_broken,
     hardly_learns,
     leaked_share,
     looks_healthy,
+    loss_at,
     mean_loss,
     mend_evaluation,
+    moved,
     odd_numbers,
     one_step,
+    probe_for,
     too_good,
 )
+
+# probe_for
+
+mistake(
+    probe_for,
+    "Its attention would be wide: the bug is in the embeddings. In which number do those show before any step?",
+    lambda suspect: "attention" if suspect == "weights drawn too large" else probe_for(suspect),
+)
+
+mistake(
+    probe_for,
+    "All its weights do get a gradient, and each follows its own. What is wrong is how far a step goes.",
+    lambda suspect: "gradient flow" if suspect == "rate too high" else probe_for(suspect),
+)
+
+mistake(
+    probe_for,
+    "One batch can be learned with half of the weights frozen. Which probe looks at the weights themselves?",
+    lambda suspect: "one batch" if suspect == "frozen layers" else probe_for(suspect),
+)
+
+mistake(
+    probe_for,
+    "Its gradient is that of this step alone, and still wrong: what is it the gradient of?",
+    lambda suspect: "old gradients" if suspect == "mean of means" else probe_for(suspect),
+)
+
+
+# moved
+
+
+def _pass(model, ids):
+    model.eval()
+    with torch.no_grad():
+        return model(ids)
+
+
+def _changed(ids, t, token):
+    changed = ids.clone()
+    changed[:, t] = token
+    return changed
+
+
+mistake(
+    moved,
+    "You look at all positions. From t on the logits may move: there the model has read the changed token.",
+    lambda model, ids, t, token: (_pass(model, _changed(ids, t, token)) - _pass(model, ids)).abs().max().item(),
+)
+
+mistake(
+    moved,
+    "You also look at position t itself, whose logits may move. Look at those before t.",
+    lambda model, ids, t, token: (
+        (_pass(model, _changed(ids, t, token)) - _pass(model, ids))[:, : t + 1].abs().max().item()
+    ),
+)
+
+mistake(
+    moved,
+    "Dropout is still on, so the two passes come from another model than the one that writes. Call model.eval().",
+    lambda model, ids, t, token: (model(_changed(ids, t, token)) - model(ids))[:, :t].abs().max().item(),
+)
+
+mistake(
+    moved,
+    "A logit that falls has moved too. Take the absolute value before the maximum.",
+    lambda model, ids, t, token: (_pass(model, _changed(ids, t, token)) - _pass(model, ids))[:, :t].max().item(),
+)
+
+
+@mistake(
+    moved,
+    "You change the ids themselves, so both passes read the changed token. Change a copy: ids.clone().",
+)
+def changes_both(model, ids, t, token):
+    ids[:, t] = token
+    return (_pass(model, ids) - _pass(model, ids))[:, :t].abs().max().item()
+
+
+# loss_at
+
+
+def _score(logits, ids):
+    return F.cross_entropy(logits.flatten(0, 1), ids.flatten()).item()
+
+
+mistake(
+    loss_at,
+    "`roll` brings the first tokens to the end, where they are no targets. Leave those positions out.",
+    lambda model, ids, ahead: _score(_pass(model, ids), ids.roll(-ahead, 1)),
+)
+
+mistake(
+    loss_at,
+    "You score against the token `ahead` positions earlier. Cut the ends off the logits, the beginnings off the ids.",
+    lambda model, ids, ahead: _score(_pass(model, ids)[:, ahead:], ids[:, : ids.shape[1] - ahead]),
+)
+
+mistake(
+    loss_at,
+    "Dropout is still on, so another model is scored than the one that writes. Call model.eval().",
+    lambda model, ids, ahead: _score(model.train()(ids)[:, : ids.shape[1] - ahead], ids[:, ahead:]),
+)
+
+mistake(
+    loss_at,
+    "That is the sum over all tokens. Divide by their number, or keep F.cross_entropy's mean.",
+    lambda model, ids, ahead: loss_at(model, ids, ahead) * ids[:, ahead:].numel(),
+)
+
+
+# first_broken
+
+
+def _look(model, ids, broken, late=False, keep=False):
+    """The modules that are `broken(inputs, output)`, in the order in which they end."""
+    found, hooks = [], []
+    for name, module in model.named_modules():
+
+        def look(_, inputs, output, own=name):
+            if broken(inputs, output):
+                found.append(name if late else own)  # noqa: B023 - that is the mistake
+
+        hooks.append(module.register_forward_hook(look))
+    _pass(model, ids)
+    for hook in hooks:
+        if not keep:
+            hook.remove()
+    return found
+
+
+def _culprit(inputs, output):
+    return all(map(finite, inputs)) and not finite(output)
+
+
+mistake(
+    first_broken,
+    "That module was given NaN already. Look at the inputs too: those of the culprit are finite.",
+    lambda model, ids: next(iter(_look(model, ids, lambda inputs, output: not finite(output))), None),
+)
+
+mistake(
+    first_broken,
+    "That is the last module by name: the loop is over when the hook runs. Keep the name: def look(..., name=name).",
+    lambda model, ids: next(iter(_look(model, ids, _culprit, late=True)), None),
+)
+
+mistake(
+    first_broken,
+    "Your hooks stay on the model and run with it for ever. Call remove() on what register_forward_hook returned.",
+    lambda model, ids: next(iter(_look(model, ids, _culprit, keep=True)), None),
+)
+
+
+@mistake(
+    first_broken,
+    "That is the outermost module, which holds the culprit. Take the one whose hook runs first.",
+)
+def outermost(model, ids):
+    found = _look(model, ids, _culprit)
+    return found[-1] if found else None
+
 
 # too_good
 

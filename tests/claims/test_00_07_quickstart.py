@@ -1,0 +1,155 @@
+"""What chapters 00 and 07 say of the quickstart's model: how far it comes, what it learns when, how it writes."""
+
+from functools import cache
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+from evidence import SEEDS, TIMES
+
+import tinyllm
+from tinyllm import GenerationConfig, generate_texts
+from tinyllm.commands import quickstart
+from tinyllm.course.interpretability import attention_weights
+from tinyllm.system.cache import home
+from tinyllm.text.tinywiki_grammar import FIELDS
+
+STEPS = 400  # of chapter 00
+LENGTHS = {f"{STEPS * times} steps": STEPS * times for times in TIMES}
+OWN = f"{STEPS} steps"
+
+
+@cache
+def trained(steps: int, seed: int) -> tinyllm.Run:
+    """The run of chapter 00 from another seed."""
+    folder = home() / f"claims-{steps}-{seed}"
+    run = tinyllm.train(
+        "quickstart", max_iterations=steps, evaluation_interval=50, seed=seed, run_folder=str(folder), progress=False
+    )
+    run.model.cpu().eval()
+    return run
+
+
+def measured(measure, lengths=tuple(LENGTHS)):
+    """One number a seed, for each length."""
+    return {length: [measure(trained(LENGTHS[length], seed)) for seed in SEEDS] for length in lengths}
+
+
+# Chapter 00
+
+
+@cache
+def evaluated(run_of: tuple[int, int]):
+    return trained(*run_of).evaluate("test")
+
+
+def scores(run: tinyllm.Run):
+    return evaluated((run.config.training.max_iterations, run.config.training.seed))
+
+
+def above_the_floor(run: tinyllm.Run) -> float:
+    result = scores(run)
+    return result.nats_per_token - result.floor
+
+
+def recalls_share(run: tinyllm.Run) -> float:
+    gaps = {kind: part["nats"] - part["floor_nats"] for kind, part in scores(run).by_label.items()}
+    return gaps["recall"] / sum(gaps.values())
+
+
+@pytest.mark.claim("00.above_the_floor")
+def test_the_loss_ends_above_the_floor_and_most_of_that_is_recall(evidence):
+    evidence.larger("nats per token above the floor", measured(above_the_floor))
+    evidence.between("recall's share of them", measured(recalls_share), 0.5, 1)
+
+
+def learned_at(run: tinyllm.Run, kind: str) -> float:
+    """The step at which the held-out loss of a kind of token first is 1 nat, between the measurements."""
+    points = [(point["iteration"], point["by_label"][kind]) for point in run.history if "by_label" in point]
+    for (before, high), (after, low) in pairwise(points):
+        if low <= 1:
+            return before + (after - before) * (high - 1) / (high - low)
+    return float("nan")
+
+
+@pytest.mark.claim("00.order")
+def test_grammar_is_learned_first_then_the_world_then_recall(evidence):
+    for late, early in (("world", "grammar"), ("recall", "world")):
+        later = measured(lambda run, late=late, early=early: learned_at(run, late) - learned_at(run, early))
+        evidence.larger(f"steps until the loss is 1 nat: {late} minus {early}", later)
+
+
+# Samples
+
+
+@cache
+def sampled(steps: int, seed: int, **settings: float) -> list[str]:
+    run = trained(steps, seed)
+    return generate_texts(run.model, run.tokenizer, "", GenerationConfig(seed=seed, **settings), number=96)
+
+
+def samples(run: tinyllm.Run, **settings: float) -> list[str]:
+    return sampled(run.config.training.max_iterations, run.config.training.seed, **settings)
+
+
+def changed(run: tinyllm.Run, **settings: float) -> float:
+    """The share of repeated facts that are not those of the first sentence."""
+    _, unchanged, repeated = quickstart.judge(samples(run, **settings))
+    return 1 - unchanged / repeated
+
+
+@pytest.mark.claim("00.facts_change")
+def test_facts_change_in_samples_and_less_so_after_more_training(evidence):
+    evidence.larger(
+        "share of repeated facts that change at temperature 0.8", measured(lambda r: changed(r, temperature=0.8))
+    )
+    pairs = [[changed(trained(steps, seed), temperature=0.8) for steps in LENGTHS.values()] for seed in SEEDS]
+    evidence.larger("that share after 400 steps minus after 800", {OWN: [short - long for short, long in pairs]})
+
+
+@pytest.mark.claim("07.no_cut_repairs_a_fact")
+def test_facts_change_even_at_a_low_temperature(evidence):
+    evidence.larger(
+        "share of repeated facts that change at temperature 0.5", measured(lambda r: changed(r, temperature=0.5))
+    )
+
+
+# Chapter 07
+
+
+def form_and_towns(run: tinyllm.Run, **settings: float) -> tuple[float, float]:
+    """Of 24 samples, how many have an article's form, and how many different towns occur: means of four times 24."""
+    texts = samples(run, **settings)
+    groups = [texts[start : start + 24] for start in range(0, 96, 24)]
+    towns = [
+        sum(any(f" from {town} ," in text for text in group) for town in FIELDS["town"].options) for group in groups
+    ]
+    return quickstart.judge(texts)[0] / 4, float(np.mean(towns))
+
+
+def more_towns(run: tinyllm.Run) -> float:
+    """The towns of top-p 0.9 at temperature 1 minus those of the temperature that leaves as many samples in form."""
+    form, towns = form_and_towns(run, temperature=1.0, top_p=0.9)
+    plain = sorted(form_and_towns(run, temperature=tau) for tau in (0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0))
+    return towns - float(np.interp(form, *zip(*plain, strict=True)))
+
+
+@pytest.mark.claim("07.top_p_buys_variety")
+def test_top_p_gives_more_towns_than_a_temperature_with_as_many_articles_in_form(evidence):
+    evidence.larger("towns in 24 samples, top-p 0.9 minus a temperature of equal form", measured(more_towns))
+
+
+def strongest(run: tinyllm.Run, second: str) -> float:
+    """The largest weight of any head from a name after the title's blank line to the surname's start in the title."""
+    encode = run.tokenizer.encode
+    ids = [run.tokenizer.end_of_text_id, *encode(f" = Agatha Otterford = \n\n {second}")]
+    place = ids.index(encode(" Otter")[0])
+    with torch.no_grad():
+        return attention_weights(run.model, torch.tensor(ids))[0, :, -1, place].max().item()
+
+
+@pytest.mark.claim("07.a_head_finds_the_surname")
+def test_a_head_of_the_first_layer_finds_the_surname_whatever_the_name(evidence):
+    evidence.between("largest weight on the surname", measured(lambda run: strongest(run, "Agatha")), 0.5, 1)
+    evidence.between("the same after another first name", measured(lambda run: strongest(run, "Barnaby")), 0.5, 1)
