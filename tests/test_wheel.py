@@ -38,7 +38,7 @@ def test_every_module_of_the_package_is_shipped_and_no_other(shipped):
 def test_the_pictures_are_shipped_with_alt_texts_and_the_numbers_on_show_and_without_the_scripts(shipped):
     pictures = {f"tinyllm/figures/{path.name}" for path in (ROOT / "figures").glob("*.png")}
     assert len(pictures) > 10
-    numbers = {f"tinyllm/figures/{name}.json" for name in ("alt", "full_run", "ladder", "recipe", "scaling")}
+    numbers = {f"tinyllm/figures/{name}.json" for name in ("alt", "full_run", "ladder", "scaling")}
     assert {name for name in shipped if name.startswith("tinyllm/figures/")} == {*pictures, *numbers}
 
 
