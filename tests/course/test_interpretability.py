@@ -130,17 +130,17 @@ def test_heads_that_are_off_together_are_all_off(model, ids):
     torch.testing.assert_close(model(ids[None]), off)
 
 
-def test_a_head_that_gives_its_mean_adds_the_same_everywhere(model, ids):
+@pytest.mark.parametrize("layer", [0, 1])
+def test_a_head_that_gives_its_mean_adds_the_same_everywhere(model, ids, layer):
     """Its columns of the projection are zero, and what they make of the mean is in the bias."""
-    model.eval()
-    if model.blocks[1].attention.projection.bias is None:
-        model.blocks[1].attention.projection.bias = torch.nn.Parameter(torch.zeros(32))
+    projection = model.eval().blocks[layer].attention.projection
+    if projection.bias is None:
+        projection.bias = torch.nn.Parameter(torch.zeros(32))
     means = torch.randn(2, 32)
-    with heads_off(model, [(1, 2)], means):
+    with heads_off(model, [(layer, 2)], means):
         off = model(ids[None])
     with torch.no_grad():
-        projection = model.blocks[1].attention.projection
-        projection.bias += projection.weight[:, 16:24] @ means[1, 16:24]
+        projection.bias += projection.weight[:, 16:24] @ means[layer, 16:24]
         projection.weight[:, 16:24] = 0
     torch.testing.assert_close(model(ids[None]), off)
 
