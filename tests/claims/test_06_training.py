@@ -93,13 +93,6 @@ def test_warm_up_and_clipping_make_a_high_rate_possible(evidence: Evidence):
         evidence.larger(what, cost(without, HIGH))
 
 
-@pytest.mark.claim("06.adamw")
-def test_adamw_learns_faster_than_sgd(evidence: Evidence):
-    rates = [" and ".join(f"{best_rate(without, n):g}" for n in LENGTHS) for without in ("AdamW", "nothing")]
-    what = f"loss of SGD with momentum ({rates[0]}) minus loss of AdamW ({rates[1]}), each at its best rate"
-    evidence.larger(what, cost("AdamW"))
-
-
 @functools.cache
 def overfit(seed: int, steps: int) -> tuple[float, float]:
     """After training on twelve articles: how far below their floor they are, and twelve others above their lowest."""
@@ -117,10 +110,3 @@ def overfit(seed: int, steps: int) -> tuple[float, float]:
         optimizer.zero_grad()
     seen = evaluate_articles(model, tokenizer, few)
     return seen.floor - seen.nats_per_token, unseen[-1] - min(unseen)
-
-
-@pytest.mark.claim("06.overfitting")
-def test_a_model_overfits_a_few_articles(evidence: Evidence):
-    runs = {f"{steps} steps": [overfit(seed, steps) for seed in SEEDS] for steps in (80, 160)}
-    for part, what in enumerate(("floor minus loss on the twelve articles", "loss on twelve others minus its lowest")):
-        evidence.larger(what, {steps: [run[part] for run in both] for steps, both in runs.items()})
