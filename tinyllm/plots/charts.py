@@ -90,7 +90,7 @@ def loglog(
     compare_with(axes.axhline, lines)
     lowest, highest = axes.get_ylim()
     if highest < 100 * lowest:
-        round_log_ticks(axes, range(1, 10) if highest < 4 * lowest else (1, 2, 3, 5))
+        round_log_ticks(axes, (1, 1.2, 1.5, *range(2, 10)) if highest < 4 * lowest else (1, 2, 3, 5))
     left, right = axes.get_xlim()
     if right < 100 * left:  # matplotlib's own labels, such as 3 x 10^5 and 4 x 10^5, would overlap
         round_log_ticks(axes, (1, 2, 5), along="x")

@@ -174,4 +174,4 @@ def _budget_and_law() -> tuple[float, float, float, float, float]:
 )
 def optimal_size(flops: float, A: float, alpha: float, B: float, beta: float) -> float:
     """The size N with the lowest loss E + A / N^alpha + B / D^beta, where training costs `flops` = 6 N D."""
-    return (alpha * A / (beta * B) * (flops / 6) ** beta) ** (1 / (alpha + beta))
+    return float((alpha * A / (beta * B) * (flops / 6) ** beta) ** (1 / (alpha + beta)))
