@@ -1,4 +1,4 @@
-"""What chapter 11 says of three of its patients, each at a rate that suits it."""
+"""What chapter 11 says of a patient, beside the healthy training, each at a rate that suits it."""
 
 from dataclasses import replace
 from functools import cache

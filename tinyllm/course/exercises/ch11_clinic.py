@@ -66,7 +66,7 @@ def _ordered(function: Function, suspect: str) -> str:
     cases=lambda: [(suspect,) for suspect in SUSPECTS],
     observe=_ordered,
     hint="Imagine the bug in your own code. Which number would be another one? Only one of the probes measures it.",
-    why="A probe is a question with a number for an answer. A bug is found by the question that it makes come out wrong.",
+    why="A probe is a question with a number for an answer. A bug is found where that number is wrong.",
 )
 def probe_for(suspect: str) -> str:
     """The probe that shows this bug."""
