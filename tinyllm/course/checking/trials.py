@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from tinyllm.course.checking.deadline import Deadline, OutOfTime
 from tinyllm.course.checking.registry import Case, Exercise, Function, Observed
-from tinyllm.course.checking.watching import Watched, generator_names, global_settings, restore
+from tinyllm.course.checking.watching import Draw, Watched, generator_names, global_settings, restore
 
 SECONDS = 10.0  # for one call of an answer
 _PATIENCE = 600.0  # for the reference, which may be the first to import something large
@@ -28,6 +28,9 @@ class Trial:
     global_changes: set[str] = field(default_factory=set)
     gradients: dict[str, Tensor | None] | None = None
     """With respect to each floating-point input; None where they were not asked for or no result carries them."""
+    backward_error: BaseException | None = None
+    """What going backward through a result raised. The value is that of a call without gradients then."""
+    draws: list[Draw] = field(default_factory=list)
 
     @property
     def timed_out(self) -> bool:
@@ -47,13 +50,16 @@ def try_case(exercise: Exercise, function: Function, case: Case, gradients: bool
         arguments, inputs = _requiring_gradients(names, arguments)
     limit = Deadline(_PATIENCE if function is exercise.reference else SECONDS)
     watched = Watched(function, names, limit.restart)
-    trial = Trial(changed=watched.changed, global_changes=watched.global_changes)
+    trial = Trial(changed=watched.changed, global_changes=watched.global_changes, draws=watched.draws)
     settings = global_settings()
     try:
         with limit:
             value = exercise.observe(watched, *arguments)
             if gradients:
-                trial.gradients = _gradients(watched.results[-1], inputs)
+                try:
+                    trial.gradients = _gradients(watched.results[-1], inputs)
+                except Exception as error:
+                    trial.backward_error = error
         trial.value, trial.clues = value if isinstance(value, Observed) else (value, None)
     except KeyboardInterrupt:
         raise

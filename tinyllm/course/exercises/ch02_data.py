@@ -68,6 +68,7 @@ _SPLITS = ((12, 0.2), (18, 0.1), (15, 0.01), (30, 0.5), (31, 0.06), (400, 0.05))
     cases=lambda: (
         [(_articles(count), fraction, random.randrange(1000)) for count, fraction in _SPLITS]
         + [(_articles(20), 0.3, 0), (_articles(20), 0.3, 2**31 + 11)]
+        + [(2 * _articles(9), 0.3, random.randrange(1000))]  # the same article twice counts twice
     ),
     hint="Give your shuffle a random generator of its own, made from the seed. What do you shuffle: lines or whole "
     "articles?",
@@ -164,7 +165,9 @@ def cross_entropy(logits: Float[Tensor, "N V"], targets: Int[Tensor, " N"]) -> F
 @exercise(
     cases=lambda: (
         [([_drawn_article() for _ in range(count)],) for count in (1, 2, 3, 5, 5)] + [([([], 7), _drawn_article()],)]
-    ),  # an article without a draw has tokens too
+        # An article without a draw has tokens too. So many draws that the product of all p is 0 in floating point.
+        + [([_drawn_article(3000)],)]
+    ),
     hint="How surprising was one draw, given its probability? Add up all the surprise, add up all the tokens, and "
     "divide at the end.",
     why="Only the draws are uncertain: the rest of the text follows from them at no cost. One sum over another gives "
@@ -180,13 +183,13 @@ def floor_per_token(articles: list[tuple[list[tuple[list[float], int]], int]]) -
     return nats / tokens
 
 
-def _drawn_article() -> tuple[list[tuple[list[float], int]], int]:
+def _drawn_article(count: int | None = None) -> tuple[list[tuple[list[float], int]], int]:
     draws = []
-    for _ in range(random.randint(1, 3)):
+    for _ in range(count or random.randint(1, 3)):
         weights = [random.choice([1, 2, 4, 8]) for _ in range(random.randint(2, 4))] + [16]  # never uniform
         probabilities = [weight / sum(weights) for weight in weights]
         draws.append((probabilities, random.choices(range(len(weights)), weights)[0]))
-    return draws, random.randint(4, 40)
+    return draws, 10 * len(draws) + random.randint(4, 40)
 
 
 def _judge_batches(

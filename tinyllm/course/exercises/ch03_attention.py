@@ -66,6 +66,7 @@ def causal_mask(length: int) -> Bool[Tensor, "T T"]:
         + [
             (300 * scores, mask) for scores, mask in [_scores_and_mask(2, 2, 6, 6)]
         ]  # all of a row's weight on one token
+        + [(torch.randint(4, (5, 5)) - 3e4, _scores_and_mask(5, 5)[1])]  # lower than any number that stands for -inf
         + [(torch.zeros(4, 4), torch.ones(4, 4, dtype=torch.bool))]
     ),  # ties, and nothing hidden
     hint="What score becomes the weight 0 in a softmax? And along which dimension must the weights of a row add up to "

@@ -181,7 +181,7 @@ def _losses_case(count: int) -> tuple[list[list[float]]]:
 
 
 @exercise(
-    cases=lambda: [*map(_losses_case, (3, 2, 1, 5, 12)), ([[2.0, 4.0], [], [9.0]],)],
+    cases=lambda: [*map(_losses_case, (3, 2, 1, 5, 12)), ([[2.0, 4.0], [], [9.0]],), ([[0.0, 3.0], [1.0]],)],
     hint="Each token counts once, whichever micro-batch it is in. What do you add up, and what do you divide by?",
     why="A mean of means gives a token in a small micro-batch more weight than one in a large one.",
 )
@@ -201,13 +201,15 @@ class SteadyDropout(nn.Module):
 
 
 def _evaluation_case(V: int, training: bool, sizes: list[tuple[int, int]]) -> Case:
-    """A batch for each size (B, T), with more of its targets ignored than of the one before."""
+    """A batch for each size (B, T), with more of its targets ignored than of the one before; of three, one has none."""
     model = nn.Sequential(nn.Embedding(V, 6), SteadyDropout(), nn.Linear(6, V)).train(training)
     batches = []
     for index, (B, T) in enumerate(sizes):
         targets = torch.randint(V, (B, T))
         targets.view(-1)[: index * B * T // len(sizes)] = -100
         batches.append((torch.randint(V, (B, T)), targets))
+    if len(batches) > 2:
+        batches[1][1].fill_(-100)
     return model, batches
 
 
