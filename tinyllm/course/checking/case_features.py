@@ -44,6 +44,8 @@ def what_separates(right: list[Features], wrong: list[Features]) -> list[str]:
         good, bad = [one[name] for one in right], [one[name] for one in wrong]
         if len(set(bad)) == 1 and bad[0] not in good and (len(bad) > 1 or bad[0] in (0, 1)):
             found.append(f"{name} = {_number(bad[0])}")
+        elif any(isinstance(value, float) for value in good + bad) and min(len(good), len(bad)) < 3:
+            continue  # numbers drawn at random are apart by chance
         elif min(bad) > max(good):
             found.append(f"{name} > {_number(max(good))}")
         elif max(bad) < min(good):

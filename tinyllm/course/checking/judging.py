@@ -5,6 +5,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 
 from tinyllm.course.checking.diagnosis import Judged, diagnose
+from tinyllm.course.checking.explaining import explain
 from tinyllm.course.checking.faults import Fault, Kind, narrow_fault, side_effect, value_fault
 from tinyllm.course.checking.hints import advice
 from tinyllm.course.checking.random_state import own_random_state
@@ -58,6 +59,7 @@ def _examine(name: str, exercise: Exercise, answer: Function) -> Verdict:
         if fault.kind == "not attempted":
             fault = fault._replace(kind="raised")
         diagnosis = diagnose(exercise, judged)
+        diagnosis = diagnosis or explain(exercise, answer, judged)
         return _verdict(name, exercise, judged, index, fault, diagnosis or advice(exercise, judged), diagnosis)
 
 
