@@ -122,7 +122,7 @@ EQUIVALENT: dict[tuple[str, str], str] = {
     ("block.mend_stack", "line 6: True -> False"): "there are as many norms as layers",
     ("data.measure_steps", "line 9: loss < goal -> loss <= goal"): "a loss never is exactly the goal",
     **{
-        ("data.measure_steps", f"line {line}: 200 -> {limit}"): "no case comes near the limit"
+        ("data.measure_steps", f"line {line}: 200 -> {limit}"): "a step more or less counts as right"
         for line in (7, 14)
         for limit in (199, 201)
     },

@@ -18,7 +18,10 @@ def test_sizes_have_the_references_letters_and_the_rest_its_names():
         "y.dim()": 1,
         "y.numel()": 4,
     }
-    assert features(inspect.signature(reference).parameters, (torch.ones(2, 3),)) == {"B": 2, "T": 3}  # the rest has defaults
+    assert features(inspect.signature(reference).parameters, (torch.ones(2, 3),)) == {
+        "B": 2,
+        "T": 3,
+    }  # the rest has defaults
 
 
 def test_only_what_holds_in_all_wrong_cases_and_no_right_one_separates_them():

@@ -45,13 +45,13 @@ def _candidates(exercise: Exercise, answer: Function, case: Case) -> Iterator[tu
 
         def changed(case: Case, change: Any = change) -> Trial | None:
             try:
-                return try_case(exercise, exercise.reference, change(case))
+                return try_case(exercise, exercise.reference, change(case), seconds=_SECONDS / 4)
             except Exception:  # there is no such case, as with an argument that was left out
                 return None
 
         yield sentence, changed
     for sentence, function in variations(exercise.reference):
-        yield sentence, lambda case, function=function: try_case(exercise, function, case)
+        yield sentence, lambda case, function=function: try_case(exercise, function, case, seconds=_SECONDS / 4)
 
 
 def _has_results_of(other: Trial | None, got: Trial) -> bool:
@@ -66,7 +66,7 @@ def _tells(wrong: list[Judged]) -> bool:
     if any(one.fault and one.fault.kind != "wrong" for one in wrong):
         return False
     numbers = sum(_count_of_numbers(one.expected.value) for one in wrong)
-    return numbers > 2 or len(wrong) > 2 and not any(_is_truth(one.expected.value) for one in wrong)
+    return numbers > 2 or (len(wrong) > 2 and not any(_is_truth(one.expected.value) for one in wrong))
 
 
 def _count_of_numbers(value: Any) -> int:
@@ -80,4 +80,6 @@ def _count_of_numbers(value: Any) -> int:
 
 
 def _is_truth(value: Any) -> bool:
-    return isinstance(value, bool) or (isinstance(value, dict) and any(isinstance(item, bool) for item in value.values()))
+    return isinstance(value, bool) or (
+        isinstance(value, dict) and any(isinstance(item, bool) for item in value.values())
+    )

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tinyllm.course.checking.diagnosis import Judged, diagnose
 from tinyllm.course.checking.explaining import explain
@@ -12,8 +12,8 @@ from tinyllm.course.checking.random_state import own_random_state
 from tinyllm.course.checking.registry import Case, Exercise, Function, find_exercise
 from tinyllm.course.checking.showing import kind_of, show
 from tinyllm.course.checking.trials import try_answer, try_reference
-from tinyllm.course.checking.watching import seeded
 from tinyllm.course.checking.variants import default_float64, in_float64, not_contiguous
+from tinyllm.course.checking.watching import seeded
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,9 @@ def examine(name: str, answer: Function) -> Verdict:
     except BaseException as error:  # an object that raises when it is looked at may come back in any place
         if isinstance(error, KeyboardInterrupt):
             raise
-        return Verdict("unusable", f"{name}: your result cannot be judged: looking at it raises {type(error).__name__}.")
+        return Verdict(
+            "unusable", f"{name}: your result cannot be judged: looking at it raises {type(error).__name__}."
+        )
 
 
 class ReferenceFailed(Exception):
@@ -82,6 +84,8 @@ def _judge_further(name: str, exercise: Exercise, answer: Function, judged: list
         if fault := side_effect(one.expected, one.got) or _later_change(one, answer):
             diagnosis = diagnose(exercise, judged, side_effects=True)
             return _verdict(name, exercise, judged, index, fault, diagnosis, diagnosis)
+    if (again := _remembers(exercise, answer)) and again.fault:
+        return _verdict(name, exercise, [again], 0, again.fault)
     if fault := _seeds(exercise, answer, judged[0]):
         return _verdict(name, exercise, judged, 0, fault)
     for variant, form, context in _VARIANTS:
@@ -98,6 +102,15 @@ _VARIANTS = (
     (in_float64, "in float64", default_float64),
     (not_contiguous, "once its tensors are not contiguous, as after a transpose", nullcontext),
 )
+
+
+def _remembers(exercise: Exercise, answer: Function) -> Judged | None:
+    """A case that is wrong in a second draw: of the same sizes, with other numbers, so nothing may be left over."""
+    for one in _judge_cases(exercise, answer):
+        if one.fault:
+            sentence = f"right at first; then, called with other numbers of the same sizes: {one.fault.sentence}"
+            return replace(one, fault=one.fault._replace(sentence=sentence))
+    return None
 
 
 def _seeds(exercise: Exercise, answer: Function, one: Judged) -> Fault | None:

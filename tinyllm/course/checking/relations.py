@@ -222,7 +222,8 @@ def _of_dicts(right: dict[Any, Any], mine: dict[Any, Any]) -> Iterator[str]:
     for key in wrong if all(isinstance(key, str) for key in shared) else ():  # what is observed, in words
         yield f"It does not hold that {key}." if right[key] is True else f"What is wrong is {key}."
     if wrong and len(wrong) < len(shared):
-        yield f"{len(wrong)} of its values {'is' if len(wrong) == 1 else 'are'} wrong, {len(shared) - len(wrong)} right."
+        are = "is" if len(wrong) == 1 else "are"
+        yield f"{len(wrong)} of its values {are} wrong, {len(shared) - len(wrong)} right."
 
 
 def _alike(one: Any, other: Any) -> bool:

@@ -24,7 +24,7 @@ def substitutions(exercise: Exercise, answer: Function, case: Case) -> Iterator[
             yield from _fixed(index, name, exercise, numbers)
         if isinstance(value, int) and not isinstance(value, bool):
             for step, words in ((1, "+ 1"), (-1, "- 1")):
-                yield f"You get the right result for `{name}` {words}.", _with(index, lambda old, step=step: old + step)
+                yield f"You get the right result for `{name}` {words}.", _with(index, step.__add__)
         for sentence, change in _PARTS if isinstance(value, Tensor | list) else ():
             yield sentence.format(name), _with(index, change)
     yield from _two_fixed(names, case, [number for number in numbers if isinstance(number, float)])
@@ -39,6 +39,14 @@ def _with(index: int, change: Callable[[Any], Any]) -> Change:
     return lambda case: (*case[:index], change(case[index]), *case[index + 1 :])
 
 
+def _always(number: float) -> Callable[[Any], Any]:
+    return lambda _: number
+
+
+def _replaced(new: dict[int, float]) -> Change:
+    return lambda case: tuple(new.get(index, old) for index, old in enumerate(case))
+
+
 def _moved(to: tuple[int, ...], source: tuple[int, ...]) -> Change:
     moves = dict(zip(to, source, strict=True))
     return lambda case: tuple(case[moves.get(index, index)] for index in range(len(case)))
@@ -49,7 +57,7 @@ def _fixed(index: int, name: str, exercise: Exercise, numbers: list[float]) -> I
     given = [default] if isinstance(default, int | float) else []
     for number in dict.fromkeys([*given, *numbers]):
         sentence = f"You get the right result for `{name}` = {number:g}, whatever `{name}` is: use the argument."
-        yield sentence, _with(index, lambda _, number=number: number)
+        yield sentence, _with(index, _always(number))
 
 
 def _two_fixed(names: list[str], case: Case, numbers: list[float]) -> Iterator[tuple[str, Change]]:
@@ -57,7 +65,7 @@ def _two_fixed(names: list[str], case: Case, numbers: list[float]) -> Iterator[t
     places = [index for index, value in enumerate(case) if isinstance(value, float)]
     for (i, j), (a, b) in itertools.product(itertools.combinations(places, 2), itertools.permutations(numbers[:5], 2)):
         sentence = f"You get the right result for `{names[i]}` = {a:g} and `{names[j]}` = {b:g}, whatever they are."
-        yield sentence, lambda case, new={i: a, j: b}: tuple(new.get(k, old) for k, old in enumerate(case))
+        yield sentence, _replaced({i: a, j: b})
 
 
 def _numbers_in(answer: Function) -> list[float]:

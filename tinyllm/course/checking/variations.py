@@ -44,10 +44,10 @@ def variations(reference: Function) -> Iterator[tuple[str, Function]]:
             yield sentence, made
 
 
-def _compiled(tree: ast.AST, reference: Function) -> Function | None:
+def _compiled(tree: ast.Module, reference: Function) -> Function | None:
     names = dict(vars(sys.modules[reference.__module__]))
     try:
-        exec(compile(ast.fix_missing_locations(tree), "<variation>", "exec"), names)  # type: ignore[arg-type]
+        exec(compile(ast.fix_missing_locations(tree), "<variation>", "exec"), names)
     except SyntaxError:  # such as a body without a statement
         return None
     made: Any = names[reference.__name__]
@@ -67,27 +67,32 @@ def _edits(node: Any, parameters: list[str]) -> Iterator[tuple[str, Edit]]:
         case ast.UnaryOp(op=ast.Not() | ast.Invert()):
             yield "You get what comes out if a condition is turned round.", lambda target: target.operand
         case ast.Constant(value=int(value)) if not isinstance(value, bool):
-            for other in (value + 1, value - 1, -1 - value):
+            for number in (value + 1, value - 1, -1 - value):
                 yield (
-                    f"You get what comes out with {other} in one place (an index, a dimension, a count) where {value} "
+                    f"You get what comes out with {number} in one place (an index, a dimension, a count) where {value} "
                     "belongs.",
-                    lambda target, other=other: ast.Constant(other),
+                    _always(ast.Constant(number)),
                 )
         case ast.Call():
             yield from _of_call(node)
         case ast.Name(id=name, ctx=ast.Load()) if name in parameters:
-            for other in parameters:
-                if other != name:
-                    words = f"You get what comes out with `{other}` in one place where `{name}` belongs."
-                    yield words, lambda target, other=other: ast.Name(other, ast.Load())
+            for parameter in parameters:
+                if parameter != name:
+                    words = f"You get what comes out with `{parameter}` in one place where `{name}` belongs."
+                    yield words, _always(ast.Name(parameter, ast.Load()))
         case ast.If():
             yield "You get what comes out if the special case is left out.", lambda target: None
-        case ast.Expr(value=ast.Call(func=ast.Attribute(attr=name))) | ast.Assign(
-            value=ast.Call(func=ast.Attribute(attr=name))
+        case (
+            ast.Expr(value=ast.Call(func=ast.Attribute(attr=name)))
+            | ast.Assign(value=ast.Call(func=ast.Attribute(attr=name)))
         ):
             yield f"You get what comes out if the step with `{name}` is left out.", lambda target: None
         case ast.Assign() | ast.AugAssign():
             yield f"You get what comes out if the step that makes `{_made(node)}` is left out.", lambda target: None
+
+
+def _always(node: ast.AST) -> Edit:
+    return lambda _: node
 
 
 def _made(node: ast.Assign | ast.AugAssign) -> str:

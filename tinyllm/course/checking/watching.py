@@ -65,6 +65,10 @@ def snapshot(arguments: Mapping[str, Any]) -> Snapshot:
     for name, value in arguments.items():
         if isinstance(value, nn.Module):
             found |= _of_module(name, value)
+        elif isinstance(value, list | tuple) and value and all(isinstance(item, nn.Module) for item in value):
+            found[name] = [id(item) for item in value]
+            for index, item in enumerate(value):
+                found |= _of_module(f"{name}[{index}]", item)
         elif isinstance(value, torch.optim.Optimizer):
             found[name] = _frozen(value.state_dict())
         else:

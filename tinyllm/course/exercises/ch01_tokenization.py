@@ -10,7 +10,7 @@ from tinyllm.course.checking.registry import exercise
 
 @exercise(
     cases=lambda: [
-        ({("a", "b"): 3},),
+        ({("a", "b"): 3, ("c", "d", "a"): 1},),
         ({},),
         ({("low",): 5, ("e", "r"): 2},),  # a word of one symbol has no pair
         *((_words(count, symbols),) for count, symbols in zip((2, 3, 5, 8, 6), _SYMBOLS, strict=True)),

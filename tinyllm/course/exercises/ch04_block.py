@@ -22,7 +22,7 @@ from tinyllm.course.checking.registry import Case, Function, exercise
     cases=lambda: (
         [
             (3 * torch.randn(shape) + 1, torch.rand(shape[-1]) + 0.5, torch.randn(shape[-1]))
-            for shape in ((1, 1, 4), (1, 3, 4), (2, 3, 4), (2, 5, 6), (3, 1, 7), (1, 1, 2))
+            for shape in ((1, 1, 4), (1, 3, 4), (2, 3, 4), (2, 5, 6), (3, 1, 7), (1, 1, 2), (1, 13, 12))
         ]
         # A norm that shrinks and turns round, a token of equal numbers, and a token far from 0.
         + [(torch.randn(2, 3, 5), torch.randn(5), torch.randn(5)), (torch.full((1, 2, 4), 3.0), *torch.randn(2, 4))]
@@ -85,7 +85,7 @@ def _judge_dropout(
     }
 
 
-def _mask_findings(dropped: Bool[Tensor, "N *X"], p: float) -> dict[str, bool]:
+def _mask_findings(dropped: Bool[Tensor, "N ..."], p: float) -> dict[str, bool]:
     """What is true of the masks of N calls: first what is sure, then the statistics."""
     one = dropped[0]
     slices = [one.movedim(dim, 0).flatten(1) for dim in range(one.dim()) if one.numel() >= 100 * one.shape[dim]]
@@ -151,7 +151,7 @@ def _signed(*shape: int) -> Float[Tensor, "*N"]:
 
 
 @exercise(
-    cases=lambda: [_block_case(*shape) for shape in ((1, 1, 4), (1, 2, 4), (2, 3, 6), (3, 5, 2))],
+    cases=lambda: [_block_case(*shape) for shape in ((1, 1, 4), (1, 2, 4), (2, 3, 6), (3, 12, 2))],
     hint="Follow the stream: it is never replaced, only added to. What do the two sub-layers read, and where does "
     "their result go?",
     why="The stream itself stays untouched by norms, so gradients reach the first layers unchanged. This order is "
@@ -223,17 +223,19 @@ def _judge_stack(
 
 
 @exercise(
-    cases=lambda: [
-        (2 * torch.randn(B, T, C), *_layers(depth, C), p, p == 0)
-        for B, T, C, depth, p in (
-            (1, 1, 4, 1, 0.0),
-            (2, 3, 4, 2, 0.5),
-            (1, 2, 6, 3, 0.0),
-            (2, 2, 4, 4, 0.9),
-            (1, 2, 3, 0, 0.5),
-        )
-    ]
-    + [(torch.randn(4, 10, 50), *_ones(depth, 50), p, True) for depth, p in ((1, 0.25), (3, 0.6))],
+    cases=lambda: (
+        [
+            (2 * torch.randn(B, T, C), *_layers(depth, C), p, p == 0)
+            for B, T, C, depth, p in (
+                (1, 1, 4, 1, 0.0),
+                (2, 3, 4, 2, 0.5),
+                (1, 2, 6, 3, 0.0),
+                (2, 2, 4, 4, 0.9),
+                (1, 2, 3, 0, 0.5),
+            )
+        ]
+        + [(torch.randn(4, 10, 50), *_ones(depth, 50), p, True) for depth, p in ((1, 0.25), (3, 0.6))]
+    ),
     observe=_judge_stack,
     hint="Which line changes a tensor that somebody else still holds? Look at x before and after a call.",
     why="`stream = x` is another name for the same numbers, and += writes into them. stream + result makes a new "
@@ -261,7 +263,6 @@ def _layers(depth: int, C: int) -> tuple[list[nn.Module], list[nn.Module]]:
 def _ones(depth: int, C: int) -> tuple[list[nn.Module], list[nn.Module]]:
     """Layers that add 1 to everything, whatever they read."""
     norms, layers = _layers(depth, C)
-    for layer in layers:
-        nn.init.zeros_(layer.weight)
-        nn.init.ones_(layer.bias)
+    for parameter in nn.ModuleList(layers).parameters():
+        nn.init.constant_(parameter, float(parameter.dim() == 1))
     return norms, layers

@@ -96,6 +96,8 @@ def _adamw_case(step: int, eps: float, shape: tuple[int, ...]) -> Case:
         ([torch.randn(3), torch.randn(2, 2)], 0.5),
         ([0.001 * torch.randn(2), 5 * torch.randn(2, 3), torch.randn(4)], 2.0),
         ([torch.tensor([3.0, 0.0]), torch.tensor([[0.0], [4.0]])], 5.0),  # as long as it may be
+        ([torch.rand(3) + 1], random.uniform(6.0, 9.0)),  # long, and short enough
+        ([0.1 * torch.rand(3) + 0.1], 0.05),
         ([torch.zeros(3), torch.zeros(2, 1)], 1.0),  # nothing to shorten
         ([torch.zeros(2, 2), *(torch.randn(2, 3, 2) for _ in range(10))], random.uniform(0.1, 1.0)),
     ],

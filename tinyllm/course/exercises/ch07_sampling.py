@@ -41,7 +41,7 @@ def temperature(logits: Float[Tensor, " V"], temperature: float) -> Float[Tensor
 
 @exercise(
     cases=lambda: [
-        *((2 * torch.randn(V), k) for V, k in ((3, 1), (5, 2), (6, 5), (4, 4), (30, 7), (1, 1))),
+        *((2 * torch.randn(V), k) for V, k in ((3, 1), (5, 2), (6, 5), (4, 4), (30, 12), (1, 1))),
         (-300 + torch.randn(5), 3),
         *((near_ties(V), k) for V, k in ((3, 1), (6, 4))),
         (torch.tensor([0.5, 3.0, -1.0, 3.0, 0.5, -1.0]), 2),  # equal ones that are kept, and equal ones that are cut
@@ -130,7 +130,7 @@ def _cache_case(t: int, C: int, V: int) -> Case:
 
 
 @exercise(
-    cases=lambda: [_writing_case(*sizes) for sizes in ((2, 1), (3, 4), (1, 3), (4, 8), (3, 0), (12, 5))],
+    cases=lambda: [_writing_case(*sizes) for sizes in ((2, 1), (3, 4), (1, 3), (4, 8), (3, 0), (12, 6), (2, 12))],
     gradients=False,
     hint="Ask for the scores of all ids so far. Which row says what comes after the last one? Append, and ask again.",
     why="A model writes one token at a time, and each new one becomes part of the question. The prompt is nothing "
@@ -181,6 +181,7 @@ _SETTINGS = ((8, 1.0), (9, 0.5, 4), (12, 2.0, None, 0.7), (30, 1.8, 6, 0.6), (20
     cases=lambda: [
         *((torch.randn(V), random.randrange(2**40), *settings) for V, *settings in 2 * _SETTINGS),
         (torch.randn(5).sort().values - 4, 0, 0.0, 3, 0.9),
+        (torch.randn(8), random.randrange(2**40), 3.0, 1),
     ],
     observe=_draws,
     hint="Work out by hand what reaches the draw for three logits and temperature 2. Are its probabilities those of "
