@@ -1,5 +1,7 @@
 """What sets cases apart."""
 
+import inspect
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -11,12 +13,15 @@ def reference(x: Float[Tensor, "B T"], ids: list[int], p: float, training: bool,
 
 
 def test_sizes_have_the_references_letters_and_the_rest_its_names():
-    found = features(reference, (torch.ones(2, 3), [7, 12], 0.5, True, torch.ones(4)))
+    found = features(inspect.signature(reference).parameters, (torch.ones(2, 3), [7, 12], 0.5, True, torch.ones(4)))
     assert found == {"B": 2, "T": 3, "len(ids)": 2, "max(ids)": 12, "p": 0.5, "training": True} | {
         "y.dim()": 1,
         "y.numel()": 4,
     }
-    assert features(reference, (torch.ones(2, 3),)) == {"B": 2, "T": 3}  # the rest has defaults
+    assert features(inspect.signature(reference).parameters, (torch.ones(2, 3),)) == {
+        "B": 2,
+        "T": 3,
+    }  # the rest has defaults
 
 
 def test_only_what_holds_in_all_wrong_cases_and_no_right_one_separates_them():

@@ -1,19 +1,20 @@
 """What may set a case apart from the others: sizes, lengths and values of its arguments, by the reference's names."""
 
-import inspect
+from collections.abc import Mapping
+from inspect import Parameter
 from typing import Any
 
 from torch import Tensor
 
-from tinyllm.course.checking.registry import Case, Function
+from tinyllm.course.checking.registry import Case
 
 Features = dict[str, float]
 
 
-def features(reference: Function, case: Case) -> Features:
-    """Sizes by the letters of the reference's shapes, `len(ids)`, numbers and truth values by their names."""
+def features(parameters: Mapping[str, Parameter], case: Case) -> Features:
+    """Sizes by the letters of the parameters' shapes, `len(ids)`, numbers and truth values by their names."""
     found: Features = {}
-    for (name, parameter), value in zip(inspect.signature(reference).parameters.items(), case, strict=False):
+    for (name, parameter), value in zip(parameters.items(), case, strict=False):
         if isinstance(value, Tensor):
             found |= _sizes(parameter.annotation, name, value)
         elif isinstance(value, bool | int | float):
@@ -43,6 +44,8 @@ def what_separates(right: list[Features], wrong: list[Features]) -> list[str]:
         good, bad = [one[name] for one in right], [one[name] for one in wrong]
         if len(set(bad)) == 1 and bad[0] not in good and (len(bad) > 1 or bad[0] in (0, 1)):
             found.append(f"{name} = {_number(bad[0])}")
+        elif any(isinstance(value, float) for value in good + bad) and min(len(good), len(bad)) < 3:
+            continue  # numbers drawn at random are apart by chance
         elif min(bad) > max(good):
             found.append(f"{name} > {_number(max(good))}")
         elif max(bad) < min(good):

@@ -76,6 +76,12 @@ def side_effect(expected: Trial, got: Trial) -> Fault | None:
 def _gradient_fault(expected: Trial, got: Trial) -> Fault | None:
     if expected.gradients is None:
         return None
+    if got.backward_error is not None:
+        return Fault(
+            "wrong",
+            "the values are right, but `backward` through them fails, so a model could not learn. An in-place change "
+            "(+=, x[...] = ...) may destroy what it needs: make new tensors.",
+        )
     if got.gradients is None:
         return Fault(
             "wrong",
@@ -103,12 +109,20 @@ def _alike(expected: Tensor, got: Tensor) -> bool:
 
 
 def narrow_fault(expected: Trial, got: Trial) -> Fault | None:
-    """A result with fewer digits than its inputs have."""
-    if isinstance(expected.value, Tensor) and isinstance(got.value, Tensor):
-        wanted, dtype = expected.value.dtype, got.value.dtype
-        if wanted == torch.float64 and dtype != wanted and dtype.is_floating_point:
-            return Fault("wrong", f"your result is in {dtype}: keep the dtype of what you are given.")
+    """A result with fewer digits than its inputs have: of another dtype, or computed in one."""
+    for right, mine in zip(trials.tensors(expected.value), trials.tensors(got.value), strict=False):
+        if right.dtype != torch.float64:
+            continue
+        if mine.dtype != right.dtype and mine.dtype.is_floating_point:
+            return Fault("wrong", f"your result is in {mine.dtype}: keep the dtype of what you are given.")
+        finite = right[right.isfinite()]
+        size = finite.abs().max().item() if finite.numel() else 0.0
+        if right.shape == mine.shape and not torch.allclose(mine, right, rtol=_DIGITS, atol=_DIGITS * size):
+            return Fault("wrong", "only the first digits are right: a step on the way has fewer (a cast, .float()?).")
     return None
+
+
+_DIGITS = 3e-9  # two sums in another order differ by 1e-15, and float32 by 1e-8 and more
 
 
 def _show_error(error: BaseException, answer: Any) -> str:

@@ -29,14 +29,26 @@ def distinct_scores(size: int, largest: float = 300.0) -> Float[Tensor, " N"]:
     return (torch.randperm(size).float() + 0.3 * torch.rand(size)) * (2 * largest / size) - largest
 
 
+def near_ties(size: int) -> Float[Tensor, " N"]:
+    """Scores that differ by a few of the last bits of float32 only, in any order: the largest is still one of them."""
+    return 1.5 + (2 * torch.randperm(size) + torch.randint(2, (size,))) * 2.0**-23
+
+
+def tailed_scores(size: int) -> Float[Tensor, " N"]:
+    """Scores whose smallest probability is 1e-5 or so, in any order: little, and not nothing."""
+    return torch.linspace(-11.0, 0.0, size)[torch.randperm(size)]
+
+
 def token_lists(common: Sequence[int] = (11, 300)) -> list[list[int]]:
     """Lists of token ids, above 9 too: empty, a single one, one repeated, all different, and `common` ones often."""
     first, last = common[0], common[-1]
+    longer = int(f"3{first}"), int(f"{last}7")  # which end or begin with the same digits
     return [
         [],
         [first],
         [first] * random.randint(3, 6),
         random.sample(range(1000), 7),
+        [longer[0], last, first, longer[1], first, last, *longer],
         *([*random.choices((first, last, 12), k=length)] for length in (2, 5, 12, 30)),
     ]
 

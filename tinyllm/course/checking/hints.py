@@ -23,7 +23,7 @@ def _relation(exercise: Exercise, judged: list[Judged]) -> str:
     wrong = [one for one in judged if one.fault and one.got.error is None and one.got.value is not None]
     if not wrong or (len(wrong) == 1 and not hasattr(plain(wrong[0].expected.value), "__len__")):
         return ""  # a single number is always some number times another
-    held = [relations(one.expected.value, one.got.value, features(exercise.reference, one.case)) for one in wrong]
+    held = [relations(one.expected.value, one.got.value, features(exercise.case_parameters, one.case)) for one in wrong]
     return next((sentence for sentence in held[0] if all(sentence in others for others in held)), "")
 
 
@@ -32,7 +32,7 @@ def _where(exercise: Exercise, judged: list[Judged]) -> str:
     wrong = [index for index, one in enumerate(judged, start=1) if one.fault]
     if not right:
         return ""
-    found = [features(exercise.reference, one.case) for one in judged]
+    found = [features(exercise.case_parameters, one.case) for one in judged]
     facts = what_separates([found[index - 1] for index in right], [found[index - 1] for index in wrong])
     if not facts:
         return f"Right in {len(right)} of {len(judged)} cases."

@@ -1,11 +1,11 @@
 """How an answer is judged: on cases drawn just now, beside the reference's results."""
 
-import inspect
 from collections.abc import Iterator
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tinyllm.course.checking.diagnosis import Judged, diagnose
+from tinyllm.course.checking.explaining import explain
 from tinyllm.course.checking.faults import Fault, Kind, narrow_fault, side_effect, value_fault
 from tinyllm.course.checking.hints import advice
 from tinyllm.course.checking.random_state import own_random_state
@@ -13,6 +13,7 @@ from tinyllm.course.checking.registry import Case, Exercise, Function, find_exer
 from tinyllm.course.checking.showing import kind_of, show
 from tinyllm.course.checking.trials import try_answer, try_reference
 from tinyllm.course.checking.variants import default_float64, in_float64, not_contiguous
+from tinyllm.course.checking.watching import seeded
 
 
 @dataclass(frozen=True)
@@ -25,8 +26,25 @@ class Verdict:
 
 
 def examine(name: str, answer: Function) -> Verdict:
-    """Judge an answer. Nothing it does is raised here, except a keyboard interrupt."""
+    """Judge an answer. Nothing it does, and nothing its result does, is raised here, except a keyboard interrupt."""
     exercise = find_exercise(name)
+    try:
+        return _examine(name, exercise, answer)
+    except ReferenceFailed:
+        raise
+    except BaseException as error:  # an object that raises when it is looked at may come back in any place
+        if isinstance(error, KeyboardInterrupt):
+            raise
+        return Verdict(
+            "unusable", f"{name}: your result cannot be judged: looking at it raises {type(error).__name__}."
+        )
+
+
+class ReferenceFailed(Exception):
+    """The course's own answer raised: the exercise is at fault, or this installation."""
+
+
+def _examine(name: str, exercise: Exercise, answer: Function) -> Verdict:
     if not callable(answer):
         function = exercise.reference.__name__
         return Verdict("unusable", f"{name}: give the function itself, {function}, not {kind_of(answer)}.")
@@ -43,6 +61,7 @@ def examine(name: str, answer: Function) -> Verdict:
         if fault.kind == "not attempted":
             fault = fault._replace(kind="raised")
         diagnosis = diagnose(exercise, judged)
+        diagnosis = diagnosis or explain(exercise, answer, judged)
         return _verdict(name, exercise, judged, index, fault, diagnosis or advice(exercise, judged), diagnosis)
 
 
@@ -51,7 +70,7 @@ def _judge_cases(exercise: Exercise, answer: Function) -> Iterator[Judged]:
     for case in exercise.cases():  # all of them are drawn now: an answer may set the seed
         expected = try_reference(exercise, case)
         if expected.error is not None:
-            raise expected.error
+            raise ReferenceFailed(repr(expected.error)) from expected.error
         got = try_answer(exercise, answer, case, expected)
         fault = value_fault(expected, got, answer)
         yield Judged(case, expected, got, fault)
@@ -65,6 +84,10 @@ def _judge_further(name: str, exercise: Exercise, answer: Function, judged: list
         if fault := side_effect(one.expected, one.got) or _later_change(one, answer):
             diagnosis = diagnose(exercise, judged, side_effects=True)
             return _verdict(name, exercise, judged, index, fault, diagnosis, diagnosis)
+    if (again := _remembers(exercise, answer)) and again.fault:
+        return _verdict(name, exercise, [again], 0, again.fault)
+    if fault := _seeds(exercise, answer, judged[0]):
+        return _verdict(name, exercise, judged, 0, fault)
     for variant, form, context in _VARIANTS:
         for index, one in enumerate(judged):
             with context():
@@ -76,9 +99,28 @@ def _judge_further(name: str, exercise: Exercise, answer: Function, judged: list
 
 
 _VARIANTS = (
-    (not_contiguous, "once its tensors are not contiguous, as after a transpose", nullcontext),
     (in_float64, "in float64", default_float64),
+    (not_contiguous, "once its tensors are not contiguous, as after a transpose", nullcontext),
 )
+
+
+def _remembers(exercise: Exercise, answer: Function) -> Judged | None:
+    """A case that is wrong in a second draw: of the same sizes, with other numbers, so nothing may be left over."""
+    for one in _judge_cases(exercise, answer):
+        if one.fault:
+            sentence = f"right at first; then, called with other numbers of the same sizes: {one.fault.sentence}"
+            return replace(one, fault=one.fault._replace(sentence=sentence))
+    return None
+
+
+def _seeds(exercise: Exercise, answer: Function, one: Judged) -> Fault | None:
+    """Whether an answer that may draw seeds what it draws from: a second call says so."""
+    if not one.got.draws or not any("generator" in change for change in one.expected.global_changes):
+        return None
+    again = try_answer(exercise, answer, one.case, one.expected)
+    if again.draws:
+        again.global_changes |= seeded([one.got.draws[-1], again.draws[-1]])
+    return side_effect(one.expected, again)
 
 
 def _judge_variant(exercise: Exercise, answer: Function, case: Case | None) -> Fault | None:
@@ -104,10 +146,10 @@ def _verdict(
 ) -> Verdict:
     sentences = ("\n" if "\n" in fault.sentence else " ").join(filter(None, [fault.sentence, advice]))
     case = judged[index].case
-    given = f"Case {index + 1} of {len(judged)}:{_show_arguments(exercise.reference, case)}"
+    given = f"Case {index + 1} of {len(judged)}:{_show_arguments(exercise, case)}"
     return Verdict(fault.kind, f"{name}: {sentences}\n{given}{fault.results}", diagnosis)
 
 
-def _show_arguments(reference: Function, arguments: Case) -> str:
-    named = zip(inspect.signature(reference).parameters, arguments, strict=False)  # a default may be left out
+def _show_arguments(exercise: Exercise, arguments: Case) -> str:
+    named = zip(exercise.case_parameters, arguments, strict=False)  # a default may be left out
     return "".join(f"\n  {name} = {show(value)}" for name, value in named)

@@ -5,7 +5,8 @@ Each bound is five standard deviations and more, so that of a million right answ
 
 import math
 
-from jaxtyping import Bool
+import torch
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 _BOUND = 5.5  # standard deviations
@@ -27,6 +28,7 @@ def mask_findings(dropped: Bool[Tensor, "N R C"], p: float) -> dict[str, bool]:
         "rows differ": _unrelated(values, values.roll(1, 1), spread),
         "columns differ": _unrelated(values, values.roll(1, 2), spread),
         "each call draws anew": _unrelated(values, values.roll(1, 0), spread),
+        "no part repeats another": _repeats_nothing(values.flatten(1), spread),
         "how many are dropped varies from call to call": _counts_vary(counts, spread, values[0].numel()),
     }
 
@@ -38,6 +40,19 @@ def _small(mean: Tensor, spread: float, number: int, more: float = 1.0) -> bool:
 def _unrelated(values: Tensor, others: Tensor, spread: float) -> bool:
     """Whether two values are no more often dropped together than by chance."""
     return _small((values * others).mean(), spread**2, values.numel())
+
+
+def _repeats_nothing(values: Float[Tensor, "N M"], spread: float) -> bool:
+    """Whether values at any distance, or mirrored about any place, are no more often dropped together than by chance.
+
+    Each of the sums over a mask is one lag of its correlation with itself, or with itself mirrored: by the FFT.
+    """
+    waves = torch.fft.fft(values.float())
+    sums = [torch.fft.ifft(waves * other).real.sum(0) for other in (waves.conj(), waves)]
+    sums[0][0] = 0  # each value with itself
+    sums[1] /= math.sqrt(2)  # each pair counts twice there
+    largest = torch.stack(sums).abs().max().item()
+    return largest < 1.3 * _BOUND * spread**2 * math.sqrt(values.numel())  # there are many lags
 
 
 def _counts_vary(counts: Tensor, spread: float, number: int) -> bool:

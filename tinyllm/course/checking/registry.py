@@ -39,6 +39,15 @@ class Exercise:
     gradients: bool = True
     draws: bool = False
 
+    @property
+    def case_parameters(self) -> dict[str, inspect.Parameter]:
+        """What a case is made of: the reference's parameters, or those of an `observe` that makes them of others."""
+        parameters = dict(inspect.signature(self.reference).parameters)
+        if self.observe is call:
+            return parameters
+        _, *own = inspect.signature(self.observe).parameters.items()
+        return {name: parameters.get(name, parameter) for name, parameter in own}
+
 
 class Observed(NamedTuple):
     """What an `observe` may return: what is compared with the reference, and what only tells mistakes apart."""

@@ -217,10 +217,13 @@ def _of_dicts(right: dict[Any, Any], mine: dict[Any, Any]) -> Iterator[str]:
         yield f"Keys are missing: {_count(len(missing))}."
     elif extra and not missing:
         yield f"It has keys that do not belong there: {_count(len(extra))}."
-    shared = right.keys() & mine.keys()
-    wrong = sum(not _alike(right[key], mine[key]) for key in shared)
-    if wrong and wrong < len(shared):
-        yield f"{wrong} of its values {'is' if wrong == 1 else 'are'} wrong, {len(shared) - wrong} right."
+    shared = [key for key in right if key in mine]
+    wrong = [key for key in shared if not _alike(right[key], mine[key])]
+    for key in wrong if all(isinstance(key, str) for key in shared) else ():  # what is observed, in words
+        yield f"It does not hold that {key}." if right[key] is True else f"What is wrong is {key}."
+    if wrong and len(wrong) < len(shared):
+        are = "is" if len(wrong) == 1 else "are"
+        yield f"{len(wrong)} of its values {are} wrong, {len(shared) - len(wrong)} right."
 
 
 def _alike(one: Any, other: Any) -> bool:

@@ -26,7 +26,7 @@ class _Short(reprlib.Repr):
     def repr_Tensor(self, value: Tensor, level: int) -> str:  # reprlib finds it by the type's name
         value = value.detach()
         if value.numel() <= _SMALL:
-            return f"tensor {tuple(value.shape)} {self.repr1(value.tolist(), self.maxlevel)}"
+            return f"tensor {tuple(value.shape)} {self.repr1(_with_digits(value), self.maxlevel)}"
         return f"tensor {tuple(value.shape)}, it begins {self.repr1(value.flatten()[:6].tolist(), self.maxlevel)}"
 
     repr_Parameter = repr_Tensor
@@ -39,6 +39,25 @@ class _Short(reprlib.Repr):
 
     def repr_instance(self, value: Any, level: int) -> str:
         return " ".join(super().repr_instance(value, level).split())  # a module's text has many lines
+
+
+class _Exact(float):
+    """A number that is shown with all its digits."""
+
+    def __repr__(self) -> str:
+        return f"{float(self):.9g}"
+
+
+def _with_digits(value: Tensor) -> Any:
+    """The values as lists; where the usual four digits would hide that some differ, with all digits."""
+    numbers = [one for one in value.flatten().tolist() if isinstance(one, float)]
+    if len({f"{one:.4g}" for one in numbers}) == len({f"{one:.9g}" for one in numbers}):
+        return value.tolist()
+    return _mapped(value.tolist())
+
+
+def _mapped(value: Any) -> Any:
+    return list(map(_mapped, value)) if isinstance(value, list) else _Exact(value)
 
 
 show = _Short().repr

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from tinyllm.course.checking.deadline import Deadline, OutOfTime
 from tinyllm.course.checking.registry import Case, Exercise, Function, Observed
-from tinyllm.course.checking.watching import Watched, generator_names, global_settings, restore
+from tinyllm.course.checking.watching import Draw, Watched, generator_names, global_settings, restore
 
 SECONDS = 10.0  # for one call of an answer
 _PATIENCE = 600.0  # for the reference, which may be the first to import something large
@@ -28,6 +28,9 @@ class Trial:
     global_changes: set[str] = field(default_factory=set)
     gradients: dict[str, Tensor | None] | None = None
     """With respect to each floating-point input; None where they were not asked for or no result carries them."""
+    backward_error: BaseException | None = None
+    """What going backward through a result raised. The value is that of a call without gradients then."""
+    draws: list[Draw] = field(default_factory=list)
 
     @property
     def timed_out(self) -> bool:
@@ -35,25 +38,31 @@ class Trial:
         return isinstance(self.error, OutOfTime)
 
 
-def try_case(exercise: Exercise, function: Function, case: Case, gradients: bool = False) -> Trial:
+def try_case(
+    exercise: Exercise, function: Function, case: Case, gradients: bool = False, seconds: float | None = None
+) -> Trial:
     """Call a function on a copy of a case's arguments. Raises nothing but a keyboard interrupt.
 
     Args:
         gradients: whether the tensors it is given require gradients, as they do inside a model.
+        seconds: for one call; without it, long for the reference and `SECONDS` for others.
     """
     names = list(inspect.signature(exercise.reference).parameters)
-    arguments, inputs = copy.deepcopy(case), dict[str, Tensor]()
+    arguments, inputs = copy.deepcopy(tuple(map(_own_numbers, case))), dict[str, Tensor]()
     if gradients:
         arguments, inputs = _requiring_gradients(names, arguments)
-    limit = Deadline(_PATIENCE if function is exercise.reference else SECONDS)
+    limit = Deadline(seconds or (_PATIENCE if function is exercise.reference else SECONDS))
     watched = Watched(function, names, limit.restart)
-    trial = Trial(changed=watched.changed, global_changes=watched.global_changes)
+    trial = Trial(changed=watched.changed, global_changes=watched.global_changes, draws=watched.draws)
     settings = global_settings()
     try:
         with limit:
             value = exercise.observe(watched, *arguments)
             if gradients:
-                trial.gradients = _gradients(watched.results[-1], inputs)
+                try:
+                    trial.gradients = _gradients(watched.results[-1], inputs)
+                except Exception as error:
+                    trial.backward_error = error
         trial.value, trial.clues = value if isinstance(value, Observed) else (value, None)
     except KeyboardInterrupt:
         raise
@@ -68,6 +77,9 @@ def try_reference(exercise: Exercise, case: Case) -> Trial:
     """The reference's result; with gradients if the exercise asks for them and its result carries any."""
     if exercise.gradients and any(_is_float(argument) for argument in case):
         trial = try_case(exercise, exercise.reference, case, gradients=True)
+        if trial.backward_error is not None:  # a mistake of the course's own
+            trial.error = trial.backward_error
+            return trial
         if trial.error is None and trial.gradients:
             return trial
     trial = try_case(exercise, exercise.reference, case)
@@ -84,6 +96,13 @@ def try_answer(exercise: Exercise, answer: Function, case: Case, expected: Trial
     if trial.error is None or trial.timed_out or isinstance(trial.error, NotImplementedError):
         return trial
     return try_case(exercise, answer, case)  # such as .numpy(), which refuses a tensor that requires gradients
+
+
+def _own_numbers(value: Any) -> Any:
+    """Lists in which no two equal numbers are one object: `is` must not do for ==, as for small numbers it does."""
+    if type(value) in (list, tuple):
+        return type(value)(map(_own_numbers, value))
+    return int(str(value)) if type(value) is int else value
 
 
 def _is_float(value: Any) -> bool:
@@ -106,20 +125,21 @@ def _requiring_gradients(names: list[str], arguments: Case) -> tuple[Case, dict[
 
 def _gradients(result: Any, inputs: dict[str, Tensor]) -> dict[str, Tensor | None] | None:
     """Those of a sum with fixed random weights over all numbers of the result."""
-    tensors = [tensor for tensor in _tensors(result) if tensor.requires_grad]
-    if not tensors or not inputs:
+    carriers = [tensor for tensor in tensors(result) if tensor.requires_grad]
+    if not carriers or not inputs:
         return None
     generator = torch.Generator().manual_seed(0)
-    weighted = [(tensor * torch.randn(tensor.shape, generator=generator)).sum() for tensor in tensors]
+    weighted = [(tensor * torch.randn(tensor.shape, generator=generator)).sum() for tensor in carriers]
     total = torch.stack([one.double() for one in weighted]).sum()
     found = torch.autograd.grad(total, list(inputs.values()), allow_unused=True)
     return dict(zip(inputs, found, strict=True))
 
 
-def _tensors(value: Any) -> Iterator[Tensor]:
+def tensors(value: Any) -> Iterator[Tensor]:
+    """Those in a result, which may be one, or a list or tuple of some."""
     if isinstance(value, Tensor):
         yield value
     elif isinstance(value, list | tuple):
         for item in value[:100]:
             if item is not value:
-                yield from _tensors(item)
+                yield from tensors(item)

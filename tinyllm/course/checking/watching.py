@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 Snapshot = dict[str, Any]  # everything a call may alter, by name: "x", "model.weight", "model.weight.grad"
+Draw = tuple[Snapshot, Snapshot]  # the states of the random generators before a call and after it
 
 
 class Watched:
@@ -25,7 +26,7 @@ class Watched:
         self.changed: set[str] = set()
         self.global_changes: set[str] = set()
         self.results: list[Any] = []
-        self._draws: list[tuple[Snapshot, Snapshot]] = []
+        self.draws: list[Draw] = []
 
     def __call__(self, *arguments: Any, **named: Any) -> Any:
         """The function's result; what it changed in global settings is put back."""
@@ -44,10 +45,18 @@ class Watched:
 
     def _note_draws(self, before: Snapshot, after: Snapshot) -> None:
         self.global_changes |= _differences(before, after)
-        for earlier_before, earlier_after in self._draws:
-            for name in _differences(earlier_before, before) - _differences(earlier_after, after):
-                self.global_changes.add(f"the seed of {name}")  # from different states to the same
-        self._draws.append((before, after))
+        self.draws.append((before, after))
+        self.global_changes |= seeded(self.draws)
+
+
+def seeded(draws: list[Draw]) -> set[str]:
+    """Which generators the last of several equal calls has seeded: they came from different states to the same."""
+    *earlier, (before, after) = draws
+    return {
+        f"the seed of {name}"
+        for earlier_before, earlier_after in earlier
+        for name in _differences(earlier_before, before) - _differences(earlier_after, after)
+    }
 
 
 def snapshot(arguments: Mapping[str, Any]) -> Snapshot:
@@ -56,6 +65,10 @@ def snapshot(arguments: Mapping[str, Any]) -> Snapshot:
     for name, value in arguments.items():
         if isinstance(value, nn.Module):
             found |= _of_module(name, value)
+        elif isinstance(value, list | tuple) and value and all(isinstance(item, nn.Module) for item in value):
+            found[name] = [id(item) for item in value]
+            for index, item in enumerate(value):
+                found |= _of_module(f"{name}[{index}]", item)
         elif isinstance(value, torch.optim.Optimizer):
             found[name] = _frozen(value.state_dict())
         else:

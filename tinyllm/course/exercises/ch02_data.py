@@ -55,9 +55,19 @@ def _judge_split(function: Function, articles: list[str], fraction: float, seed:
     return {
         "number of articles held out": len(held_out),
         "each article is whole, and in exactly one list": sorted(train + held_out) == sorted(articles),
+        "those held out are no run of neighbours": not _is_run(
+            [articles.index(text) for text in held_out], len(articles)
+        ),
         "the same seed gives the same split": split(seed, 2) == (train, held_out),
         "another seed gives another split": any(split(seed + more, 1) != (train, held_out) for more in range(1, 11)),
     }
+
+
+def _is_run(places: list[int], count: int) -> bool:
+    """Whether they are one piece of the list, which may go on at its beginning. Many are hardly ever so by chance."""
+    inside = set(places)
+    ends = sum(place in inside and (place + 1) % count not in inside for place in range(count))
+    return ends == 1 and 11 < len(inside) < count - 11
 
 
 # How many articles, and the share held out: 1.8 and 2.4 articles, none but for the one that must be, and a half.
@@ -68,6 +78,7 @@ _SPLITS = ((12, 0.2), (18, 0.1), (15, 0.01), (30, 0.5), (31, 0.06), (400, 0.05))
     cases=lambda: (
         [(_articles(count), fraction, random.randrange(1000)) for count, fraction in _SPLITS]
         + [(_articles(20), 0.3, 0), (_articles(20), 0.3, 2**31 + 11)]
+        + [(2 * _articles(9), 0.3, random.randrange(1000))]  # the same article twice counts twice
     ),
     hint="Give your shuffle a random generator of its own, made from the seed. What do you shuffle: lines or whole "
     "articles?",
@@ -163,8 +174,11 @@ def cross_entropy(logits: Float[Tensor, "N V"], targets: Int[Tensor, " N"]) -> F
 
 @exercise(
     cases=lambda: (
-        [([_drawn_article() for _ in range(count)],) for count in (1, 2, 3, 5, 5)] + [([([], 7), _drawn_article()],)]
-    ),  # an article without a draw has tokens too
+        [([_drawn_article() for _ in range(count)],) for count in (1, 2, 3, 5, 5)]
+        + [([([], 7), _drawn_article()],)]
+        # An article without a draw has tokens too. So many draws that the product of all p is 0 in floating point.
+        + [([_drawn_article(3000)],)]
+    ),
     hint="How surprising was one draw, given its probability? Add up all the surprise, add up all the tokens, and "
     "divide at the end.",
     why="Only the draws are uncertain: the rest of the text follows from them at no cost. One sum over another gives "
@@ -180,13 +194,13 @@ def floor_per_token(articles: list[tuple[list[tuple[list[float], int]], int]]) -
     return nats / tokens
 
 
-def _drawn_article() -> tuple[list[tuple[list[float], int]], int]:
+def _drawn_article(count: int | None = None) -> tuple[list[tuple[list[float], int]], int]:
     draws = []
-    for _ in range(random.randint(1, 3)):
+    for _ in range(count or random.randint(1, 3)):
         weights = [random.choice([1, 2, 4, 8]) for _ in range(random.randint(2, 4))] + [16]  # never uniform
         probabilities = [weight / sum(weights) for weight in weights]
         draws.append((probabilities, random.choices(range(len(weights)), weights)[0]))
-    return draws, random.randint(4, 40)
+    return draws, 10 * len(draws) + random.randint(4, 40)
 
 
 def _judge_batches(
@@ -261,7 +275,10 @@ def _judge_steps(function: Function, ids: list[int], vocab_size: int, learning_r
 
 
 @exercise(
-    cases=lambda: [_steps_case(rate, V) for rate, V in ((2.0, 4), (3.0, 7), (6.0, 5))],
+    cases=lambda: [
+        *(_steps_case(rate, V) for rate, V in ((2.0, 4), (3.0, 7), (6.0, 5))),
+        ([0, 1, 2, 0, 1], 3, 0.01, 0.1),  # out of reach
+    ],
     observe=_judge_steps,
     hint="Take the loop of this section. What does the table start from here, and when does the loop end?",
     why="Near the start the gradient is much the same at any learning rate. Half the rate goes half as far with each "

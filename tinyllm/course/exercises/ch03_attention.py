@@ -20,7 +20,7 @@ _SHAPES = (1, 1), (2, 2), (4, 4), (2, 4, 4), (2, 3, 5, 5), (3, 1, 9, 9)
 
 @exercise(
     cases=lambda: (
-        [(torch.randn(T, C),) for T, C in ((2, 1), (3, 2), (4, 3), (1, 4), (7, 5))] + [(torch.randn(5, 6).T,)]
+        [(torch.randn(T, C),) for T, C in ((2, 1), (3, 2), (4, 3), (1, 4), (7, 5), (21, 2))] + [(torch.randn(5, 6).T,)]
     ),  # a view that is not contiguous
     hint="Row t of the result is the mean of x[: t + 1]. A loop over t is a fine first answer.",
     why="A (T, T) matrix of weights does all rows at once. Attention keeps this form and computes the weights itself.",
@@ -37,7 +37,7 @@ def causal_average(x: Float[Tensor, "T C"]) -> Float[Tensor, "T C"]:
     cases=lambda: (
         [
             (torch.randn(B, H, T, D), torch.randn(B, H, T, D))
-            for B, H, T, D in ((1, 1, 2, 2), (1, 2, 3, 2), (2, 2, 3, 4), (2, 3, 5, 4), (1, 1, 1, 3), (3, 1, 4, 9))
+            for B, H, T, D in ((1, 1, 2, 2), (1, 2, 3, 2), (2, 2, 3, 4), (2, 3, 5, 4), (1, 1, 1, 3), (3, 1, 12, 9))
         ]
         + [tuple(torch.randn(2, 2, 5, 3, 4).transpose(2, 3))]
     ),  # as split_heads gives them
@@ -66,6 +66,7 @@ def causal_mask(length: int) -> Bool[Tensor, "T T"]:
         + [
             (300 * scores, mask) for scores, mask in [_scores_and_mask(2, 2, 6, 6)]
         ]  # all of a row's weight on one token
+        + [(torch.randint(4, (5, 5)) - 3e4, _scores_and_mask(5, 5)[1])]  # lower than any number that stands for -inf
         + [(torch.zeros(4, 4), torch.ones(4, 4, dtype=torch.bool))]
     ),  # ties, and nothing hidden
     hint="What score becomes the weight 0 in a softmax? And along which dimension must the weights of a row add up to "
@@ -80,15 +81,24 @@ def attention_weights(scores: Float[Tensor, "*N T T"], mask: Bool[Tensor, "T T"]
 def _scores_and_mask(*shape: int) -> tuple[Tensor, Tensor]:
     """The causal mask, with a few more positions hidden: the answer must use the mask it is given."""
     T = shape[-1]
-    hidden = torch.rand(T, T).tril(-1) > 0.7  # never the diagonal: each row keeps a token that it may see
-    return 2 * torch.randn(shape), torch.ones(T, T, dtype=torch.bool).tril() & ~hidden
+    mask = torch.ones(T, T, dtype=torch.bool).tril() & (torch.rand(T, T) < 0.7)
+    mask[~mask.any(dim=1), 0] = True  # each row keeps a token that it may see
+    return 2 * torch.randn(shape), mask
 
 
 @exercise(
     cases=lambda: (
         [
             (torch.randn(B, T, H * D), H)
-            for B, T, H, D in ((1, 2, 2, 3), (1, 3, 2, 1), (2, 3, 2, 3), (2, 5, 3, 4), (3, 1, 4, 2), (2, 4, 1, 5))
+            for B, T, H, D in (
+                (1, 2, 2, 3),
+                (1, 3, 2, 1),
+                (2, 3, 2, 3),
+                (2, 5, 3, 4),
+                (3, 1, 4, 2),
+                (2, 11, 1, 5),
+                (1, 12, 3, 4),
+            )
         ]
         # A third of a wider tensor, as the class hands it over: not contiguous.
         + [
@@ -152,7 +162,14 @@ def measure_spread(D: int) -> float:
 @exercise(
     cases=lambda: [
         (*torch.randn(3, B, H, T, D), window)
-        for B, H, T, D, window in ((1, 1, 4, 3, 2), (2, 2, 6, 4, 3), (1, 2, 5, 2, 1), (2, 1, 7, 3, 7), (1, 1, 3, 2, 5))
+        for B, H, T, D, window in (
+            (1, 1, 4, 3, 2),
+            (2, 2, 6, 4, 3),
+            (1, 2, 5, 2, 1),
+            (2, 1, 7, 3, 7),
+            (1, 1, 3, 2, 5),
+            (1, 2, 14, 3, 9),
+        )
     ],
     hint="Print the mask for six tokens and a window of three. Which columns are True in its first row?",
     why="In Python an index of -1 counts from the end, so the first rows saw the last tokens: the future. No "

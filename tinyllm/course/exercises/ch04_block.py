@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from tinyllm.course.checking.bands import settle
 from tinyllm.course.checking.comparing import difference
+from tinyllm.course.checking.random_masks import mask_findings
 from tinyllm.course.checking.registry import Case, Function, exercise
 
 
@@ -21,7 +22,7 @@ from tinyllm.course.checking.registry import Case, Function, exercise
     cases=lambda: (
         [
             (3 * torch.randn(shape) + 1, torch.rand(shape[-1]) + 0.5, torch.randn(shape[-1]))
-            for shape in ((1, 1, 4), (1, 3, 4), (2, 3, 4), (2, 5, 6), (3, 1, 7), (1, 1, 2))
+            for shape in ((1, 1, 4), (1, 3, 4), (2, 3, 4), (2, 5, 6), (3, 1, 7), (1, 1, 2), (1, 13, 12))
         ]
         # A norm that shrinks and turns round, a token of equal numbers, and a token far from 0.
         + [(torch.randn(2, 3, 5), torch.randn(5), torch.randn(5)), (torch.full((1, 2, 4), 3.0), *torch.randn(2, 4))]
@@ -66,29 +67,46 @@ def gelu(x: Float[Tensor, "*N"]) -> Float[Tensor, "*N"]:
 def _judge_dropout(
     function: Function, x: Float[Tensor, "*N"], p: float, training: bool
 ) -> dict[str, bool | list[float]]:
-    """What is true of dropout whatever it draws. Bounds of six standard deviations: a right answer never fails."""
-    results = [function(x.clone(), p, training) for _ in range(1 if p == 0 or not training else 6)]
+    """What is true of dropout whatever it draws."""
+    random_mask = training and p > 0
+    results = [function(x.clone(), p, training) for _ in range(20 if random_mask else 1)]
     changed = difference(x, results[0])  # also raises Unusable for another type or shape
-    if len(results) == 1:
+    if not random_mask:
         return {"x comes back unchanged": changed is None}
-    dropped = [result == 0 for result in results]
-    shares = torch.tensor([mask.double().mean().item() for mask in dropped])
-    one = dropped[0]
-    slices = [one.movedim(dim, 0).flatten(1) for dim in range(x.dim()) if x.numel() >= 100 * x.shape[dim]]
-    factors = sorted(set((results[0] / x)[~one].double().round(decimals=3).tolist()))
-    whole = all(bool((part.any(1) & ~part.all(1)).all()) for part in slices)
+    dropped = torch.stack([result == 0 for result in results])
+    findings = _first_failure(_mask_findings(dropped, p))
+    factors = (results[0] / x)[~dropped[0]].double().round(decimals=3).unique().tolist()
+    drawn = dropped.double() - p
     return {
-        "each row and column keeps some values and drops some": whole,
-        f"about {p:.1%} of the values are zero": whole
-        and bool(((shares - p).abs() < 6 * math.sqrt(p * (1 - p) / x.numel())).all()),
+        **findings,
         "the others are multiplied by": factors[:3],
-        "each call draws anew": not any(torch.equal(one, mask) for mask in dropped[1:]),
-        "how many are dropped varies from call to call": len(set(shares.tolist())) > 1,
-        "no two rows or columns drop the same": all(
-            len({row.numpy().tobytes() for row in part}) == len(part) for part in slices
+        "what is dropped does not depend on x": not all(findings.values())
+        or bool((drawn * x.sign()).mean().abs() < 6 * math.sqrt(p * (1 - p) / drawn.numel())),
+    }
+
+
+def _mask_findings(dropped: Bool[Tensor, "N ..."], p: float) -> dict[str, bool]:
+    """What is true of the masks of N calls: first what is sure, then the statistics."""
+    one = dropped[0]
+    slices = [one.movedim(dim, 0).flatten(1) for dim in range(one.dim()) if one.numel() >= 100 * one.shape[dim]]
+    findings = {
+        "each row and column keeps some values and drops some": all(
+            bool((part.any(1) & ~part.all(1)).all()) for part in slices
         ),
+        "each call draws anew": not any(torch.equal(one, mask) for mask in dropped[1:]),
+        "about a share p of the values are zero": True,
         "how many are dropped varies from row to row": all(_varies(part, p) for part in slices),
     }
+    statistics = mask_findings(dropped.reshape(len(dropped), -1, one.shape[-1] if one.dim() > 1 else 40), p)
+    share, *others = statistics.items()
+    findings["about a share p of the values are zero"] = share[1]
+    return findings | {key: holds and findings.get(key, True) for key, holds in others}
+
+
+def _first_failure(findings: dict[str, bool]) -> dict[str, bool]:
+    """Only the first that fails counts: masks that repeat, say, fail some of the later statistics by chance."""
+    first = next((key for key, holds in findings.items() if not holds), None)
+    return {key: key != first for key in findings}
 
 
 def _varies(rows: Bool[Tensor, "N M"], p: float) -> bool:
@@ -103,10 +121,10 @@ def _varies(rows: Bool[Tensor, "N M"], p: float) -> bool:
 @exercise(
     cases=lambda: [
         # Shares that are no tenths: one rounded to tenths is told by its count.
-        (torch.rand(120, 120) + 0.5, random.choice([0.24, 0.36]), True),
-        (torch.rand(120, 120) + 0.5, random.choice([0.54, 0.66]), True),
-        (torch.rand(4, 25, 60) + 0.5, random.choice([0.14, 0.86]), True),
-        (torch.rand(1000) + 0.5, 0.5, True),
+        (_signed(100, 100), random.choice([0.24, 0.36]), True),
+        (_signed(3, 35, 40), random.choice([0.54, 0.66]), True),
+        (_signed(4, 30, 40), random.choice([0.14, 0.86]), True),
+        (_signed(1000), 0.5, True),
         (torch.randn(2, 3), 0.5, False),
         (torch.randn(2, 3, 4), 0.0, True),
         (torch.randn(5), 0.0, False),
@@ -127,8 +145,13 @@ def dropout(x: Float[Tensor, "*N"], p: float, training: bool) -> Float[Tensor, "
     return x * kept / (1 - p)
 
 
+def _signed(*shape: int) -> Float[Tensor, "*N"]:
+    """Numbers of both signs, none of them near 0."""
+    return (torch.rand(shape) + 0.5) * (2 * torch.randint(2, shape) - 1)
+
+
 @exercise(
-    cases=lambda: [_block_case(*shape) for shape in ((1, 1, 4), (1, 2, 4), (2, 3, 6), (3, 5, 2))],
+    cases=lambda: [_block_case(*shape) for shape in ((1, 1, 4), (1, 2, 4), (2, 3, 6), (3, 12, 2))],
     hint="Follow the stream: it is never replaced, only added to. What do the two sub-layers read, and where does "
     "their result go?",
     why="The stream itself stays untouched by norms, so gradients reach the first layers unchanged. This order is "
@@ -164,7 +187,7 @@ def _judge_scatter(function: Function, p: float) -> Any:
 
 
 @exercise(
-    cases=lambda: [(p,) for p in (0.3, random.choice([0.4, 0.6]), 0.8)],
+    cases=lambda: [(p,) for p in (0.2, 0.25, 0.3, random.choice([0.4, 0.6]), 0.7, 0.75, 0.8)],
     observe=_judge_scatter,
     hint="A tensor of many ones is one number drawn many times. Which of your functions draws, and what measures how "
     "far the results lie apart?",
@@ -179,23 +202,40 @@ def measure_scatter(p: float) -> float:
 def _judge_stack(
     function: Function, x: Tensor, norms: Sequence[nn.Module], layers: Sequence[nn.Module], p: float, training: bool
 ) -> dict[str, Tensor | bool]:
-    """The result, and what it costs the caller: nothing that was handed in may be another afterwards."""
+    """The result, and what it costs the caller: nothing that was handed in may be another afterwards.
+
+    With dropout, each layer adds 1 before it (see `_ones`), so what comes out is a count of those that were kept.
+    """
     before = x.clone()
     result = function(x, norms, layers, p, training)
-    return {"result": result, "x is for the caller what it was": torch.equal(x, before)}
+    untouched = {"x is for the caller what it was": torch.equal(x, before)}
+    if not training or p == 0:
+        return {"result": result, **untouched}
+    difference(before, result)  # raises Unusable for another type or shape
+    counts = ((result - before) * (1 - p)).double()
+    whole = bool(torch.isclose(counts, counts.round(), atol=1e-4).all()) and bool(counts.min() > -0.5)
+    sure = 6 * math.sqrt(len(layers) * p * (1 - p) / x.numel())
+    return {
+        "each layer adds 1 / (1 - p), or nothing": whole,
+        "1 - p of it is added": whole and bool(abs(counts.mean() / len(layers) - (1 - p)) < sure),
+        **untouched,
+    }
 
 
 @exercise(
-    cases=lambda: [
-        (2 * torch.randn(B, T, C), *_layers(depth, C), p, p == 0)
-        for B, T, C, depth, p in (
-            (1, 1, 4, 1, 0.0),
-            (2, 3, 4, 2, 0.5),
-            (1, 2, 6, 3, 0.0),
-            (2, 2, 4, 4, 0.9),
-            (1, 2, 3, 0, 0.5),
-        )
-    ],
+    cases=lambda: (
+        [
+            (2 * torch.randn(B, T, C), *_layers(depth, C), p, p == 0)
+            for B, T, C, depth, p in (
+                (1, 1, 4, 1, 0.0),
+                (2, 3, 4, 2, 0.5),
+                (1, 2, 6, 3, 0.0),
+                (2, 2, 4, 4, 0.9),
+                (1, 2, 3, 0, 0.5),
+            )
+        ]
+        + [(torch.randn(4, 10, 50), *_ones(depth, 50), p, True) for depth, p in ((1, 0.25), (3, 0.6))]
+    ),
     observe=_judge_stack,
     hint="Which line changes a tensor that somebody else still holds? Look at x before and after a call.",
     why="`stream = x` is another name for the same numbers, and += writes into them. stream + result makes a new "
@@ -218,3 +258,11 @@ def _layers(depth: int, C: int) -> tuple[list[nn.Module], list[nn.Module]]:
     for norm in norms:
         nn.init.normal_(norm.weight)
     return [*norms], [nn.Linear(C, C) for _ in range(depth)]
+
+
+def _ones(depth: int, C: int) -> tuple[list[nn.Module], list[nn.Module]]:
+    """Layers that add 1 to everything, whatever they read."""
+    norms, layers = _layers(depth, C)
+    for parameter in nn.ModuleList(layers).parameters():
+        nn.init.constant_(parameter, float(parameter.dim() == 1))
+    return norms, layers

@@ -90,7 +90,10 @@ def init_std(name: str, num_layers: int) -> float:
 
 
 @exercise(
-    cases=lambda: [_hidden_case(*shape) for shape in ((1, 1, 4, 2), (1, 2, 4, 3), (2, 3, 4, 7), (3, 2, 5, 30))],
+    cases=lambda: [
+        *(_hidden_case(*shape) for shape in ((1, 1, 4, 2), (1, 2, 4, 3), (2, 3, 4, 7), (3, 2, 5, 30))),
+        (*(hidden := _hidden_case(2, 12, 6, 9))[:2], 100 * hidden[2]),  # logits of hundreds
+    ],
     hint="What comes between the last block and the head? And does the loss take probabilities, or the scores before "
     "the softmax?",
     why="The head is the token table again (tied): a token scores high where the hidden state points along its row. "
@@ -116,7 +119,9 @@ def _hidden_case(B: int, T: int, C: int, V: int) -> Case:
 
 
 @exercise(
-    cases=lambda: [_loss_case(*sizes) for sizes in ((1, 1, 3, 1), (2, 3, 7, 2), (1, 5, 12, 3), (3, 4, 20, 4))],
+    cases=lambda: [
+        _loss_case(*sizes) for sizes in ((1, 1, 3, 1), (2, 3, 7, 2), (1, 5, 12, 3), (3, 4, 20, 4), (2, 12, 11, 10))
+    ],
     hint="Follow one tensor through the loop: what does the second block read? Then read what the loss expects: "
     "scores or probabilities?",
     why="Each block must read what the block before it left, or all blocks but the last do nothing. And cross_entropy "

@@ -39,8 +39,10 @@ def learning_rate(iteration: int, max_iterations: int, warmup: int, max_rate: fl
 
 def _rate_cases(warmup: int) -> list[tuple[int, int, int, float, float]]:
     """The first step, the last of the warm-up, the first after it, two on the way down, and the end."""
-    n, most, share = random.randint(40, 99), random.uniform(1e-3, 5e-3), random.uniform(0.05, 0.5)
-    return [(i, n, warmup, most, share * most) for i in (0, max(0, warmup - 1), warmup, n // 2, n - 1, n)]
+    n = random.randint(40, 99)
+    steps = (0, max(0, warmup - 1), warmup, n // 2, n - 1, n)
+    rates = [(random.uniform(1e-3, 5e-3), random.uniform(0.05, 0.5)) for _ in steps]
+    return [(i, n, warmup, most, share * most) for i, (most, share) in zip(steps, rates, strict=True)]
 
 
 @exercise(
@@ -94,6 +96,9 @@ def _adamw_case(step: int, eps: float, shape: tuple[int, ...]) -> Case:
         ([torch.randn(3), torch.randn(2, 2)], 0.5),
         ([0.001 * torch.randn(2), 5 * torch.randn(2, 3), torch.randn(4)], 2.0),
         ([torch.tensor([3.0, 0.0]), torch.tensor([[0.0], [4.0]])], 5.0),  # as long as it may be
+        ([torch.rand(3) + 1], random.uniform(6.0, 9.0)),  # long, and short enough
+        ([0.1 * torch.rand(3) + 0.1], 0.05),
+        ([torch.zeros(3), torch.zeros(2, 1)], 1.0),  # nothing to shorten
         ([torch.zeros(2, 2), *(torch.randn(2, 3, 2) for _ in range(10))], random.uniform(0.1, 1.0)),
     ],
     hint="All tensors together are one long vector. What is its length, and by which factor must it shrink? And if it "
@@ -277,7 +282,7 @@ def _loop_case(kind: Callable[..., torch.optim.Optimizer], steps: int, max_norm:
 
 @exercise(
     draws=True,
-    cases=lambda: [(count,) for count in (1, random.randint(2, 8), random.randint(9, 30), 64)],
+    cases=lambda: [(count,) for count in (1, 2, random.randint(3, 8), random.randint(9, 30), 64)],
     observe=lambda function, count: settle(function(count), count**-0.5, 1 / count, 1.0, count**0.5, band=0.15),
     hint="Measure how far the mean of 4 micro-batches is from the mean of all, then the mean of 16. By what factor did "
     "the distance shrink?",

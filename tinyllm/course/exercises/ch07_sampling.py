@@ -6,6 +6,7 @@ Shape letters: T time (tokens), C embedding_dim, V vocab_size, t tokens in the c
 import math
 import random
 from collections.abc import Callable
+from operator import eq
 from typing import Any
 
 import torch
@@ -14,13 +15,16 @@ from jaxtyping import Float
 from torch import Tensor
 
 from tinyllm.course.checking.bands import settle
+from tinyllm.course.checking.generators import near_ties, tailed_scores
 from tinyllm.course.checking.registry import Case, Function, exercise
 
 
 @exercise(
     cases=lambda: [
         *((2 * torch.randn(V), value) for V, value in ((3, 1.0), (4, 0.5), (5, 2.0), (4, 0), (30, 0.8), (1, 1.5))),
+        (-300 + torch.randn(5), 0),  # the largest is not the farthest from 0
         (2 * torch.randn(6), 1e-4),  # nearly greedy
+        *((2 * value * torch.randn(6), value) for value in (1e-4, 3e-3, 0.05)),  # and not greedy at all
         *((shift + torch.randn(5), random.uniform(0.5, 2.0)) for shift in (300.0, -300.0)),
     ],
     gradients=False,
@@ -37,8 +41,9 @@ def temperature(logits: Float[Tensor, " V"], temperature: float) -> Float[Tensor
 
 @exercise(
     cases=lambda: [
-        *((2 * torch.randn(V), k) for V, k in ((3, 1), (5, 2), (6, 5), (4, 4), (30, 7), (1, 1))),
+        *((2 * torch.randn(V), k) for V, k in ((3, 1), (5, 2), (6, 5), (4, 4), (30, 12), (1, 1))),
         (-300 + torch.randn(5), 3),
+        *((near_ties(V), k) for V, k in ((3, 1), (6, 4))),
         (torch.tensor([0.5, 3.0, -1.0, 3.0, 0.5, -1.0]), 2),  # equal ones that are kept, and equal ones that are cut
     ],
     gradients=False,
@@ -58,7 +63,8 @@ def top_k(logits: Float[Tensor, " V"], k: int) -> Float[Tensor, " V"]:
 @exercise(
     cases=lambda: [
         *(_nucleus_case(V, kept) for V, kept in ((3, 2), (4, 1), (5, 4), (6, 3), (30, 6))),
-        (torch.randn(5), 1.0),  # all stay
+        (tailed_scores(9), 1.0),  # all stay
+        (near_ties(6), 0.3),
         (300 + torch.randn(4), 1e-3),  # one stays
         (torch.tensor([0.5, 3.0, -1.0, 3.0, 0.5]), 0.7),  # the two largest are equal, with 0.45 each
         (torch.randn(1), 0.4),
@@ -124,7 +130,7 @@ def _cache_case(t: int, C: int, V: int) -> Case:
 
 
 @exercise(
-    cases=lambda: [_writing_case(*sizes) for sizes in ((2, 1), (3, 4), (1, 3), (4, 8), (3, 0), (12, 5))],
+    cases=lambda: [_writing_case(*sizes) for sizes in ((2, 1), (3, 4), (1, 3), (4, 8), (3, 0), (12, 6), (2, 12))],
     gradients=False,
     hint="Ask for the scores of all ids so far. Which row says what comes after the last one? Append, and ask again.",
     why="A model writes one token at a time, and each new one becomes part of the question. The prompt is nothing "
@@ -152,7 +158,9 @@ def _writing_case(length: int, number: int) -> tuple[Callable[[list[int]], Tenso
 
         likeliest = next_logits(prompt).argmax(dim=1).tolist()
         written = generate(next_logits, prompt, number)[length:]
-        if (length == 1 or likeliest[0] != likeliest[-1]) and len(set(written)) >= min(number, 2):
+        varied = (length == 1 or likeliest[0] != likeliest[-1]) and len(set(written)) >= min(number, 2)
+        # In a longer text, id 0 and a token that follows itself are no end.
+        if varied and (number < 5 or (0 in written[:-1] and any(map(eq, written[:-2], written[1:-1])))):
             return next_logits, prompt, number
 
 
@@ -173,6 +181,7 @@ _SETTINGS = ((8, 1.0), (9, 0.5, 4), (12, 2.0, None, 0.7), (30, 1.8, 6, 0.6), (20
     cases=lambda: [
         *((torch.randn(V), random.randrange(2**40), *settings) for V, *settings in 2 * _SETTINGS),
         (torch.randn(5).sort().values - 4, 0, 0.0, 3, 0.9),
+        (torch.randn(8), random.randrange(2**40), 3.0, 1),
     ],
     observe=_draws,
     hint="Work out by hand what reaches the draw for three logits and temperature 2. Are its probabilities those of "

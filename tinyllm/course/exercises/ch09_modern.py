@@ -64,7 +64,7 @@ def rotate(x: Float[Tensor, "T D"], frequencies: Float[Tensor, " D//2"]) -> Floa
 @exercise(
     cases=lambda: [
         (torch.randn(B, T, C), torch.randn(C, wide), torch.randn(C, wide), torch.randn(wide, C))
-        for B, T, C, wide in ((1, 1, 2, 3), (1, 3, 4, 6), (2, 3, 4, 6), (3, 2, 5, 5), (2, 7, 3, 1))
+        for B, T, C, wide in ((1, 1, 2, 3), (1, 3, 4, 6), (2, 3, 4, 6), (3, 2, 5, 5), (2, 12, 3, 11))
     ],
     hint="Two products read x. One of them goes through SiLU and becomes the gate; then the two are multiplied.",
     why="Each number inside is let through or held back by a gate that has seen the same token.",

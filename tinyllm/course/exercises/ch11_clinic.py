@@ -326,32 +326,37 @@ def odd_numbers(patient: int) -> str:
 def _weights_after(
     function: Function,
     kind: type[torch.optim.SGD | torch.optim.AdamW],
+    lr: float,
     weights: list[list[float]],
     batches: list[tuple[Tensor, Tensor]],
 ) -> Observed:
-    """What a step for each batch makes of a linear model, how often it went backward, what each step followed."""
-    model = nn.Linear(len(weights[0]), len(weights), bias=False)
+    """What a step for each batch makes of a linear model, how often it went backward, what each step followed.
+
+    Whoever had the model before has left gradients.
+    """
+    model = nn.Linear(len(weights[0]), len(weights))
     with torch.no_grad():
         model.weight.copy_(torch.tensor(weights))
-    optimizer = kind(model.parameters(), lr=0.1)
+        model.bias.zero_()
+    for parameter in model.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    optimizer = kind(model.parameters(), lr=lr)
     backward: list[Tensor] = []
     followed: list[Tensor | None] = []
     model.weight.register_hook(backward.append)
     optimizer.register_step_pre_hook(lambda *_: followed.append(_copy(model.weight.grad)))
     for x, targets in batches:
         function(model, optimizer, x, targets)
-    return Observed(model.weight.detach(), [len(backward), followed])
+    return Observed(torch.cat([model.weight, model.bias[:, None]], dim=1).detach(), [len(backward), followed])
 
 
 def _copy(gradient: Tensor | None) -> Tensor | None:
     return None if gradient is None else gradient.clone()
 
 
-def _step_case(
-    kind: type[torch.optim.SGD | torch.optim.AdamW], N: int, C: int, V: int, steps: int
-) -> tuple[type[torch.optim.SGD | torch.optim.AdamW], list[list[float]], list[tuple[Tensor, Tensor]]]:
+def _step_case(kind: type[torch.optim.SGD | torch.optim.AdamW], N: int, C: int, V: int, steps: int) -> Case:
     batches = [(torch.randn(N + step, C), torch.randint(V, (N + step,))) for step in range(steps)]
-    return kind, torch.randn(V, C).tolist(), batches
+    return kind, random.uniform(0.05, 0.2), torch.randn(V, C).tolist(), batches
 
 
 @exercise(
@@ -383,7 +388,7 @@ def _losses_case(count: int) -> tuple[list[list[float]]]:
 
 
 @exercise(
-    cases=lambda: [*map(_losses_case, (3, 2, 1, 5, 12)), ([[2.0, 4.0], [], [9.0]],)],
+    cases=lambda: [*map(_losses_case, (3, 2, 1, 5, 12)), ([[2.0, 4.0], [], [9.0]],), ([[0.0, 3.0], [1.0], [3.0]],)],
     hint="Each token counts once, whichever micro-batch it is in. What do you add up, and what do you divide by?",
     why="A mean of means gives a token in a small micro-batch more weight than one in a large one.",
 )
@@ -394,13 +399,15 @@ def mean_loss(losses: Sequence[Sequence[float]]) -> float:
 
 
 def _evaluation_case(V: int, training: bool, sizes: list[tuple[int, int]]) -> Case:
-    """A batch for each size (B, T), with more of its targets ignored than of the one before."""
+    """A batch for each size (B, T), with more of its targets ignored than of the one before; of three, one has none."""
     model = nn.Sequential(nn.Embedding(V, 6), SteadyDropout(), nn.Linear(6, V)).train(training)
     batches = []
     for index, (B, T) in enumerate(sizes):
         targets = torch.randint(V, (B, T))
         targets.view(-1)[: index * B * T // len(sizes)] = -100
         batches.append((torch.randint(V, (B, T)), targets))
+    if len(batches) > 2:
+        batches[1][1].fill_(-100)
     return model, batches
 
 

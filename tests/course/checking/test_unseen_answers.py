@@ -1,0 +1,124 @@
+"""Wrong answers that were once taken for right: one of each kind, so that no kind comes back."""
+
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from tinyllm.course.checking.judging import examine
+from tinyllm.course.checking.registry import find_exercise
+
+
+def kept(logits, keep):
+    return logits.masked_fill(~keep, -torch.inf)
+
+
+def mirrored(x, p, training):
+    if not training or p == 0:
+        return x
+    half = torch.rand((x.numel() + 1) // 2)
+    return x * (torch.cat([half, half])[: x.numel()].view(x.shape) >= p) / (1 - p)
+
+
+def only_positive(x, p, training):
+    return x * ((torch.rand_like(x) >= p) | (x < 0)) / (1 - p) if training and p else x
+
+
+def without_dropout(x, norms, layers, p, training):
+    for norm, layer in zip(norms, layers, strict=True):
+        x = x + layer(norm(x))
+    return x
+
+
+def added_in_place(x, norms, layers, p, training):
+    stream = x.clone()
+    for norm, layer in zip(norms, layers, strict=True):
+        stream += F.dropout(layer(norm(stream)), p, training)
+    return stream
+
+
+def in_evaluation(token_ids, targets, token_table, position_table, blocks, final_norm):
+    [block.eval() for block in blocks]
+    return find_exercise("gpt.mend_loss").reference(token_ids, targets, token_table, position_table, blocks, final_norm)
+
+
+def by_identity(ids, pair, new_id):
+    result, index = [], 0
+    while index < len(ids):
+        hit = index + 1 < len(ids) and ids[index] is pair[0] and ids[index + 1] is pair[1]
+        result.append(new_id if hit else ids[index])
+        index += 1 + hit
+    return result
+
+
+def seeded_spread(D):
+    torch.manual_seed(0)
+    return (torch.randn(5000, D) * torch.randn(5000, D)).sum(1).std().item()
+
+
+def remembered(hidden, final_norm, token_table, tables={}):  # noqa: B006  # that is the mistake
+    return final_norm(hidden) @ tables.setdefault(token_table.shape, token_table).T
+
+
+def empties_afterwards(model, optimizer, x, targets):
+    F.cross_entropy(model(x), targets).backward()
+    optimizer.step()
+    optimizer.zero_grad()
+
+
+def in_float32(*arguments):
+    return tuple(one.float() for one in find_exercise("sampling.cached_step").reference(*arguments))
+
+
+WRONG = [
+    ("sampling.top_k", lambda z, k: kept(z, z >= z.topk(k).values[-1] - 1e-3), "not right yet"),
+    ("sampling.temperature", lambda z, t: (z / t).softmax(0) if t >= 0.1 else z.softmax(0).round(), "not right yet"),
+    ("block.dropout", mirrored, "no part repeats another"),
+    ("block.dropout", only_positive, "what is dropped does not depend on x"),
+    ("block.mend_stack", without_dropout, "each layer adds 1 / (1 - p), or nothing"),
+    ("block.mend_stack", added_in_place, "`backward` through them fails"),
+    ("gpt.mend_loss", in_evaluation, "changes its argument"),
+    ("tokenization.merge", by_identity, "not right yet"),
+    ("attention.measure_spread", seeded_spread, "seeds torch's random generator"),
+    ("gpt.logits", remembered, "right at first"),
+    ("clinic.one_step", empties_afterwards, "not right yet"),
+    ("sampling.cached_step", in_float32, "keep the dtype"),
+    ("block.layer_norm", lambda x, *rest: F.layer_norm(x.float(), x.shape[-1:], rest[0].float(), rest[1].float(),
+        *rest[2:]).to(x.dtype), "only the first digits"),
+    ("clinic.mean_loss", lambda losses: sum({x for part in losses for x in part}) / len(
+        {x for part in losses for x in part}), "not right yet"),
+    ("training.noise_left", lambda count: 1 / math.sqrt(max(count - 1, 1)), "not right yet"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "answer", "words"), WRONG)
+def test_it_is_refused_for_what_is_wrong(name, answer, words):
+    verdict = examine(name, answer)
+    assert verdict.kind in ("wrong", "unusable")
+    assert words in verdict.message
+
+
+def test_a_case_is_shown_under_its_own_names():
+    message = examine("clinic.one_step", lambda model, optimizer, x, targets: None).message
+    assert "\n  lr = " in message and "\n  batches = " in message
+    assert "targets =" not in message and "optimizer =" not in message
+
+
+class Hostile:
+    """It raises whatever is done with it, and no mere Exception."""
+
+    def __eq__(self, other):
+        raise SystemExit
+
+    def __repr__(self):
+        raise SystemExit
+
+    __hash__ = None
+
+
+@pytest.mark.parametrize("name", ["training.accumulate", "data.cross_entropy", "tokenization.merge"])
+@pytest.mark.parametrize("odd", [torch.empty(2, device="meta"), Hostile(), float("nan"), {1: torch.empty(0)}])
+def test_no_odd_thing_in_any_container_raises(name, odd):
+    for result in (odd, [odd], (odd, odd), {"params": odd}, {odd if isinstance(odd, float) else "x": [odd]}):
+        assert examine(name, lambda *_, result=result: result).kind in ("wrong", "unusable", "raised")
