@@ -33,7 +33,7 @@ def compare_with(draw: Callable[..., Line2D], lines: Mapping[str, float] | None)
         draw(value, linestyle=style, color=GREY, linewidth=1.2, label=f"{label}: {value:.2f}")
 
 
-def round_log_ticks(axes: Axes, digits: Sequence[int] = (1, 2, 3, 5), along: str = "y") -> None:
+def round_log_ticks(axes: Axes, digits: Sequence[float] = (1, 2, 3, 5), along: str = "y") -> None:
     """Ticks at these digits times powers of ten: a loss rarely spans two decades, and powers alone would say little."""
     axis = axes.yaxis if along == "y" else axes.xaxis
     axis.set_major_locator(LogLocator(subs=digits))

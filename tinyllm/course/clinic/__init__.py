@@ -7,7 +7,7 @@ out for yourself, do not read the module `patients`.
 """
 
 from tinyllm.course.clinic.healthy import HEALTHY, Record, Training, sample
-from tinyllm.course.clinic.lines import cure, lines
+from tinyllm.course.clinic.listing import cure, lines
 from tinyllm.course.clinic.patients import BUGS, healed, patient
 from tinyllm.course.clinic.small_gpt import VOCABULARY, stepwise
 

@@ -5,7 +5,7 @@ import ast
 import pytest
 
 from tinyllm.course import clinic
-from tinyllm.course.clinic.lines import cure, lines
+from tinyllm.course.clinic.listing import cure, lines
 
 
 @pytest.mark.parametrize("number", range(1, 13))
