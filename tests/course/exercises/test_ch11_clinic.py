@@ -31,13 +31,15 @@ def test_a_wrong_name_is_answered_with_what_it_would_show_and_not_with_the_right
 
 
 def test_one_step_is_a_step_of_sgd():
-    kind, weights, batches = clinic._step_case(torch.optim.SGD, 4, 3, 2, 3)
-    expected = torch.tensor(weights, requires_grad=True)
+    kind, lr, weights, batches = clinic._step_case(torch.optim.SGD, 4, 3, 2, 3)
+    expected = torch.tensor([[*row, 0.0] for row in weights])  # the last column is the bias
     for x, targets in batches:
-        (gradient,) = torch.autograd.grad(F.cross_entropy(x @ expected.T, targets), expected)
-        expected = (expected - 0.1 * gradient).detach().requires_grad_()
-    observed = clinic._weights_after(clinic.one_step, kind, weights, batches)
-    torch.testing.assert_close(observed.value, expected.detach())
+        expected.requires_grad_()
+        logits = F.linear(x, expected[:, :-1], expected[:, -1])
+        (gradient,) = torch.autograd.grad(F.cross_entropy(logits, targets), expected)
+        expected = (expected - lr * gradient).detach()
+    observed = clinic._weights_after(clinic.one_step, kind, lr, weights, batches)
+    torch.testing.assert_close(observed.value, expected)
 
 
 def test_mean_loss_is_that_of_all_tokens_together():
