@@ -208,6 +208,12 @@ def test_no_class_is_pasted_from_one_notebook_into_another():
 
 
 @pytest.mark.parametrize("name", COURSE)
+def test_its_sections_are_numbered_one_by_one(name):
+    numbers = [int(number) for number in re.findall(r"^## (\d+) ", prose(name), re.MULTILINE)]
+    assert numbers == list(range(1, len(numbers) + 1))
+
+
+@pytest.mark.parametrize("name", COURSE)
 def test_nothing_is_said_twice(name):
     """A section that was moved by copying it stands there twice, and its first copy is the old one."""
     paragraphs = [part for part in prose(name).split("\n\n") if part.startswith("#") or len(part) > 80]
