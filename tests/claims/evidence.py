@@ -84,12 +84,22 @@ class Evidence:
 
     def write(self, path: Path = RESULTS) -> None:
         """Replace this claim's rows in the file, which is kept in the order of the names."""
-        with path.open("a+", encoding="utf-8") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)  # another process may be writing the rows of another claim
-            file.seek(0)
-            others = [line for line in rows(file.read()) if name_of(line) != self.name]
-            file.truncate(0)
-            file.write(HEAD + "".join(f"{line}\n" for line in sorted([*others, *self.rows], key=name_of)))
+
+        def with_own_rows(text: str) -> str:
+            others = [line for line in rows(text) if name_of(line) != self.name]
+            return HEAD + "".join(f"{line}\n" for line in sorted([*others, *self.rows], key=name_of))
+
+        rewrite(path, with_own_rows)
+
+
+def rewrite(path: Path, change: Callable[[str], str]) -> None:
+    """Replace a file's text, "" if there is none, by what `change` makes of it. Another process may do the same."""
+    with path.open("a+", encoding="utf-8") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        file.seek(0)
+        text = change(file.read())
+        file.truncate(0)
+        file.write(text)
 
 
 def rows(text: str) -> list[str]:

@@ -4,7 +4,6 @@ A seed has its own first weights and its own batches. Rates are tuned on seed 0,
 this seed nor this text is used to judge a claim.
 """
 
-import fcntl
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,10 +12,10 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from evidence import SEEDS, TIMES, tuned
+from evidence import SEEDS, TIMES, rewrite, tuned
 from torch import nn
 
-from tinyllm import CausalSelfAttention, ModelConfig, TransformerBlock
+from tinyllm import GPT, CausalSelfAttention, ModelConfig, TransformerBlock
 from tinyllm.course.ladder import ITERATIONS, Batch, CourseText, SmallModel, course_text, plain
 from tinyllm.text.articles import LABELS
 
@@ -87,6 +86,22 @@ def text() -> CourseText:
     return course_text()
 
 
+def two_block_gpt(seed: int, width: int) -> GPT:
+    """The GPT of chapter 05, 128 wide, and the small one of chapter 06, 64 wide."""
+    torch.manual_seed(seed)
+    return GPT(
+        ModelConfig(
+            vocab_size=text().vocab_size,
+            context_length=160,
+            embedding_dim=width,
+            num_layers=2,
+            num_heads=4,
+            feedforward_dim=4 * width,
+            dropout=0.0,
+        )
+    )
+
+
 def steps(times: int) -> str:
     """How a length is named in results.md."""
     return f"{times * ITERATIONS} steps"
@@ -143,9 +158,9 @@ def keep(name: str) -> None:
 def write(name: str, learning_rate: float, scores: list[dict[str, float]]) -> None:
     """Write these into figures/ladder.json; the rungs stay in the ladder's order."""
     measured = {kind: [round(score[kind], 4) for score in scores] for kind in ("all", *LABELS)}
-    with KEPT.open("a+", encoding="utf-8") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)  # another process may be writing another rung
-        file.seek(0)
-        kept = json.loads(file.read() or "{}") | {name: {"learning_rate": learning_rate, "nats": measured}}
-        file.truncate(0)
-        file.write(json.dumps({rung: kept[rung] for rung in ORDER if rung in kept}, indent=1) + "\n")
+
+    def with_this_rung(text: str) -> str:
+        kept = json.loads(text or "{}") | {name: {"learning_rate": learning_rate, "nats": measured}}
+        return json.dumps({rung: kept[rung] for rung in ORDER if rung in kept}, indent=1) + "\n"
+
+    rewrite(KEPT, with_this_rung)

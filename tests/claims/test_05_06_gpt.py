@@ -11,10 +11,10 @@ import math
 import pytest
 import torch
 from evidence import SEEDS, TIMES, Evidence, tuned
-from rungs import text, write
+from rungs import text, two_block_gpt, write
 from torch import nn
 
-from tinyllm import GPT, ModelConfig
+from tinyllm import GPT
 from tinyllm.config import TrainingConfig
 from tinyllm.course.ladder import ITERATIONS, Batch, reference_lines
 from tinyllm.training.optimizers import make_optimizer
@@ -24,22 +24,6 @@ TUNING = 0  # the seed for it
 LENGTHS = tuple(times * ITERATIONS for times in TIMES)
 LOW, HIGH = 0.003, 0.006  # each best for one side
 Score = dict[str, float]
-
-
-def new_gpt(seed: int) -> GPT:
-    """Chapter 05's model."""
-    torch.manual_seed(seed)
-    return GPT(
-        ModelConfig(
-            vocab_size=text().vocab_size,
-            context_length=160,
-            embedding_dim=128,
-            num_layers=2,
-            num_heads=4,
-            feedforward_dim=512,
-            dropout=0.0,
-        )
-    )
 
 
 def batches(seed: int, steps: int) -> list[Batch]:
@@ -72,7 +56,7 @@ def plain(rate: float, seed: int, lengths: int = len(LENGTHS)) -> list[Score]:
     """The score at a constant rate for each length, or the first few: a shorter run is a longer one's beginning."""
     config = TrainingConfig(max_learning_rate=rate, min_learning_rate=rate, warmup_iterations=0)
     stops = LENGTHS[:lengths]
-    return train(new_gpt(seed), batches(seed, max(stops)), config, math.inf, stops)
+    return train(two_block_gpt(seed, 128), batches(seed, max(stops)), config, math.inf, stops)
 
 
 @functools.cache
@@ -81,7 +65,7 @@ def recipe(rate: float, seed: int, steps: int) -> Score:
     config = TrainingConfig(
         max_learning_rate=rate, min_learning_rate=rate / 40, warmup_iterations=steps // 20, max_iterations=steps
     )
-    return train(new_gpt(seed), batches(seed, steps), config, 1.0, (steps,))[0]
+    return train(two_block_gpt(seed, 128), batches(seed, steps), config, 1.0, (steps,))[0]
 
 
 @functools.cache

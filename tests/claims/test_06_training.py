@@ -9,10 +9,9 @@ import math
 import pytest
 import torch
 from evidence import SEEDS, TIMES, Evidence
-from rungs import text
+from rungs import text, two_block_gpt
 from torch import nn
 
-from tinyllm import GPT, ModelConfig
 from tinyllm.config import TrainingConfig
 from tinyllm.training.schedule import learning_rate
 
@@ -20,26 +19,10 @@ HIGH = 0.02  # the chapter's rate, "rather high on purpose"
 LENGTHS = [times * 100 for times in TIMES]
 
 
-def small_gpt(seed: int) -> GPT:
-    """Chapter 06's model."""
-    torch.manual_seed(seed)
-    return GPT(
-        ModelConfig(
-            vocab_size=text().vocab_size,
-            context_length=160,
-            embedding_dim=64,
-            num_layers=2,
-            num_heads=4,
-            feedforward_dim=256,
-            dropout=0.0,
-        )
-    )
-
-
 @functools.cache
 def ingredient(without: str, rate: float, seed: int, steps: int) -> float:
     """The mean loss of the last ten steps, of 4 blocks each, with the recipe but for one ingredient."""
-    model = small_gpt(seed)
+    model = two_block_gpt(seed, 64)
     config = TrainingConfig(
         max_iterations=steps,
         max_learning_rate=rate,
