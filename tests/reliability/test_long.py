@@ -1,5 +1,7 @@
 """A long training needs no more memory and no more open files than a short one."""
 
+import gc
+
 import psutil
 import pytest
 from small_runs import quietly, small_run
@@ -16,6 +18,7 @@ def test_thousands_of_epochs_need_no_more_memory_and_open_files(steps, tmp_path)
 
     def note(point):
         if "training_loss" in point and point["iteration"] in (steps // 3, steps - 1):
+            gc.collect()  # what earlier tests left open closes before the first count, not between the two
             seen[point["iteration"]] = process.memory_info().rss, process.num_fds()
 
     config = small_run(
@@ -27,4 +30,4 @@ def test_thousands_of_epochs_need_no_more_memory_and_open_files(steps, tmp_path)
     (memory, files), (later_memory, later_files) = seen.values()
     kept = 1000 * steps  # bytes that the history's points may take
     assert later_memory - memory < 5e6 + kept
-    assert later_files == files
+    assert later_files <= files
