@@ -66,7 +66,7 @@ def _answers(address: str) -> bool:
 
 
 @pytest.fixture(scope="module")  # playwright keeps an event loop running, which must not meet the notebooks' tests
-def browser(lab):
+def browser():
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium(), args=["--no-sandbox"])
         yield browser

@@ -10,7 +10,7 @@ from urllib.parse import unquote
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from debian_chromium import chromium
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Page, expect
 
 ROOT = Path(__file__).parent.parent.parent
 CHAPTERS = sorted(path.stem for path in (ROOT / "notebooks").glob("*.ipynb"))
@@ -25,14 +25,6 @@ def site(tmp_path_factory):
     folder = tmp_path_factory.mktemp("book") / "site"
     subprocess.run([*COMMAND, folder], check=True)
     return folder
-
-
-@pytest.fixture(scope="module")
-def browser(site):
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium(), args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

@@ -128,6 +128,9 @@ def test_nothing_is_overwritten_and_a_wrong_call_says_how(uninterrupted, tmp_pat
         assert "--to huggingface NEW_FOLDER" in failure(capsys, "export", uninterrupted, *rest)
     assert "no run folder" in failure(capsys, "export", tmp_path / "none", "--to", "huggingface", tmp_path / "new")
     assert not (tmp_path / "new").exists()
+    for name in ("file/x", "file/x/y"):
+        message = failure(capsys, "export", uninterrupted, "--to", "huggingface", tmp_path / name)
+        assert f"{tmp_path / 'file'} is a file" in message
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from tinyllm.model.evaluation_mode import evaluation_mode
+from tinyllm.course.interpretability import run_with_hooks
 from tinyllm.model.gpt import GPT, TransformerBlock
 from tinyllm.model.norm import NORM_EPS
 
@@ -77,12 +77,7 @@ def _writes(model: GPT, token_ids: Int[Tensor, " T"]) -> dict[str, Float[Tensor,
         part.register_forward_hook(lambda part, given, gives: seen.update({part: (given[0], gives)}))
         for part in watched
     ]
-    try:
-        with evaluation_mode(model):
-            model(token_ids[None].to(model.device))
-    finally:
-        for hook in hooks:
-            hook.remove()
+    run_with_hooks(model, token_ids, hooks)
     parts = {"embeddings": seen[blocks[0]][0][0, -1]}
     for number, block in enumerate(blocks, start=1):
         heads = seen[block.attention.projection][0][0, -1].view(H, -1)  # (H, D): what each head has mixed

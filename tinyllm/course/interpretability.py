@@ -34,7 +34,7 @@ def attention_weights(model: GPT, token_ids: Int[Tensor, " T"]) -> Float[Tensor,
         attention.register_forward_pre_hook(lambda _, arguments: inputs.append(arguments[0]))
         for attention in attentions
     ]
-    _run(model, token_ids, hooks)
+    run_with_hooks(model, token_ids, hooks)
     return torch.stack([_weights(attention, x) for attention, x in zip(attentions, inputs, strict=True)]).cpu()
 
 
@@ -59,7 +59,7 @@ def residual_stream(model: GPT, token_ids: Int[Tensor, " T"]) -> Float[Tensor, "
     streams: list[Tensor] = []
     hooks = [model.blocks[0].register_forward_pre_hook(lambda _, arguments: streams.append(arguments[0]))]
     hooks += [block.register_forward_hook(lambda _, __, output: streams.append(output)) for block in model.blocks]
-    _run(model, token_ids, hooks)
+    run_with_hooks(model, token_ids, hooks)
     return torch.cat(streams)
 
 
@@ -80,7 +80,7 @@ def mean_heads(model: GPT, texts: Sequence[Int[Tensor, " _"]]) -> Float[Tensor, 
             )
             for block, seen in zip(model.blocks, given, strict=True)
         ]
-        _run(model, token_ids, hooks)
+        run_with_hooks(model, token_ids, hooks)
     return torch.stack([torch.cat(seen, dim=1)[0].mean(0) for seen in given])
 
 
@@ -167,8 +167,8 @@ def previous_token_scores(weights: Float[Tensor, "L H T T"]) -> Float[Tensor, "L
     return weights.diagonal(-1, -2, -1).mean(-1)
 
 
-def _run(model: GPT, token_ids: Int[Tensor, " T"], hooks: Sequence[RemovableHandle]) -> None:
-    """One forward pass without dropout, for what the hooks see; then they are removed."""
+def run_with_hooks(model: GPT, token_ids: Int[Tensor, " T"], hooks: Sequence[RemovableHandle]) -> None:
+    """One forward pass without dropout, for what the hooks see or change; then they are removed."""
     try:
         with evaluation_mode(model):
             model(token_ids[None].to(model.device))

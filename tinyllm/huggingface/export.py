@@ -27,6 +27,9 @@ def export_model(model: GPT, tokenizer: Tokenizer, target: Path, facts: Facts) -
     """
     if target.exists() and not (target.is_dir() and not any(target.iterdir())):
         raise FileExistsError(f"{target} is there already, and nothing is overwritten: name a new folder")
+    above = next(folder for folder in target.parents if folder.exists())
+    if not above.is_dir():
+        raise NotADirectoryError(f"{above} is a file, so {target} cannot be made: name a folder elsewhere")
     if not isinstance(tokenizer, SubWordTokenizer):
         raise ValueError(f"tokenizer {tokenizer.kind!r} cannot be exported, only byte-level BPE ('gpt2', 'bpe')")
     tokenizer.check_vocabulary(model.config.vocab_size)

@@ -38,7 +38,11 @@ Pair = tuple[int, int]  # the ids of two neighbouring tokens
 
 
 def check_text(text: str) -> None:
-    """Raise ValueError if `text` contains a lone surrogate, which UTF-8 cannot encode (tiktoken would replace it)."""
+    """Raise ValueError if `text` contains a lone surrogate, which UTF-8 cannot encode (tiktoken would replace it).
+
+    Raises TypeError if it is no string, as a line of a file opened in binary mode.
+    """
+    require_string(text)
     try:
         text.encode("utf-8")
     except UnicodeEncodeError as error:
@@ -46,6 +50,12 @@ def check_text(text: str) -> None:
             f"character {error.start} of the text is the lone surrogate {text[error.start]!r}, which is not "
             "valid Unicode; read the file with errors='replace', or remove it"
         ) from None
+
+
+def require_string(text: object) -> None:
+    """Raise TypeError if a text is bytes, or anything else that is no string."""
+    if not isinstance(text, str):
+        raise TypeError(f"a text is a string, and this is {type(text).__name__}; of a file, open it in text mode")
 
 
 def special_pattern(special_tokens: Collection[str]) -> regex.Pattern[str]:
@@ -65,6 +75,7 @@ def whole_words(
     reach = max([1, *(len(token) - 1 for token in special_tokens)])  # what begins before a cut is seen whole
     rest, enough = "", 0
     for chunk in chunks:
+        require_string(chunk)
         rest += chunk
         if len(rest) > max(enough, reach):
             found = cut.search(rest, endpos=len(rest) - reach + 1)

@@ -51,7 +51,8 @@ class Tokenizer:
         """Turn text into ids. `<|endoftext|>` in the text is ordinary text, unless `allowed_special` contains it.
 
         `allowed_special` is a list of special tokens, or "all" of them. Where two could begin, the longer one does.
-        Raises ValueError for a lone surrogate, or an unknown special token in `allowed_special`.
+        Raises ValueError for a lone surrogate, or an unknown special token in `allowed_special`; TypeError for what is
+        no string.
         """
         check_text(text)
         allowed = self._allowed(allowed_special)
@@ -66,7 +67,7 @@ class Tokenizer:
     def encode_iterable(self, texts: Iterable[str], allowed_special: AllowedSpecial = ()) -> Iterator[int]:
         """Yield the ids of a text that comes in pieces, such as an open file: those `encode` gives for the whole text.
 
-        Holds one piece and the longest word, so the text need not fit into memory.
+        Holds one piece and the longest word, so the text need not fit into memory. Raises as `encode` does.
         """
         allowed = self._allowed(allowed_special)
         for text in whole_words(texts, allowed, self._cut):
