@@ -177,7 +177,10 @@ def test_encode_iterable_of_one_endless_word_is_linear_and_of_an_open_file_lazy(
 
 def test_what_is_no_string_is_told_to_be_opened_as_text(each, tmp_path):
     (tmp_path / "text.txt").write_text("two\nlines", encoding="utf-8")
-    with (tmp_path / "text.txt").open("rb") as file, pytest.raises(TypeError, match="bytes; of a file, open it in text"):
+    with (
+        (tmp_path / "text.txt").open("rb") as file,
+        pytest.raises(TypeError, match="bytes; of a file, open it in text"),
+    ):
         list(each.encode_iterable(file))
     for wrong in (b"two", None, ["two"], 2):
         with pytest.raises(TypeError, match="a text is a string"):
