@@ -13,8 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-OWN_SEEDS = range(1, 6)
-SEEDS: Sequence[int] = OWN_SEEDS
+COURSE_SEEDS = range(1, 6)
+SEEDS: Sequence[int] = COURSE_SEEDS
 TUNED_ON = (0, 6, 11, 12)  # rates and initial weights were chosen on these, so they judge nothing
 TIMES = (1, 2)  # the chapter's own run length, and twice it
 RESULTS = Path(__file__).parent / "results.md"
@@ -38,8 +38,8 @@ def judge_with(seeds: Sequence[int]) -> None:
         ValueError: fewer than five different seeds, or one that something was tuned on.
     """
     global SEEDS
-    if len(set(seeds)) < len(OWN_SEEDS) or len(set(seeds)) < len(seeds):
-        raise ValueError(f"{len(OWN_SEEDS)} different seeds are needed, or more")
+    if len(set(seeds)) < len(COURSE_SEEDS) or len(set(seeds)) < len(seeds):
+        raise ValueError(f"{len(COURSE_SEEDS)} different seeds are needed, or more")
     if min(seeds) < 0 or set(seeds) & set(TUNED_ON):
         raise ValueError(f"seeds are above 0, and none of {', '.join(map(str, TUNED_ON))}: rates were tuned on these")
     SEEDS = tuple(seeds)
@@ -114,7 +114,7 @@ def rewrite(path: Path, change: Callable[[str], str]) -> None:
 
     What a reader's own seeds say stays out of the course's files.
     """
-    if SEEDS is not OWN_SEEDS:
+    if SEEDS is not COURSE_SEEDS:
         return
     with path.open("a+", encoding="utf-8") as file:
         fcntl.flock(file, fcntl.LOCK_EX)

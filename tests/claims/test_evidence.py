@@ -28,7 +28,8 @@ from evidence import (
 )
 
 FOLDER = Path(__file__).parent
-NOTEBOOKS = sorted((FOLDER.parent.parent / "notebooks").glob("*.ipynb"))
+ROOT = FOLDER.parent.parent
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 
 
 def test_an_effect_is_the_mean_and_its_standard_error():
@@ -80,12 +81,12 @@ def test_four_seeds_are_too_few():
 
 
 @pytest.fixture
-def own_seeds(monkeypatch):
+def seeds_put_back(monkeypatch):
     """Whatever a test sets, the course's seeds judge afterwards."""
     monkeypatch.setattr(evidence_module, "SEEDS", evidence_module.SEEDS)
 
 
-@pytest.mark.usefixtures("own_seeds")
+@pytest.mark.usefixtures("seeds_put_back")
 def test_whoever_judges_with_seeds_of_one_s_own_writes_nothing(tmp_path):
     judge_with([21, 22, 23, 24, 25, 26])
     evidence = Evidence("01.a")
@@ -96,7 +97,7 @@ def test_whoever_judges_with_seeds_of_one_s_own_writes_nothing(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.usefixtures("own_seeds")
+@pytest.mark.usefixtures("seeds_put_back")
 @pytest.mark.parametrize(
     ("seeds", "message"),
     [([21, 22, 23, 24], "5 different seeds"), ([21, 22, 23, 24, 24], "5 different seeds"),
@@ -107,28 +108,26 @@ def test_seeds_that_cannot_judge(seeds, message):
         judge_with(seeds)
 
 
+def claims_with(seeds: str) -> subprocess.CompletedProcess:
+    """`pytest --claims --seeds` on the file with the quickest claim."""
+    call = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--claims", "--seeds", seeds]
+    claim = ["-k", "lets_the_gradient", "tests/claims/test_04_block.py"]
+    return subprocess.run([*call, *claim], cwd=ROOT, capture_output=True, text=True)
+
+
 def test_seeds_of_one_s_own_on_the_command_line():
-    before = RESULTS.read_text(encoding="utf-8")
-    call = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "--claims",
-        "-k",
-        "lets_the_gradient",
-        "-p",
-        "no:cacheprovider",
-        FOLDER / "test_04_block.py",
-    ]
-    told = {seeds: subprocess.run([*call, "--seeds", seeds], cwd=FOLDER.parent.parent, capture_output=True, text=True)
-            for seeds in ("21,22,23,24,25", "1,2,3,4,six")}  # fmt: skip
-    right, wrong = told.values()
-    [row] = rows(right.stdout)
-    assert right.returncode == 0
+    before, told = RESULTS.read_text(encoding="utf-8"), claims_with("21,22,23,24,25")
+    [row] = rows(told.stdout)
+    assert told.returncode == 0
     assert (name_of(row), verdict_of(row)) == ("04.adding_lets_the_gradient_through", HOLDS)
-    assert row not in before and RESULTS.read_text(encoding="utf-8") == before
-    assert wrong.returncode == pytest.ExitCode.USAGE_ERROR
-    assert "--seeds 1,2,3,4,six" in wrong.stderr
+    assert row not in before
+    assert RESULTS.read_text(encoding="utf-8") == before
+
+
+def test_seeds_that_are_none_end_the_call():
+    told = claims_with("1,2,3,4,six")
+    assert told.returncode == pytest.ExitCode.USAGE_ERROR
+    assert "--seeds 1,2,3,4,six: " in told.stderr
 
 
 def test_the_lengths_that_a_row_tells_of():
