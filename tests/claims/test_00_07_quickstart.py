@@ -6,29 +6,17 @@ import numpy as np
 import pytest
 import torch
 from evidence import SEEDS, TIMES
+from quickstarts import STEPS, trained
 
 import tinyllm
 from tinyllm import GenerationConfig, generate_text, generate_texts
 from tinyllm.commands import quickstart
 from tinyllm.course.interpretability import attention_weights
-from tinyllm.system.cache import home
 from tinyllm.text import tinywiki
 from tinyllm.text.tinywiki_grammar import FIELDS
 
-STEPS = 400  # of chapter 00
 LENGTHS = {f"{STEPS * times} steps": STEPS * times for times in TIMES}
 OWN = f"{STEPS} steps"
-
-
-@cache
-def trained(steps: int, seed: int) -> tinyllm.Run:
-    """The run of chapter 00 from another seed, measured at its end only, which changes nothing."""
-    folder = str(home() / f"claims-{steps}-{seed}")
-    run = tinyllm.train(
-        "quickstart", max_iterations=steps, evaluation_interval=steps, seed=seed, run_folder=folder, progress=False
-    )
-    run.model.cpu().eval()
-    return run
 
 
 def measured(measure, lengths=tuple(LENGTHS)):
