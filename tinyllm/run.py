@@ -78,7 +78,7 @@ class Run(TrainedModel):
         precision: Precision = "float32",
         text_field: str | None = None,
     ) -> Evaluation:
-        """Score a whole split: "validation" or "test" where the corpus has them, else the held-out articles.
+        """Score a whole split: "validation" or "test" where the corpus has them, else the held-out text.
 
         Text of known entropy gives a `FloorEvaluation`. `data` names another text to score: a corpus, or a file, all
         of which is scored; of a table, the column `text_field`, by default that of the run's own text. Products are

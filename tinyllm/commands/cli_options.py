@@ -44,7 +44,7 @@ class EvaluateOptions(JsonOptions):
     """Options of `evaluate`."""
 
     split: str = "validation"
-    """"validation" or "test", where the corpus has them; else the held-out articles are scored."""
+    """"validation" or "test", where the corpus has them; else the held-out text is scored."""
     data: str | None = None
     """Score another text: a corpus's name, a file or a folder."""
     text_field: str | None = None

@@ -39,7 +39,7 @@ def loss_curve(
         axes.plot(x, _smooth(y), color=BLUE, linewidth=1.5, label="training blocks (smoothed)")
     if measured:
         x, y = ([point[key] for point in measured] for key in ("iteration", "validation_loss"))
-        axes.plot(x, y, "o-", color=ORANGE, markersize=4, label="held-out articles")
+        axes.plot(x, y, "o-", color=ORANGE, markersize=4, label="held-out text")
     floors = [point["entropy_floor"] for point in measured if "entropy_floor" in point]
     compare_with(axes.axhline, ({"entropy floor": floors[-1]} if floors else {}) | dict(lines or {}))
     axes.set(xlabel="iteration", ylabel="loss (nats per token)")
