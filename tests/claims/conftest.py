@@ -2,14 +2,34 @@
 
 from collections.abc import Iterator
 
+import evidence as judge
 import pytest
-from evidence import Evidence
+
+MEASURED: list[str] = []  # the rows of this run
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if seeds := config.getoption("--seeds"):
+        if not config.getoption("--claims"):
+            raise pytest.UsageError("--seeds is for --claims")
+        try:
+            judge.judge_with([int(seed) for seed in seeds.split(",")])
+        except ValueError as error:
+            raise pytest.UsageError(f"--seeds {seeds}: {error}") from error
 
 
 @pytest.fixture
-def evidence(request: pytest.FixtureRequest) -> Iterator[Evidence]:
+def evidence(request: pytest.FixtureRequest) -> Iterator[judge.Evidence]:
     """What the test of a claim measures; written to results.md, whatever the verdict."""
-    measured = Evidence(request.node.get_closest_marker("claim").args[0])
+    measured = judge.Evidence(request.node.get_closest_marker("claim").args[0])
     yield measured
+    MEASURED.extend(measured.rows)
     if measured.rows:  # none where the test failed before it had measured anything
         measured.write()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    if config.getoption("--seeds"):
+        terminalreporter.section(f"with seeds {config.getoption('--seeds')}; results.md is left as it was")
+        for row in MEASURED:
+            terminalreporter.line(row)

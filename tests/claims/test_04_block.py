@@ -47,9 +47,8 @@ def test_layer_norm_keeps_growth_slow(evidence):
 def test_block_against_attention(evidence):
     """In the chapter's own run nothing is seen; what a block is worth shows in a run twice as long."""
     keep("block")
-    differences = paired("attention", "block", "all")
     short, long = map(steps, TIMES)
-    evidence.alike("loss: attention alone minus block, nats per token", {short: differences[short]})
-    evidence.larger("loss: attention alone minus block, nats per token", {long: differences[long]})
-    recall = paired("attention", "block", "recall")
-    evidence.larger("recall: attention alone minus block, nats per token", {long: recall[long]})
+    for kind, name in {"all": "loss", "recall": "recall"}.items():
+        what, differences = f"{name}: attention alone minus block, nats per token", paired("attention", "block", kind)
+        evidence.alike(what, {short: differences[short]})
+        evidence.larger(what, {long: differences[long]})

@@ -80,13 +80,13 @@ def recipe_rate() -> float:
     return tuned(lambda rate: recipe(rate, TUNING, LENGTHS[0])["held out"], HIGH)
 
 
-def plain_at_its_best() -> list[list[Score]]:
+def plainly(rate: float) -> list[list[Score]]:
     """The scores of all seeds, for each length."""
-    return [[plain(plain_rate(), seed)[length] for seed in SEEDS] for length in range(len(LENGTHS))]
+    return [[plain(rate, seed)[length] for seed in SEEDS] for length in range(len(LENGTHS))]
 
 
-def recipe_at_its_best() -> list[list[Score]]:
-    return [[recipe(recipe_rate(), seed, steps) for seed in SEEDS] for steps in LENGTHS]
+def with_recipe(rate: float) -> list[list[Score]]:
+    return [[recipe(rate, seed, steps) for seed in SEEDS] for steps in LENGTHS]
 
 
 # What they show
@@ -106,7 +106,7 @@ def by_length(values: list[list[float]]) -> dict[str, list[float]]:
 
 @pytest.mark.claim("05.gpt_score")
 def test_gpt_lies_between_the_floor_and_the_forgetful_writer(evidence: Evidence):
-    scores, lines = plain_at_its_best(), reference_lines(text())
+    scores, lines = plainly(plain_rate()), reference_lines(text())
     write("GPT", plain_rate(), scores[0])
     floor, forgetful = (round(lines[name]["all"], 2) for name in ("floor", "forgetful writer"))
     what = f"GPT's loss at the best constant rate ({plain_rate():g})"
@@ -115,15 +115,15 @@ def test_gpt_lies_between_the_floor_and_the_forgetful_writer(evidence: Evidence)
 
 @pytest.mark.claim("06.recipe_at_its_own_rate")
 def test_the_recipe_helps_where_each_has_its_own_rate(evidence: Evidence):
-    scores = recipe_at_its_best()
+    scores = with_recipe(recipe_rate())
     write("GPT + recipe", recipe_rate(), scores[0])
     what = f"loss at the best constant rate ({plain_rate():g}) minus with the recipe ({recipe_rate():g})"
-    evidence.larger(what, by_length([*map(minus, plain_at_its_best(), scores)]))
+    evidence.larger(what, by_length([*map(minus, plainly(plain_rate()), scores)]))
 
 
 @pytest.mark.claim("06.recipe_by_kind")
 def test_the_recipe_helps_with_choices_and_not_seen_with_recall(evidence: Evidence):
-    pairs = list(zip(plain_at_its_best(), recipe_at_its_best(), strict=True))
+    pairs = list(zip(plainly(plain_rate()), with_recipe(recipe_rate()), strict=True))
     what = "at the best constant rate minus with the recipe at its best"
     evidence.larger(f"choice: loss {what}", by_length([minus(*pair, "choice") for pair in pairs]))
     evidence.alike(f"recall: loss {what}", by_length([minus(*pair, "recall") for pair in pairs]))
@@ -131,9 +131,7 @@ def test_the_recipe_helps_with_choices_and_not_seen_with_recall(evidence: Eviden
 
 @pytest.mark.claim("06.recipe_by_rate")
 def test_whether_the_recipe_helps_depends_on_the_rate(evidence: Evidence):
-    plainly = {LOW: [plain(LOW, seed)[0] for seed in SEEDS], HIGH: [plain(HIGH, seed, 1)[0] for seed in SEEDS]}
-    with_recipe = {rate: [recipe(rate, seed, LENGTHS[0]) for seed in SEEDS] for rate in (LOW, HIGH)}
     what = f"loss with the recipe minus at a constant rate, both {LOW:g}"
-    evidence.larger(what, by_length([minus(with_recipe[LOW], plainly[LOW])]))
+    evidence.larger(what, by_length([*map(minus, with_recipe(LOW), plainly(LOW))]))
     what = f"loss at a constant rate minus with the recipe, both {HIGH:g}"
-    evidence.larger(what, by_length([minus(plainly[HIGH], with_recipe[HIGH])]))
+    evidence.larger(what, by_length([*map(minus, plainly(HIGH), with_recipe(HIGH))]))

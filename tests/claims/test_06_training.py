@@ -1,4 +1,4 @@
-"""What warm-up and clipping buy at chapter 06's high rate.
+"""What chapter 06 says of its high rate, of warm-up and clipping there, and of a few articles read again and again.
 
 A seed draws the initial weights and picks the text.
 """
@@ -12,7 +12,9 @@ from evidence import SEEDS, TIMES, Evidence
 from rungs import text, two_block_gpt
 from torch import nn
 
+from tinyllm import evaluate_articles
 from tinyllm.config import TrainingConfig
+from tinyllm.text import tinywiki
 from tinyllm.training.schedule import learning_rate
 
 HIGH = 0.02  # the chapter's rate, "rather high on purpose"
@@ -58,3 +60,45 @@ def test_warm_up_and_clipping_make_a_high_rate_possible(evidence: Evidence):
     for without in ("warm-up", "clipping"):
         what = f"loss without {without} minus with everything, both at a rate of {HIGH:g}"
         evidence.larger(what, cost(without))
+
+
+@pytest.mark.claim("06.ten_times_the_rate")
+def test_ten_times_the_rate_is_worse_than_no_warm_up_and_no_clipping(evidence: Evidence):
+    for without in ("warm-up", "clipping"):
+        worse = {
+            f"{steps} steps": [
+                ingredient("nothing", 10 * HIGH, seed, steps) - ingredient(without, HIGH, seed, steps) for seed in SEEDS
+            ]
+            for steps in LENGTHS
+        }
+        evidence.larger(f"loss with everything at a rate of {10 * HIGH:g} minus without {without} at {HIGH:g}", worse)
+
+
+# Twelve articles
+
+
+@functools.cache
+def overfit(seed: int, steps: int) -> tuple[float, float]:
+    """How far the loss ends below the floor of the twelve articles read, and above its lowest on twelve others."""
+    model, tokenizer = two_block_gpt(seed, 64), text().tokenizer
+    articles = list(tinywiki.generate(24, seed=seed))
+    few, others = articles[:12], articles[12:]
+    end = tokenizer.end_of_text_id
+    rows = [torch.tensor([end, *tokenizer.encode(article.text), end]) for article in few]
+    padded = nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=end)
+    optimizer, unseen = torch.optim.AdamW(model.parameters(), lr=0.005), []
+    for step in range(steps + 1):
+        if step % 10 == 0:
+            unseen.append(evaluate_articles(model, tokenizer, others).nats_per_token)
+        optimizer.zero_grad()
+        model(padded[:, :-1], padded[:, 1:]).backward()
+        optimizer.step()
+    seen = evaluate_articles(model, tokenizer, few)
+    return seen.floor - seen.nats_per_token, unseen[-1] - min(unseen)
+
+
+@pytest.mark.claim("06.overfitting")
+def test_a_few_articles_are_learned_by_heart_at_the_cost_of_others(evidence: Evidence):
+    runs = {f"{steps} steps": [overfit(seed, steps) for seed in SEEDS] for steps in (80 * times for times in TIMES)}
+    for part, what in enumerate(("floor minus loss on the twelve articles", "loss on twelve others minus its lowest")):
+        evidence.larger(what, {length: [run[part] for run in found] for length, found in runs.items()})

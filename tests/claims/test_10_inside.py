@@ -4,7 +4,6 @@ Measured with the package's instruments, which the chapter proves equal to those
 """
 
 import contextlib
-import tempfile
 from functools import cache
 from itertools import pairwise
 
@@ -12,9 +11,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 from evidence import SEEDS, TIMES, tuned
+from quickstarts import STEPS, trained
 from torch import Tensor
 
-import tinyllm
 from tinyllm import GPT, ModelConfig, SubWordTokenizer, TrainingConfig
 from tinyllm.course.circuits import qk_scores
 from tinyllm.course.facts import SOURCES, lookups, nats_by_fact
@@ -30,22 +29,14 @@ from tinyllm.text.tinywiki_grammar import WORLD
 from tinyllm.training.optimizers import make_optimizer
 from tinyllm.training.schedule import learning_rate
 
-STEPS, GROWN = 400, 300  # the chapter's own run lengths: of the model of TinyWiki, and of those that learn to copy
+GROWN = 300  # the chapter's own run length of the models that learn to copy
 ARTICLES = tinywiki.articles("test")[:30]
 
 
-@cache
-def trained(steps: int, seed: int) -> tuple[GPT, SubWordTokenizer]:
-    with tempfile.TemporaryDirectory() as folder:
-        run = tinyllm.train(
-            "quickstart", max_iterations=steps, evaluation_interval=steps, seed=seed, run_folder=folder, progress=False
-        )
-    return run.model.cpu().eval(), run.tokenizer
-
-
 def by_length(measure) -> dict[str, list[float]]:
-    """One number for each seed, at each length of the run."""
-    return {f"{STEPS * n} steps": [measure(*trained(STEPS * n, seed)) for seed in SEEDS] for n in TIMES}
+    """One number for each seed, at each length of the run; `measure` is a function of model and tokenizer."""
+    runs = {f"{STEPS * n} steps": [trained(STEPS * n, seed) for seed in SEEDS] for n in TIMES}
+    return {length: [measure(run.model, run.tokenizer) for run in found] for length, found in runs.items()}
 
 
 # Heads that are off

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from evidence import SEEDS, TIMES, tuned
+from evidence import SEEDS, TIMES, rewrite, tuned
 
 from tinyllm.course.exercises.ch12_scaling import agreement, noise_scale
 from tinyllm.course.ladder import CourseText, course_text
@@ -125,16 +125,19 @@ def test_the_exponents_of_size_and_of_text(evidence):
 # Its predictions
 
 
-# Each was measured at one length only: the next would be a model 96 wide on 327,680 tokens, or one 32 wide on 655,360.
+# A model wider than all of a sweep, and a run twice as long as its longest.
 OUTSIDE = {f"{WIDER} wide": (WIDER, BLOCKS[-1]), f"{LONGER} wide, twice the tokens": (LONGER, 2 * BLOCKS[-1])}
 
 
 def outside(name: str, measure, kind: str = "all") -> dict[str, list[float]]:
-    """`measure` of the loss predicted from the sweep and the one measured, for each seed."""
+    """`measure` of the loss predicted and the one measured, for each seed: of the sweep, and the one twice as long."""
     width, blocks = OUTSIDE[name]
-    predicted = [law(1, seed, kind)(weights(width), TOKENS * blocks) for seed in SEEDS]
-    measured = [nats(width, blocks, seed)[kind] for seed in SEEDS]
-    return {f"{TOKENS * blocks:,} tokens": [measure(*pair) for pair in zip(predicted, measured, strict=True)]}
+
+    def told(times: int, seed: int) -> float:
+        measured = nats(width, times * blocks, seed)[kind]
+        return measure(law(times, seed, kind)(weights(width), TOKENS * times * blocks), measured)
+
+    return {f"{TOKENS * times * blocks:,} tokens": [told(times, seed) for seed in SEEDS] for times in TIMES}
 
 
 @pytest.mark.claim("12.larger_model")
@@ -230,9 +233,8 @@ def noise(measure):
 @pytest.mark.claim("12.noise_scale")
 def test_the_noise_scale_is_some_blocks_and_grows(evidence):
     evidence.between("noise scale in blocks", noise(scale), 2, 80)
-    first, second = STEPS.values()
-    grown = [scale(second, seed) - scale(first, seed) for seed in SEEDS]
-    evidence.larger("noise scale after twice the steps minus before", {f"{first} steps": grown})
+    grown = noise(lambda steps, seed: scale(2 * steps, seed) - scale(steps, seed))
+    evidence.larger("noise scale after twice the steps minus before", grown)
 
 
 @pytest.mark.claim("12.agreement")
@@ -270,4 +272,4 @@ def keep() -> None:
         for width in WIDTHS
     ]
     lines = ",\n".join(f"  {json.dumps(run)}" for run in runs)
-    DATA.write_text(f'{{\n "about": {json.dumps(about)},\n "runs": [\n{lines}\n ]\n}}\n', encoding="utf-8")
+    rewrite(DATA, lambda _: f'{{\n "about": {json.dumps(about)},\n "runs": [\n{lines}\n ]\n}}\n')

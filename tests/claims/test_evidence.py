@@ -3,14 +3,33 @@
 import ast
 import math
 import re
+import subprocess
+import sys
 from pathlib import Path
 
+import evidence as evidence_module
 import nbformat
 import pytest
-from evidence import FAILS, HOLDS, NOTHING, RESULTS, Effect, Evidence, effect_of, name_of, rows, tuned, verdict_of
+from evidence import (
+    FAILS,
+    HOLDS,
+    NOTHING,
+    RESULTS,
+    TIMES,
+    Effect,
+    Evidence,
+    effect_of,
+    judge_with,
+    lengths_of,
+    name_of,
+    rows,
+    tuned,
+    verdict_of,
+)
 
 FOLDER = Path(__file__).parent
-NOTEBOOKS = sorted((FOLDER.parent.parent / "notebooks").glob("*.ipynb"))
+ROOT = FOLDER.parent.parent
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 
 
 def test_an_effect_is_the_mean_and_its_standard_error():
@@ -59,6 +78,64 @@ def test_a_number_must_lie_between_its_bounds_with_its_errors():
 def test_four_seeds_are_too_few():
     with pytest.raises(AssertionError, match="too few"):
         Evidence("01.a").larger("a minus b", {"400 steps": CLEAR, "800 steps": CLEAR[:4]})
+
+
+@pytest.fixture
+def seeds_put_back(monkeypatch):
+    """Whatever a test sets, the course's seeds judge afterwards."""
+    monkeypatch.setattr(evidence_module, "SEEDS", evidence_module.SEEDS)
+
+
+@pytest.mark.usefixtures("seeds_put_back")
+def test_whoever_judges_with_seeds_of_one_s_own_writes_nothing(tmp_path):
+    judge_with([21, 22, 23, 24, 25, 26])
+    evidence = Evidence("01.a")
+    with pytest.raises(AssertionError, match="too few"):
+        evidence.larger("a minus b", {"400 steps": CLEAR})
+    evidence.larger("a minus b", {"400 steps": [*CLEAR, 0.3]})
+    evidence.write(tmp_path / "results.md")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.usefixtures("seeds_put_back")
+@pytest.mark.parametrize(
+    ("seeds", "message"),
+    [([21, 22, 23, 24], "5 different seeds"), ([21, 22, 23, 24, 24], "5 different seeds"),
+     ([21, 22, 23, 24, 6], "were tuned on these"), ([21, 22, 23, 24, -1], "above 0")],
+)  # fmt: skip
+def test_seeds_that_cannot_judge(seeds, message):
+    with pytest.raises(ValueError, match=message):
+        judge_with(seeds)
+
+
+def claims_with(seeds: str) -> subprocess.CompletedProcess:
+    """`pytest --claims --seeds` on the file with the quickest claim."""
+    call = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--claims", "--seeds", seeds]
+    claim = ["-k", "lets_the_gradient", "tests/claims/test_04_block.py"]
+    return subprocess.run([*call, *claim], cwd=ROOT, capture_output=True, text=True)
+
+
+def test_seeds_of_one_s_own_on_the_command_line():
+    before, told = RESULTS.read_text(encoding="utf-8"), claims_with("21,22,23,24,25")
+    [row] = rows(told.stdout)
+    assert told.returncode == 0
+    assert (name_of(row), verdict_of(row)) == ("04.adding_lets_the_gradient_through", HOLDS)
+    assert row not in before
+    assert RESULTS.read_text(encoding="utf-8") == before
+
+
+def test_seeds_that_are_none_end_the_call():
+    told = claims_with("1,2,3,4,six")
+    assert told.returncode == pytest.ExitCode.USAGE_ERROR
+    assert "--seeds 1,2,3,4,six: " in told.stderr
+
+
+def test_the_lengths_that_a_row_tells_of():
+    evidence = Evidence("01.a")
+    evidence.larger("a minus b", {"400 steps": CLEAR, "for 16 wide, 1,600 tokens": CLEAR})
+    evidence.larger("a, 400 minus 800 steps", {"400 steps": CLEAR})
+    assert lengths_of(evidence.rows[0]) == {"400 steps", "for 16 wide, 1,600 tokens"}
+    assert lengths_of(evidence.rows[1]) == {"400 steps", "800 steps"}
 
 
 def test_the_table_keeps_the_rows_of_other_claims_and_their_order(tmp_path):
@@ -116,6 +193,13 @@ def test_no_claim_without_a_test_and_none_without_a_sentence():
     assert len(tests) == len(set(tests))
     assert set(tests) == set(sentences())
     assert all(re.fullmatch(r"(\d\d|A\d)\.[a-z0-9_]+", name) for name in tests)
+
+
+def test_each_claim_was_tried_at_two_lengths():
+    lengths: dict[str, set[str]] = {}
+    for row in rows(RESULTS.read_text(encoding="utf-8")):
+        lengths.setdefault(name_of(row), set()).update(lengths_of(row))
+    assert [name for name, found in lengths.items() if len(found) < len(TIMES)] == []
 
 
 def test_each_sentence_says_what_was_measured():
