@@ -37,6 +37,16 @@ def test_a_loglog_draws_lines_points_and_a_band_with_ticks_to_read_them_by():
     assert wide.get_ylim()[1] > 1000
 
 
+def test_points_with_the_name_of_a_line_have_its_colour_and_no_name_of_their_own():
+    lines = {"short": ([1, 9], [2, 1]), "long": ([1, 9], [1, 0.5])}
+    picture = loglog(lines, {"long": ([3], [0.8]), "another": ([4], [2])}, "Two.", "x", "y", lines={"floor": 0.3})
+    _, long, dots, another, _ = picture.axes[0].lines
+    assert (dots.get_xdata().tolist(), dots.get_color()) == ([3], long.get_color())
+    assert another.get_color() != long.get_color()
+    assert picture.alt.endswith("Shown: short, long, another.")
+    assert [text.get_text() for text in picture.legends[0].get_texts()] == ["short", "long", "another", "floor: 0.30"]
+
+
 def test_a_loglog_of_less_than_two_decades_has_round_numbers_below_it_that_do_not_touch():
     picture = loglog({"law": ([20_000, 700_000], [2, 1])}, {}, "Sizes.", "weights", "nats")
     picture.draw_without_rendering()

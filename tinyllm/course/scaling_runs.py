@@ -1,7 +1,7 @@
 """The runs of chapter 12: one recipe for models of any width, on any number of tokens.
 
-Two layers, the modern recipe of chapter 09, and a schedule that ends with the run: a loss read off in the middle of a
-longer schedule is no measurement of the shorter run (Hoffmann et al., 2022).
+Two layers with five of chapter 09's six changes (GELU stays), and a cosine schedule that ends with the run: a loss read
+off in the middle of a longer schedule is no measurement of the shorter run (Hoffmann et al., 2022).
 
 Shape letters: B batch, T time (tokens).
 """

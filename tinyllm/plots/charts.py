@@ -74,17 +74,23 @@ def loglog(
     band: tuple[Sequence[float], Sequence[float], Sequence[float]] | None = None,
     lines: Mapping[str, float] | None = None,
 ) -> Picture:
-    """Lines and points between two logarithmic axes, over a grey band (x, lower, upper) if one is given."""
-    alt = f"Chart with two logarithmic axes. {title} Shown: {', '.join([*series, *points])}."
+    """Lines and points between two logarithmic axes, over a grey band (x, lower, upper) if one is given.
+
+    Points with the name of a line are that line's own, and drawn in its colour.
+    """
+    other_points = {label: dots for label, dots in points.items() if label not in series}
+    alt = f"Chart with two logarithmic axes. {title} Shown: {', '.join([*series, *other_points])}."
     figure, axes = new_chart(title, alt, height=4)
     if band is not None:
         axes.fill_between(*band, color=GREY, alpha=0.2, linewidth=0, label="band of the prediction")
-    styles = ((BLUE, "-"), (ORANGE, "--"), (GREEN, "-."), ("black", ":"))
-    for (label, (x, y)), (colour, dash) in zip(series.items(), styles, strict=False):
-        axes.plot(x, y, dash, color=colour, linewidth=1.8, label=label)
+    styles = ((BLUE, "-", "o"), (ORANGE, "--", "D"), (GREEN, "-.", "s"), ("black", ":", "^"))
+    for (label, line), (colour, dash, marker) in zip(series.items(), styles, strict=False):
+        axes.plot(*line, dash, color=colour, linewidth=1.8, label=label)
+        if label in points:
+            axes.plot(*points[label], marker, color=colour, markersize=6)
     markers = (("black", "o"), (ORANGE, "D"), (GREEN, "s"), (BLUE, "^"))
-    for (label, (x, y)), (colour, marker) in zip(points.items(), markers, strict=False):
-        axes.plot(x, y, marker, color=colour, markersize=6, label=label)
+    for (label, dots), (colour, marker) in zip(other_points.items(), markers, strict=False):
+        axes.plot(*dots, marker, color=colour, markersize=6, label=label)
     axes.set(xlabel=xlabel, ylabel=ylabel, xscale="log", yscale="log")
     axes.grid(alpha=0.2)
     compare_with(axes.axhline, lines)
@@ -94,5 +100,8 @@ def loglog(
     left, right = axes.get_xlim()
     if right < 100 * left:  # matplotlib's own labels, such as 3 x 10^5 and 4 x 10^5, would overlap
         round_log_ticks(axes, (1, 2, 5), along="x")
-    axes.legend(edgecolor="none", fontsize=9)  # its white ground keeps lines out of its words
+    if lines:
+        figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize=9)
+    else:
+        axes.legend(edgecolor="none", fontsize=9)  # its white ground keeps lines out of its words
     return figure
