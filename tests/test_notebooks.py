@@ -1,5 +1,7 @@
 """The notebooks as files: their form, structure and promises. `pytest --nbval` tests that they run."""
 
+import ast
+import builtins
 import importlib.util
 import os
 import re
@@ -187,6 +189,44 @@ def test_every_exercise_appears_untouched_in_a_notebook():
     assert set(asked) == set(checking.EXERCISES)
     per_chapter = {name: list(asked.values()).count(name) for name in BUILDING}
     assert min(per_chapter.values()) >= 4, per_chapter
+
+
+def nodes(name: str) -> list[ast.AST]:
+    """Of all the notebook's code; its magic commands do nothing here."""
+    source = re.sub(r"^( *)%.*", r"\1pass", code(name), flags=re.MULTILINE)
+    return list(ast.walk(ast.parse(source)))
+
+
+def imported(name: str) -> set[str]:
+    aliases = [alias for node in nodes(name) if isinstance(node, ast.Import | ast.ImportFrom) for alias in node.names]
+    return {(alias.asname or alias.name).partition(".")[0] for alias in aliases}
+
+
+def calls_in(text: str) -> set[str]:
+    """The names of functions that a text calls in its code, such as hint of `hint("data.floor")`."""
+    called = set()
+    for source in re.findall(r"`([^`\n]+)`", text):
+        try:
+            found = [node.func for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call)]
+        except SyntaxError:  # a word, a path, a command
+            continue
+        called |= {function.id for function in found if isinstance(function, ast.Name)}
+    return {function for function in called if len(function) > 1}  # a letter stands for any function
+
+
+@pytest.mark.parametrize("name", COURSE)
+def test_what_a_text_tells_to_call_can_be_called(name):
+    """Where there are exercises also what 00 tells a learner who is stuck."""
+    own = {node.name for node in nodes(name) if isinstance(node, ast.FunctionDef | ast.ClassDef)}
+    methods = {node.attr for node in nodes(name) if isinstance(node, ast.Attribute)}
+    helpers = {"hint", "progress", "solution"} if "= check(" in code(name) else set()
+    assert calls_in(prose(name)) | helpers <= own | imported(name) | methods | set(dir(builtins))
+
+
+@pytest.mark.parametrize("name", COURSE)
+def test_nothing_is_imported_for_nothing_but_what_a_learner_types(name):
+    used = {node.id for node in nodes(name) if isinstance(node, ast.Name)}
+    assert imported(name) - used <= {"hint", "predict", "progress", "solution"}
 
 
 def test_every_prediction_is_asked_without_an_answer():

@@ -4,12 +4,14 @@ import json
 import math
 import re
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from rungs import RUNGS, WIDTH, Rung
 from torch import nn
 
 from tinyllm import GPT, evaluate_articles
@@ -139,16 +141,35 @@ def test_results_are_remembered_for_later_chapters(text, monkeypatch, own_home):
     assert json.loads((own_home / "ladder.json").read_text()) == remembered()
 
 
-def test_a_text_of_ones_own_has_one_score_and_is_not_remembered(tmp_path, monkeypatch, own_home):
+@pytest.fixture
+def mine(tmp_path):
     path = tmp_path / "mine.txt"
     path.write_text("".join(f"the {n % 7} cats sat on {n % 5} mats .\n" for n in range(3000)))
+    return course_text(str(path))
+
+
+def test_a_text_of_ones_own_has_one_score_and_is_not_remembered(mine, monkeypatch, own_home):
     monkeypatch.setattr(ladder, "ITERATIONS", 1)
-    mine = course_text(str(path))
     result = short_run(SmallModel(mine.vocab_size, 8, nn.Identity()), mine, 0.01, name="averaging")
     assert set(result) == {"all"}
     assert reference_lines(mine) == {}
     assert 0 < result["all"] < 2 * math.log(mine.vocab_size)
     assert remembered() == {}
+
+
+def gpt(text) -> GPT:
+    return GPT(replace(WIDTH, vocab_size=text.vocab_size))
+
+
+@pytest.mark.parametrize("rung", [*RUNGS.values(), Rung(gpt, 0.003)], ids=[*RUNGS, "GPT"])
+def test_each_chapters_model_learns_a_text_of_ones_own_and_writes(rung, mine, monkeypatch, own_home):
+    """In this one each token but the two numbers follows from the last: even a bigram soon knows most of it."""
+    monkeypatch.setattr(ladder, "ITERATIONS", 20)
+    torch.manual_seed(0)
+    model = rung.build(mine)
+    before = mine.score(model)["all"]
+    assert short_run(model, mine, rung.learning_rate)["all"] < before - 1
+    assert sample(model, mine, max_tokens=20)
 
 
 class Always(nn.Module):

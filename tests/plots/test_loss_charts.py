@@ -1,13 +1,18 @@
 """Charts of losses: a run's curve, and the ladder of models."""
 
 import pytest
-from sample_pictures import KINDS, PICTURES, written
+from sample_pictures import KINDS, PICTURES
 
 from tinyllm.plots import ladder, loss_curve
 
 
+def numbers(picture) -> list[str]:
+    """The bars' names and numbers, which stand below them."""
+    return [label.get_text() for axes in picture.axes for label in axes.get_xticklabels()]
+
+
 def test_a_ladder_writes_its_values():
-    assert written(PICTURES["ladder"]()) == ["1.50"] * 5
+    assert numbers(PICTURES["ladder"]()) == ["bigram  1.50"] * 5
     assert len(PICTURES["own text"]().axes) == 1
     assert len(PICTURES["ladder"]().axes) == 5
 
@@ -15,7 +20,7 @@ def test_a_ladder_writes_its_values():
 def test_a_ladder_shows_the_kinds_that_all_models_have_and_names_only_the_latest():
     picture = ladder({"own": {"all": 2.0, "grammar": 1.0}, "bigram": dict.fromkeys(KINDS, 1.5)}, {"floor": 0.3})
     assert [axes.get_title() for axes in picture.axes] == ["all tokens", "grammar"]
-    assert written(picture) == ["2.00", "1.50", "1.00", "1.50"]
+    assert numbers(picture) == ["own  2.00", "bigram  1.50", "own  1.00", "bigram  1.50"]
     assert "up to bigram" in picture.alt and "own" not in picture.alt
     assert legend(picture) == ["floor: 0.30"]
 
@@ -23,7 +28,7 @@ def test_a_ladder_shows_the_kinds_that_all_models_have_and_names_only_the_latest
 def test_a_ladder_of_several_seeds_shows_their_mean_and_standard_deviation_and_ones_own_run():
     seeds = {"bigram": {"all": [1.0, 3.0, 2.0], "recall": [4.0, 4.0, 4.0]}, "block": {"all": 0.5, "recall": 0.25}}
     picture = ladder(seeds, own={"block": {"all": 0.75, "recall": 0.25}, "GPT": {"all": 9.0, "recall": 9.0}})
-    assert written(picture) == ["2.00", "0.50", "4.00", "0.25"]
+    assert numbers(picture) == ["bigram  2.00", "block  0.50", "bigram  4.00", "block  0.25"]
     for axes, dot in zip(picture.axes, (0.75, 0.25), strict=True):
         assert axes.lines[-1].get_xydata().tolist() == [[1, dot]]  # none for a model that is not shown
     error_bar = picture.axes[0].collections[0].get_segments()[0]

@@ -92,9 +92,7 @@ def report_samples(samples: list[str]) -> dict[str, Any]:
     print(f"\nThree of {len(samples)} samples at temperature {SAMPLING.temperature}:\n")
     print("\n".join(samples[:3]))
     print(f"{parsed} of {len(samples)} samples parse as TinyWiki articles ({parse:.0%}).")
-    print(
-        f"In these, {unchanged} of {recalled} later mentions of the first sentence's facts are unchanged ({same:.1%})."
-    )
+    print(f"In these, {unchanged} of {recalled} facts of title and first sentence are unchanged later ({same:.1%}).")
     return {"samples_that_parse": parse, "facts_unchanged": same, "sample": samples[0]}
 
 

@@ -100,7 +100,7 @@ _DIAMOND: dict[str, Any] = {"color": "white", "markeredgecolor": "black", "marke
 
 
 def _panel(axes: Axes, part: str, losses: Mapping[str, Float[np.ndarray, " seeds"]]) -> None:
-    """One bar a model, with its loss above it."""
+    """One bar a model, with its loss below it, where neither an error bar nor a dot can hide it."""
     colours = ("#999999", "#56B4E9", BLUE, GREEN, ORANGE, "#CC79A7")
     means = [float(values.mean()) for values in losses.values()]
     spread = [float(values.std(ddof=1)) if len(values) > 1 else 0.0 for values in losses.values()]
@@ -108,10 +108,8 @@ def _panel(axes: Axes, part: str, losses: Mapping[str, Float[np.ndarray, " seeds
     if any(spread):
         label = "mean of several runs, with their standard deviation"
         errors = {"yerr": spread, "error_kw": {"capsize": 2, "linewidth": 1, "label": label}}
-    drawn = axes.bar(range(len(losses)), means, color=colours[: len(losses)], width=0.8, **errors)
-    background = {"facecolor": "white", "edgecolor": "none", "pad": 0.5}  # a line may cross the number
-    labels = [f"{mean:.2f}" for mean in means]
-    axes.bar_label(drawn, labels, fontsize=7.5 if len(losses) < 6 else 6.5, padding=2, bbox=background)
+    axes.bar(range(len(losses)), means, color=colours[: len(losses)], width=0.8, **errors)
     axes.set_title({"all": "all tokens"}.get(part, part), fontsize=11, fontweight="bold")
-    axes.set_xticks(range(len(losses)), list(losses), rotation=90, fontsize=9)
+    labels = [f"{model}  {mean:.2f}" for model, mean in zip(losses, means, strict=True)]
+    axes.set_xticks(range(len(losses)), labels, rotation=90, fontsize=9)
     axes.spines[["top", "right"]].set_visible(False)

@@ -119,7 +119,7 @@ def parse(text: str, full: bool = False) -> Article:
 
 
 def recalled_facts(text: str) -> tuple[int, int]:
-    """Count how often a fact of the first sentence is mentioned again, and how often it is unchanged.
+    """Count how often a fact of the title or the first sentence is mentioned again, and how often it is unchanged.
 
     Returns (unchanged, mentioned again). Raises ValueError for a text that has the form neither of a short article nor
     of a full one.

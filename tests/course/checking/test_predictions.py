@@ -42,12 +42,12 @@ def test_a_guess_that_is_no_number_gets_one_line(guess, capsys):
 
 
 def test_a_guess_is_compared_with_what_is_measured(capsys):
-    predict("02.uniform_loss", 7)
+    predict("02.uniform_loss", 11)
     predict("04.feedforward_share", 0.5)
     predict("04.feedforward_share", np.float64(2))
     assert capsys.readouterr().out.splitlines() == [
-        "02.uniform_loss: you said 7, and 6.931 was measured here (nats per token). "
-        "Your guess is too high by 0.06853, or 0.989%.",
+        "02.uniform_loss: you said 11, and 10.82 was measured here (nats per token). "
+        "Your guess is too high by 0.1751, or 1.62%.",
         "04.feedforward_share: you said 0.5, and 2 was measured here (times as many weights). "
         "Your guess is too low by 1.5, or 75%.",
         "04.feedforward_share: you said 2, and 2 was measured here (times as many weights). Exactly so.",
@@ -68,7 +68,7 @@ def test_an_unknown_prediction_is_an_error_with_near_names():
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
-        ("02.uniform_loss", 10 * math.log(2)),
+        ("02.uniform_loss", math.log(256 + 50_000 + 1)),
         ("03.zero_queries", 1 / 4),
         ("04.feedforward_share", 2),
         ("06.loss_times_1000", 1),
@@ -111,10 +111,11 @@ def test_the_bigram_loss_is_counted_on_training_and_scored_on_test_articles(prep
     assert predictions.bigram_loss() == pytest.approx(sum(nats) / len(nats), rel=1e-9)
 
 
-def test_the_floor_is_the_articles_entropy_over_their_tokens(prepared):
-    official = prepared.splits["test"].tokens
-    assert predictions.floor() == pytest.approx(article_entropy() * 200 / len(official), rel=0.03)
-    assert predictions.floor() == pytest.approx(reference_lines(course_text())["floor"]["all"])
+def test_the_draws_of_an_article_cost_its_entropy(prepared):
+    assert predictions.draws() == pytest.approx(article_entropy(), rel=0.03)
+    text = course_text()
+    tokens = sum(len(labels) for _, labels in text.labelled())
+    assert predictions.draws() * ARTICLES / tokens == pytest.approx(reference_lines(text)["floor"]["all"])
 
 
 def test_the_surname_that_is_asked_for_is_the_first_articles(prepared):

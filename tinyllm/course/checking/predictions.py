@@ -100,8 +100,8 @@ def surname_tokens() -> float:
 
 @prediction("02.uniform_loss", "nats per token")
 def uniform_loss() -> float:
-    """What is the loss of a model that finds each of 1,024 tokens equally likely?"""
-    return math.log(PRESETS["quickstart"].model.vocab_size)
+    """What is the loss of a model that finds each of GPT-2's 50,257 tokens equally likely?"""
+    return math.log(ModelConfig().vocab_size)
 
 
 @prediction("02.bigram_loss", "nats per token")
@@ -116,11 +116,10 @@ def bigram_loss() -> float:
     return float(nats / sum(len(ids) - 1 for ids in _test_articles()))
 
 
-@prediction("02.floor", "nats per token")
-def floor() -> float:
-    """What is the lowest loss on TinyWiki's test articles that a model can reach on average?"""
-    nats = sum(article.nats for article in articles("test")[:ARTICLES])
-    return nats / sum(len(ids) - 1 for ids in _test_articles())
+@prediction("02.draws", "nats per article")
+def draws() -> float:
+    """What do all the draws of one of TinyWiki's test articles cost its writer, on average?"""
+    return sum(article.nats for article in articles("test")[:ARTICLES]) / ARTICLES
 
 
 @prediction("02.half_rate", "times as many")
