@@ -175,7 +175,7 @@ def test_no_difference_alone(evidence: Evidence) -> None:
 
 @pytest.mark.claim("09.small_alone")
 def test_small_alone(evidence: Evidence) -> None:
-    """Larger than two errors at one length but not at the other; small at both."""
+    """Small at both lengths: which of them pass two errors at one of them is luck."""
     for name in ("RMSNorm", "QK-norm", "soft cap", "SwiGLU", "no biases"):
         evidence.between(f"classic, tuned, minus {name}", gains(CLASSIC, ALONE[name]), -0.06, 0.06)
 

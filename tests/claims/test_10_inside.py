@@ -21,6 +21,7 @@ from tinyllm.course.interpretability import (
     attention_weights,
     heads_off,
     induction_scores,
+    mean_heads,
     previous_token_scores,
     residual_stream,
 )
@@ -185,6 +186,36 @@ def test_a_query_for_the_year_of_birth_likes_years_wherever_they_stand(evidence)
 
 
 @torch.no_grad()
+def year_of_birth(model: GPT, tokenizer: SubWordTokenizer) -> tuple[float, float]:
+    """Where the year of birth is told again: the nats that its digit costs, and who looks at the digit told first.
+
+    The second number is the largest mean attention of a head of layer 1 from the decade to that digit.
+    """
+    end, nats, looks = tokenizer.end_of_text_id, [], torch.zeros(6)
+    for article in ARTICLES:
+        tokens = tokenizer.encode(article.text)
+        ids = torch.tensor([end, *tokens])
+        [place] = [lookup for lookup in lookups(article, tokenizer, tokens) if lookup.fact == "birth"]
+        decade, first_digit = place.position + 1, place.sources[1]
+        nats.append(F.cross_entropy(model(ids[None, : decade + 1])[0, -1], ids[decade + 1]).item())
+        looks += attention_weights(model, ids)[0, :, decade, first_digit]
+    return sum(nats) / len(nats), looks.max().item() / len(ARTICLES)
+
+
+@pytest.mark.claim("10.the_digit_comes_late")
+def test_the_digit_of_a_year_is_guessed_first_and_looked_up_later(evidence):
+    early, late = ([year_of_birth(*trained(STEPS * n, seed)) for seed in SEEDS] for n in TIMES)
+    own = f"{STEPS} steps"
+    evidence.between("nats that the digit of a year costs (ln 10 is 2.303)", {own: [n for n, _ in early]}, 2.2, 2.4)
+    pairs = list(zip(early, late, strict=True))
+    evidence.larger("that cost, 400 minus 800 steps", {own: [first[0] - second[0] for first, second in pairs]})
+    evidence.larger(
+        "the most that a head of layer 1 looks from the decade to the first digit, 800 minus 400 steps",
+        {own: [second[1] - first[1] for first, second in pairs]},
+    )
+
+
+@torch.no_grad()
 def gain_from_order(model: GPT, tokenizer: SubWordTokenizer) -> float:
     """Nats per token that a random string costs less after itself than after its own tokens in another order."""
     generator = torch.Generator().manual_seed(3)
@@ -248,12 +279,13 @@ def grown(layers: int, steps: int, seed: int, rate: float) -> GPT:
 
 
 @cache
-def rate_of(layers: int) -> float:
-    return tuned(lambda rate: nats_repeated(grown(layers, GROWN, 6, rate)), 0.02)
+def rate_of(layers: int, steps: int) -> float:
+    return tuned(lambda rate: nats_repeated(grown(layers, steps, 6, rate)), 0.02)
 
 
 def copiers(layers: int, times: int) -> list[GPT]:
-    return [grown(layers, GROWN * times, seed, rate_of(layers)) for seed in SEEDS]
+    steps = GROWN * times
+    return [grown(layers, steps, seed, rate_of(layers, steps)) for seed in SEEDS]
 
 
 @pytest.mark.claim("10.two_layers_copy")
@@ -270,12 +302,13 @@ def test_two_layers_copy_and_one_does_not(evidence):
 
 
 def pair_costs(model: GPT) -> tuple[float, float, float]:
-    """Nats without the previous-token head of layer 1, without its other head, and its previous-token score."""
+    """Nats with the previous-token head of layer 1 at its mean, with its other head at its mean; the first's score."""
+    means = mean_heads(model, list(TEXTS[:, :-1]))
     scores = torch.stack([previous_token_scores(attention_weights(model, ids[:-1])) for ids in TEXTS]).mean(0)
     first = int(scores[0].argmax())
     nats = []
     for head in (first, 1 - first):
-        with heads_off(model, [(0, head)]):
+        with heads_off(model, [(0, head)], means):
             nats.append(nats_repeated(model))
     return nats[0], nats[1], scores[0].max().item()
 
@@ -284,7 +317,7 @@ def pair_costs(model: GPT) -> tuple[float, float, float]:
 def test_copying_needs_the_head_that_looks_one_back(evidence):
     costs = {f"{GROWN * n} steps": [pair_costs(model) for model in copiers(2, n)] for n in TIMES}
     evidence.larger(
-        "nats per token on the repeated part: without layer 1's previous-token head, less without its other head",
+        "nats per token on the repeated part: layer 1's previous-token head at its mean, less its other head at its",
         {length: [this - other for this, other, _ in rows] for length, rows in costs.items()},
     )
     for n in TIMES:  # the pair's other half: some head of layer 2 looks at what followed

@@ -32,10 +32,10 @@ def bars(
 
 
 def _short_number(value: float) -> str:
-    """Three digits without powers of ten: 1,152 and 0.25, not 1.15e+03; <0.001 for what is too small to matter."""
+    """Three digits, at most three decimals, without powers of ten: 1,152, 0.25 and 0.002; <0.001 for a small share."""
     if abs(value) >= 1000:
         return f"{value:,.0f}"
-    return "<0.001" if 0 < value < 0.001 else f"{value:.3g}"
+    return "<0.001" if 0 < value < 0.001 else f"{round(value, 3) + 0.0:.3g}"  # + 0.0: no minus before a zero
 
 
 def curves(
