@@ -1,7 +1,9 @@
-"""Wrong results that are right ones of other arguments: two exchanged, one fixed, off by one, a batch's first alone."""
+"""Wrong results that are right ones of other arguments: two exchanged, one fixed, doubled, in another order."""
 
 import itertools
 from collections.abc import Callable, Iterator
+from functools import partial
+from operator import mul
 from types import CodeType
 from typing import Any
 
@@ -9,6 +11,7 @@ import torch
 from torch import Tensor
 
 from tinyllm.course.checking.registry import Case, Exercise, Function
+from tinyllm.course.checking.transformations import FUNCTIONS, TRANSFORMATIONS
 
 Change = Callable[[Case], Case]
 
@@ -22,11 +25,9 @@ def substitutions(exercise: Exercise, answer: Function, case: Case) -> Iterator[
             yield f"You get the right result for `{name}` turned round.", _with(index, lambda old: not old)
         elif isinstance(value, int | float):
             yield from _fixed(index, name, exercise, numbers)
-        if isinstance(value, int) and not isinstance(value, bool):
-            for step, words in ((1, "+ 1"), (-1, "- 1")):
-                yield f"You get the right result for `{name}` {words}.", _with(index, step.__add__)
-        for sentence, change in _PARTS if isinstance(value, Tensor | list) else ():
-            yield sentence.format(name), _with(index, change)
+        for sentence, change in _PARTS if isinstance(value, int | float | Tensor | list | dict | bytes) else ():
+            yield sentence.format(f"`{name}`"), _with(index, change)
+    yield from _together(names, case)
     yield from _two_fixed(names, case, [number for number in numbers if isinstance(number, float)])
     for (i, one), (j, other) in itertools.combinations(enumerate(names), 2):
         if _alike(case[i], case[j]):
@@ -58,6 +59,25 @@ def _fixed(index: int, name: str, exercise: Exercise, numbers: list[float]) -> I
     for number in dict.fromkeys([*given, *numbers]):
         sentence = f"You get the right result for `{name}` = {number:g}, whatever `{name}` is: use the argument."
         yield sentence, _with(index, _always(number))
+    for number in numbers:
+        yield f"You get the right result for `{name}`, but at most {number:g}.", _with(index, partial(min, number))
+        yield f"You get the right result for `{name}`, but at least {number:g}.", _with(index, partial(max, number))
+        if number not in (0, 1):
+            yield f"You get the right result for {number:g} times `{name}`.", _with(index, partial(mul, number))
+
+
+def _together(names: list[str], case: Case) -> Iterator[tuple[str, Change]]:
+    """Lists that belong together, such as sizes and losses, all changed in the same way."""
+    places = [index for index, value in enumerate(case) if isinstance(value, list)]
+    if len(places) < 2 or len({len(case[index]) for index in places}) > 1:
+        return
+    what = " and ".join(f"`{names[index]}`" for index in places)
+    for sentence, change in _PARTS:
+        yield sentence.format(what), _all_with(places, change)
+
+
+def _all_with(places: list[int], change: Callable[[Any], Any]) -> Change:
+    return lambda case: tuple(change(value) if index in places else value for index, value in enumerate(case))
 
 
 def _two_fixed(names: list[str], case: Case, numbers: list[float]) -> Iterator[tuple[str, Change]]:
@@ -86,22 +106,8 @@ def _alike(one: Any, other: Any) -> bool:
     return type(one) is type(other) and not isinstance(one, bool | str)
 
 
-def _transposed(value: Any) -> Any:
-    return value.mT if isinstance(value, Tensor) and value.dim() > 1 else value
-
-
-def _first_only(value: Any) -> Any:
-    if isinstance(value, Tensor) and value.dim() > 1:
-        return value[:1].expand_as(value).clone()
-    return value[:1]
-
-
 def _not(value: Any) -> Any:
     return ~value if isinstance(value, Tensor) and value.dtype == torch.bool else value
-
-
-def _reversed(value: Any) -> Any:
-    return value.flip(0) if isinstance(value, Tensor) and value.dim() else value[::-1]
 
 
 def _once(value: Any) -> Any:
@@ -109,11 +115,7 @@ def _once(value: Any) -> Any:
 
 
 _PARTS: tuple[tuple[str, Callable[[Any], Any]], ...] = (
-    ("You get the right result for `{}` transposed.", _transposed),
-    ("You get the right result for the first of `{}` alone: the others count too.", _first_only),
-    ("You get the right result for `{}` with True and False exchanged.", _not),
-    ("You get the right result for `{}` in reverse order.", _reversed),
-    ("You get the right result for `{}` without its last.", lambda value: value[:-1]),
-    ("You get the right result for `{}` without its first.", lambda value: value[1:]),
-    ("You get the right result for `{}` with each item once: repeated ones count too.", _once),
+    *((f"You get the right result for {words}.", FUNCTIONS[name]) for words, name in TRANSFORMATIONS.items()),
+    ("You get the right result for {} with True and False exchanged.", _not),
+    ("You get the right result for {} with each item once: repeated ones count too.", _once),
 )

@@ -115,6 +115,14 @@ mistake(
 
 mistake(
     top_k,
+    "Of equal logits at the cut none is left, so fewer than k stay. Keep as many as fit, or all of them.",
+    lambda logits, k: logits.masked_fill(
+        logits <= (logits.sort(descending=True).values[k] if k < len(logits) else -torch.inf), -torch.inf
+    ),
+)
+
+mistake(
+    top_k,
     "The first k tokens stay, whatever their logits. Find the largest ones first.",
     lambda logits, k: logits.masked_fill(torch.arange(len(logits)) >= k, -torch.inf),
 )
