@@ -21,7 +21,7 @@ def explains(other: Any, got: Any, expected: Any) -> bool:
 
 def distance(one: Any, other: Any) -> float:
     """The largest difference between two numbers in the same place, as a share of their size; infinite without such."""
-    first, second = np.array(list(_numbers(one)), float), np.array(list(_numbers(other)), float)
+    first, second = np.array(list(numbers_in(one)), float), np.array(list(numbers_in(other)), float)
     if first.shape != second.shape or not first.size:
         return 0.0 if _unlike_numbers_alike(one, other) else np.inf
     with np.errstate(all="ignore"):
@@ -37,12 +37,23 @@ def _unlike_numbers_alike(one: Any, other: Any) -> bool:
         return False
 
 
-def _numbers(value: Any) -> Iterator[float]:
+def numbers_in(value: Any) -> Iterator[float]:
+    """All numbers of a value; those of a dict in the order of its keys as texts."""
     value = plain(value) if isinstance(value, Tensor | np.ndarray | np.generic) else value
     if isinstance(value, dict):
-        value = list(value.values())
+        value = [value[key] for key in sorted(value, key=repr)]
     if isinstance(value, list | tuple):
         for item in value:
-            yield from _numbers(item)
+            yield from numbers_in(item)
     elif isinstance(value, bool | int | float):
         yield float(value)
+
+
+def shape_of(value: Any) -> Any:
+    """What a value is made of, with a 0 for each number: two of one shape have their numbers in the same places."""
+    value = plain(value) if isinstance(value, Tensor | np.ndarray | np.generic) else value
+    if isinstance(value, dict):
+        return {key: shape_of(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [shape_of(item) for item in value]
+    return 0 if isinstance(value, int | float) and not isinstance(value, bool) else value

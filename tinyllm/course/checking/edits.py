@@ -24,9 +24,10 @@ _FAMILIES = (
     ("sum", "mean", "prod", "max", "min", "amax", "median", "norm"), ("max", "min"), ("argmax", "argmin"),
     ("cos", "sin"), ("tril", "triu"), ("zeros", "ones"), ("std", "var"), ("cumsum", "cumprod"),
     ("silu", "sigmoid", "relu", "gelu", "tanh", "hardswish", "mish", "elu", "softplus", "leaky_relu"),
-    ("log", "log2", "log10", "log1p"), ("exp", "exp2", "expm1", "log"), ("softmax", "log_softmax", "sigmoid", "softmin"),
-    ("sqrt", "square"), ("erf", "tanh", "sigmoid"),
+    ("log", "log2", "log10", "log1p"), ("exp", "exp2", "expm1", "log"),
+    ("softmax", "log_softmax", "sigmoid", "softmin"), ("sqrt", "square"), ("erf", "tanh", "sigmoid"),
 )  # fmt: skip
+_BUILTINS = (("sum", "max", "min", "len"), ("round", "int"))
 _MODULES = ("torch", "math", "F", "np", "nn", "random")
 _LONGEST = 24  # characters of an expression that is named by its own text
 
@@ -183,7 +184,7 @@ def _of_call(node: ast.Call) -> Iterator[tuple[str, Edit]]:
         yield _if(f"`{name}` is left out"), lambda target: target.func.value
     elif node.args:
         yield _if(f"`{name}` is left out"), lambda target: target.args[0]
-    for family in _FAMILIES if isinstance(node.func, ast.Attribute) else ():
+    for family in _FAMILIES if isinstance(node.func, ast.Attribute) else _BUILTINS:
         for other in family if name in family else ():
             if other != name:
                 yield _with(f"`{other}` where `{name}` belongs"), _renamed(other)
@@ -193,7 +194,10 @@ def _of_call(node: ast.Call) -> Iterator[tuple[str, Edit]]:
 
 def _renamed(other: str) -> Edit:
     def edit(target: Any) -> ast.AST:
-        target.func.attr = other
+        if isinstance(target.func, ast.Attribute):
+            target.func.attr = other
+        else:
+            target.func.id = other
         return target  # type: ignore[no-any-return]
 
     return edit

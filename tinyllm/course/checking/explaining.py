@@ -12,9 +12,9 @@ from torch import Tensor
 from tinyllm.course.checking.diagnosis import Judged, same
 from tinyllm.course.checking.distance import explains
 from tinyllm.course.checking.registry import Case, Exercise, Function
-from tinyllm.course.checking.substitutions import substitutions
+from tinyllm.course.checking.substitutions import numbers_of, substitutions
 from tinyllm.course.checking.trials import Trial, try_case
-from tinyllm.course.checking.variations import variations
+from tinyllm.course.checking.variations import variations, with_numbers
 
 _SECONDS = 1.5  # of this thread's own time, for all that is tried
 Candidate = tuple[str, Callable[[Case], Trial | None]]
@@ -65,6 +65,8 @@ def _of_arguments(exercise: Exercise, answer: Function, case: Case) -> Iterator[
                 return None
 
         yield sentence, changed
+    for sentence, function in with_numbers(exercise.reference, numbers_of(answer)):
+        yield sentence, lambda case, function=function: try_case(exercise, function, case, seconds=_SECONDS / 6)
 
 
 def _of_code(exercise: Exercise) -> Iterator[Candidate]:

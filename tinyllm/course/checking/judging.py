@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 from tinyllm.course.checking.diagnosis import Judged, diagnose
 from tinyllm.course.checking.explaining import like_other_arguments, like_other_code
 from tinyllm.course.checking.faults import Fault, Kind, narrow_fault, side_effect, value_fault
-from tinyllm.course.checking.hints import advice, boundary, relation
+from tinyllm.course.checking.hints import advice, boundary
 from tinyllm.course.checking.random_state import own_random_state
 from tinyllm.course.checking.registry import Case, Exercise, Function, find_exercise
+from tinyllm.course.checking.results import relation
 from tinyllm.course.checking.showing import kind_of, show
 from tinyllm.course.checking.trials import try_answer, try_reference
 from tinyllm.course.checking.variants import default_float64, in_float64, not_contiguous
@@ -61,18 +62,19 @@ def _examine(name: str, exercise: Exercise, answer: Function) -> Verdict:
         if fault.kind == "not attempted":
             fault = fault._replace(kind="raised")
         diagnosis = diagnose(exercise, judged)
+        if not diagnosis and fault.named:
+            return _verdict(name, exercise, judged, index, fault, diagnosis=fault.sentence)
         if not diagnosis and not judged[-1].got.timed_out:
             judged += _judge_cases(exercise, answer)  # more cases tell what is so by chance
             diagnosis = _naming(exercise, answer, judged)
-        said = diagnosis or (fault.sentence if fault.named else "")
-        return _verdict(name, exercise, judged, index, fault, diagnosis or advice(exercise, judged), said)
+        return _verdict(name, exercise, judged, index, fault, diagnosis or advice(exercise, judged), diagnosis)
 
 
 def _naming(exercise: Exercise, answer: Function, judged: list[Judged]) -> str:
     """What is wrong with an answer whose mistake is not on the list, in a sentence; "" if nothing is found."""
     return (
-        like_other_arguments(exercise, answer, judged)
-        or relation(exercise, judged)
+        relation(exercise, judged)
+        or like_other_arguments(exercise, answer, judged)
         or like_other_code(exercise, judged)
         or boundary(exercise, judged)
     )

@@ -78,7 +78,8 @@ def _product(pairs: list[Pair]) -> Iterator[str]:
     for right, mine, _ in pairs:
         counted = np.isfinite(right) & (np.abs(right) > 1e-9)
         ratios.append(_one_value(mine[counted] / right[counted]))
-        amounts.append(_one_value((mine - right)[np.isfinite(right)]))
+        tiny = (np.abs(mine) < 0.1 * np.abs(right)).any()  # then any amount is near to the right result itself
+        amounts.append(np.nan if tiny else _one_value((mine - right)[np.isfinite(right)]))
     if found := monomial(np.array(ratios), sizes):
         yield f"It is the right result times {found}."
     if found := monomial(np.array(amounts), sizes):

@@ -78,7 +78,7 @@ def _factors(right: Array, mine: Array, sizes: Features) -> Iterator[str]:
     factor = float(np.median(ratios))
     if not np.allclose(ratios, factor, rtol=1e-4) or not math.isfinite(factor) or abs(factor - 1) < 1e-3:
         return
-    if abs(factor) < 1e-9:
+    if not mine[counted].any():
         yield "It is zero everywhere." if counted.all() else "It is zero wherever it should be any other finite number."
         return
     if math.isclose(factor, -1, rel_tol=1e-4):
@@ -213,6 +213,8 @@ def _of_sequences(right: Any, mine: Any) -> Iterator[str]:
         elif sorted(map(repr, right)) == sorted(map(repr, mine)):
             yield "It has the right parts, in another order."
         wrong = [index for index, (one, other) in enumerate(zip(right, mine, strict=True)) if not _alike(one, other)]
+        if len(right) > 2 and len(wrong) == 1 and wrong[0] in (0, len(right) - 1):
+            yield f"Only its {'last' if wrong[0] else 'first'} part is wrong."
         if len(wrong) < len(right):
             yield Place(f"{len(wrong)} of its {len(right)} parts {'is' if len(wrong) == 1 else 'are'} wrong.")
     yield from _of_lengths(right, mine)

@@ -2,8 +2,6 @@
 
 import itertools
 from collections.abc import Callable, Iterator
-from functools import partial
-from operator import mul
 from types import CodeType
 from typing import Any
 
@@ -19,12 +17,15 @@ Change = Callable[[Case], Case]
 def substitutions(exercise: Exercise, answer: Function, case: Case) -> Iterator[tuple[str, Change]]:
     """Changes to a case's arguments, each with what to say if the reference then gives the answer's results."""
     names = list(exercise.case_parameters)[: len(case)]
-    numbers = _numbers_in(answer)
+    numbers = numbers_of(answer)
     for index, (name, value) in enumerate(zip(names, case, strict=True)):
         if isinstance(value, bool):
             yield f"You get the right result for `{name}` turned round.", _with(index, lambda old: not old)
         elif isinstance(value, int | float):
             yield from _fixed(index, name, exercise, numbers)
+        for number in () if isinstance(value, bool) else (one for one in numbers if one not in (0, 1, -1)):
+            for words, change in _by_number(value, number):
+                yield f"You get the right result for {words.format(f'`{name}`')}.", _with(index, change)
         for sentence, change in _PARTS if isinstance(value, int | float | Tensor | list | dict | bytes) else ():
             yield sentence.format(f"`{name}`"), _with(index, change)
     yield from _together(names, case)
@@ -59,21 +60,39 @@ def _fixed(index: int, name: str, exercise: Exercise, numbers: list[float]) -> I
     for number in dict.fromkeys([*given, *numbers]):
         sentence = f"You get the right result for `{name}` = {number:g}, whatever `{name}` is: use the argument."
         yield sentence, _with(index, _always(number))
-    for number in numbers:
-        yield f"You get the right result for `{name}`, but at most {number:g}.", _with(index, partial(min, number))
-        yield f"You get the right result for `{name}`, but at least {number:g}.", _with(index, partial(max, number))
-        if number not in (0, 1):
-            yield f"You get the right result for {number:g} times `{name}`.", _with(index, partial(mul, number))
+
+
+def _by_number(value: Any, number: float) -> Iterator[tuple[str, Callable[[Any], Any]]]:
+    """What a number in the answer's code may do to an argument."""
+    if isinstance(value, Tensor) and value.is_floating_point():
+        yield f"{{}}, but at most {number:g}", lambda old: old.clamp(max=number)
+        yield f"{{}}, but at least {number:g}", lambda old: old.clamp(min=number)
+        yield (
+            f"{{}}, kept between -{abs(number):g} and {abs(number):g}",
+            lambda old: old.clamp(-abs(number), abs(number)),
+        )
+    elif isinstance(value, int | float):
+        yield f"{{}}, but at most {number:g}", lambda old: min(old, number)
+        yield f"{{}}, but at least {number:g}", lambda old: max(old, number)
+        yield f"{{}} to the power {number:g}", lambda old: old**number
+    elif isinstance(value, list) and isinstance(number, int):
+        yield f"the first {number} of {{}} alone", lambda old: old[:number]
+        yield f"the last {number} of {{}} alone", lambda old: old[-number:]
+        return
+    if isinstance(value, int | float) or (isinstance(value, Tensor) and value.is_floating_point()):
+        yield f"{number:g} times {{}}", lambda old: number * old
+        yield f"{{}} divided by {number:g}", lambda old: old / number
+        yield f"{{}} plus {number:g}", lambda old: old + number
 
 
 def _together(names: list[str], case: Case) -> Iterator[tuple[str, Change]]:
-    """Lists that belong together, such as sizes and losses, all changed in the same way."""
-    places = [index for index, value in enumerate(case) if isinstance(value, list)]
-    if len(places) < 2 or len({len(case[index]) for index in places}) > 1:
-        return
-    what = " and ".join(f"`{names[index]}`" for index in places)
-    for sentence, change in _PARTS:
-        yield sentence.format(what), _all_with(places, change)
+    """Lists or tensors that belong together, such as sizes and losses, all changed in the same way."""
+    sizes = [len(value) if isinstance(value, list) else getattr(value, "shape", None) for value in case]
+    for size in {size for size in sizes if size is not None}:
+        places = [index for index, other in enumerate(sizes) if other == size]
+        what = " and ".join(f"`{names[index]}`" for index in places)
+        for sentence, change in _PARTS if 1 < len(places) < 4 else ():
+            yield sentence.format(what), _all_with(places, change)
 
 
 def _all_with(places: list[int], change: Callable[[Any], Any]) -> Change:
@@ -88,7 +107,7 @@ def _two_fixed(names: list[str], case: Case, numbers: list[float]) -> Iterator[t
         yield sentence, _replaced({i: a, j: b})
 
 
-def _numbers_in(answer: Function) -> list[float]:
+def numbers_of(answer: Function) -> list[float]:
     """The numbers in the code of an answer, which may stand where an argument belongs."""
     found: list[float] = []
     waiting = [getattr(answer, "__code__", None)]

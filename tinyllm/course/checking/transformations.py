@@ -113,32 +113,32 @@ def _one(value: Any) -> Any:
 
 @_transformation("exp of {}")
 def _exp(value: Any) -> Any:
-    return value.exp() if isinstance(value, Tensor) else math.exp(_number(value))
+    return value.exp() if isinstance(_number(value), Tensor) else math.exp(value)
 
 
 @_transformation("the logarithm of {}")
 def _log(value: Any) -> Any:
-    return value.log() if isinstance(value, Tensor) else math.log(_number(value))
+    return value.log() if isinstance(_number(value), Tensor) else math.log(value)
 
 
 @_transformation("{} rounded to whole numbers")
 def _rounded(value: Any) -> Any:
-    return value.round() if isinstance(value, Tensor) else round(_number(value))
+    return value.round() if isinstance(_number(value), Tensor) else round(value)
 
 
 @_transformation("{}, at most 1,")
 def _at_most_one(value: Any) -> Any:
-    return value.clamp(max=1) if isinstance(value, Tensor) else min(_number(value), 1)
+    return value.clamp(max=1) if isinstance(_number(value), Tensor) else min(value, 1)
 
 
 @_transformation("{}, at least 0,")
 def _at_least_zero(value: Any) -> Any:
-    return value.clamp(min=0) if isinstance(value, Tensor) else max(_number(value), 0)
+    return value.clamp(min=0) if isinstance(_number(value), Tensor) else max(value, 0)
 
 
 @_transformation("{}, at least 1,")
 def _at_least_one(value: Any) -> Any:
-    return value.clamp(min=1) if isinstance(value, Tensor) else max(_number(value), 1)
+    return value.clamp(min=1) if isinstance(_number(value), Tensor) else max(value, 1)
 
 
 @_transformation("{} transposed")
@@ -223,4 +223,4 @@ def _normalised(value: Any) -> Any:
 
 @_transformation("tanh of {}")
 def _tanh(value: Any) -> Any:
-    return value.tanh() if isinstance(value, Tensor) else math.tanh(_number(value))
+    return value.tanh() if isinstance(_number(value), Tensor) else math.tanh(value)

@@ -26,14 +26,33 @@ def variations(reference: Function) -> Iterator[Variation]:
         yield made[index]
 
 
+def with_numbers(reference: Function, numbers: list[float]) -> Iterator[Variation]:
+    """The reference with one of these numbers in the place of one of its own, of infinity or of a named value."""
+    source, tree = _source(reference)
+    names = _names(tree, reference)
+    for node, path in _nodes(tree, ()):
+        match node:
+            case ast.Constant(value=int() | float() as value) if not isinstance(value, bool):
+                right = f"{value:g}"
+            case ast.Attribute(attr="inf"):
+                right = "infinity"
+            case ast.Name(id=name, ctx=ast.Load()) if name in names:
+                right = f"`{name}`"
+            case _:
+                continue
+        for number in numbers:
+            made = _compiled(_changed(source, path, lambda _, number=number: ast.Constant(number)), reference)
+            if made:
+                yield f"You get what comes out with {number:g} in one place where {right} belongs.", made
+
+
 @cache
 def _begun(reference: Function) -> tuple[list[Variation], Iterator[Variation]]:
     return [], _make(reference)
 
 
 def _make(reference: Function) -> Iterator[Variation]:
-    source = ast.unparse(_plain(ast.parse(source_of(reference))))
-    tree = ast.parse(source)
+    source, tree = _source(reference)
     names = _names(tree, reference)
     changes = [
         (_rank(node, sentence), path, sentence, edit)
@@ -47,6 +66,11 @@ def _make(reference: Function) -> Iterator[Variation]:
         for sentence, function in variations(helper):
             if made := _compiled(tree, reference, {helper.__name__: function}):
                 yield f"In `{helper.__name__}`: {sentence[0].lower()}{sentence[1:]}", made
+
+
+def _source(reference: Function) -> tuple[str, ast.Module]:
+    source = ast.unparse(_plain(ast.parse(source_of(reference))))
+    return source, ast.parse(source)
 
 
 def _plain(tree: ast.Module) -> ast.Module:
