@@ -72,7 +72,7 @@ def _if(words: str) -> str:
     return f"You get what comes out if {words}."
 
 
-def _always(node: ast.AST) -> Edit:
+def always(node: ast.AST) -> Edit:
     return lambda _: node
 
 
@@ -98,13 +98,13 @@ def _text(node: ast.AST) -> str:
 def _of_value(node: Any, names: list[str]) -> Iterator[tuple[str, Edit]]:
     """What takes the place of a value: another one, or something made of it."""
     match node:
-        case ast.Constant(value=int() | float()) if not isinstance(node.value, bool):
-            yield from _of_constant(node.value)
+        case ast.Constant(value=int() | float() as value) if not isinstance(value, bool):
+            yield from _of_constant(value)
         case ast.Name(id=name, ctx=ast.Load()) if name in names:
             for other in names:
                 if other != name:
                     words = f"`{other}` in one place where `{name}` belongs"
-                    yield _with(words), _always(ast.Name(other, ast.Load()))
+                    yield _with(words), always(ast.Name(other, ast.Load()))
         case ast.BinOp() | ast.Call() | ast.Subscript():
             pass
         case _:
@@ -128,7 +128,7 @@ def _of_constant(value: float) -> Iterator[tuple[str, Edit]]:
     for number in dict.fromkeys(others):
         words = f"{number:g} in one place (an index, a dimension, a count) where {value:g} belongs"
         if number != value:
-            yield _with(words), _always(ast.Constant(number))
+            yield _with(words), always(ast.Constant(number))
 
 
 def _of_operation(node: ast.BinOp) -> Iterator[tuple[str, Edit]]:
@@ -173,7 +173,7 @@ def _operator(other: Callable[[], ast.AST], place: str) -> Edit:
 def _without_value(index: int) -> Edit:
     def edit(target: Any) -> ast.AST:
         del target.values[index]
-        return target  # type: ignore[no-any-return]
+        return target if len(target.values) > 1 else target.values[0]  # type: ignore[no-any-return]
 
     return edit
 
@@ -251,16 +251,16 @@ def _of_step(node: Any) -> Iterator[tuple[str, Edit]]:
     """A statement that is left out."""
     match node:
         case ast.If():
-            yield _if("the special case is left out"), _always(ast.Pass())
+            yield _if("the special case is left out"), always(ast.Pass())
             yield _if("a special case is made of every case"), _every_case
         case (
             ast.Expr(value=ast.Call(func=ast.Attribute(attr=name)))
             | ast.Assign(value=ast.Call(func=ast.Attribute(attr=name)))
         ):
-            yield _if(f"the step with `{name}` is left out"), _always(ast.Pass())
+            yield _if(f"the step with `{name}` is left out"), always(ast.Pass())
         case ast.Assign() | ast.AugAssign():
             made = ast.unparse(node.targets[0] if isinstance(node, ast.Assign) else node.target)
-            yield _if(f"the step that makes `{made}` is left out"), _always(ast.Pass())
+            yield _if(f"the step that makes `{made}` is left out"), always(ast.Pass())
 
 
 def _every_case(target: ast.If) -> ast.AST:

@@ -4,6 +4,7 @@ import itertools
 import time
 import warnings
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -57,21 +58,21 @@ def _completed(exercise: Exercise, case: Case) -> Case:
 
 def _of_arguments(exercise: Exercise, answer: Function, case: Case) -> Iterator[Candidate]:
     for sentence, change in substitutions(exercise, answer, case):
-
-        def changed(case: Case, change: Any = change) -> Trial | None:
-            try:
-                return try_case(exercise, exercise.reference, change(case), seconds=_SECONDS / 6)
-            except Exception:  # there is no such case, as with an argument that was left out
-                return None
-
-        yield sentence, changed
+        yield sentence, partial(_with_change, exercise, change)
     for sentence, function in with_numbers(exercise.reference, numbers_of(answer)):
-        yield sentence, lambda case, function=function: try_case(exercise, function, case, seconds=_SECONDS / 6)
+        yield sentence, partial(try_case, exercise, function, seconds=_SECONDS / 6)
+
+
+def _with_change(exercise: Exercise, change: Callable[[Case], Case], case: Case) -> Trial | None:
+    try:
+        return try_case(exercise, exercise.reference, change(case), seconds=_SECONDS / 6)
+    except Exception:  # there is no such case, as with an argument that was left out
+        return None
 
 
 def _of_code(exercise: Exercise) -> Iterator[Candidate]:
     for sentence, function in itertools.chain.from_iterable(map(variations, [exercise.reference, *exercise.forms])):
-        yield sentence, lambda case, function=function: try_case(exercise, function, case, seconds=_SECONDS / 6)
+        yield sentence, partial(try_case, exercise, function, seconds=_SECONDS / 6)
 
 
 def _has_results_of(other: Trial | None, one: Judged) -> bool:

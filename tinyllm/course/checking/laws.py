@@ -23,7 +23,8 @@ class Pair(NamedTuple):
 def law(pairs: list[Pair]) -> str:
     """The plainest law that all pairs obey, in a sentence; "" if there is none, or if too few numbers show it."""
     with np.errstate(all="ignore"):
-        x, y = (np.concatenate([pair[side].astype(float).ravel() for pair in pairs]) for side in (0, 1))
+        x = np.concatenate([pair.right.ravel() for pair in pairs])
+        y = np.concatenate([pair.mine.ravel() for pair in pairs])
         shown = np.isfinite(x)
         few = len(set(np.round(x[shown], 9))) < 3 or np.ptp(x[shown]) < 0.01 * np.abs(x[shown]).max()
         if few or not np.array_equal(x[~shown], y[~shown]):

@@ -7,7 +7,7 @@ from collections.abc import Hashable, Iterator
 from functools import cache
 from typing import Any
 
-from tinyllm.course.checking.edits import Edit, edits
+from tinyllm.course.checking.edits import Edit, always, edits
 from tinyllm.course.checking.registry import EXERCISES, Function, source_of
 from tinyllm.course.checking.transformations import FUNCTIONS
 
@@ -41,8 +41,7 @@ def with_numbers(reference: Function, numbers: list[float]) -> Iterator[Variatio
             case _:
                 continue
         for number in numbers:
-            made = _compiled(_changed(source, path, lambda _, number=number: ast.Constant(number)), reference)
-            if made:
+            if made := _compiled(_changed(source, path, always(ast.Constant(number))), reference):
                 yield f"You get what comes out with {number:g} in one place where {right} belongs.", made
 
 
