@@ -64,4 +64,5 @@ def made_of(right: Array) -> Iterator[tuple[Array, str]]:
 def _softmax(x: Array) -> Array:
     parts: Array = np.exp(x - x.max(-1, keepdims=True))
     total: Array = parts.sum(-1, keepdims=True)
-    return np.divide(parts, total)
+    shares: Array = parts / total
+    return shares

@@ -55,6 +55,28 @@ mistake(
     lambda ids, tokens, positions: tokens[ids] + positions[ids.shape[1] - 1],
 )
 
+mistake(
+    embed,
+    "You take the last T rows of the position table. A text begins at position 0: take the first T.",
+    lambda token_ids, token_table, position_table: (
+        token_table[token_ids] + position_table[len(position_table) - token_ids.shape[1] :]
+    ),
+)
+
+mistake(
+    embed,
+    "You multiply the token's row by the root of C, as the first Transformer did. Here it is added as it is.",
+    lambda token_ids, token_table, position_table: (
+        math.sqrt(token_table.shape[1]) * token_table[token_ids] + position_table[: token_ids.shape[1]]
+    ),
+)
+
+mistake(
+    embed,
+    "Token and position are multiplied. Add them.",
+    lambda token_ids, token_table, position_table: token_table[token_ids] * position_table[: token_ids.shape[1]],
+)
+
 
 # parameter_count
 

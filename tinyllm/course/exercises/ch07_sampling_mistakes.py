@@ -268,6 +268,16 @@ def puts_the_new_ones_first(token_id, keys, values, token_table, position_table,
     return output, keys.roll(1, 0), values.roll(1, 0)
 
 
+@mistake(
+    cached_step,
+    "The scores are divided by C. Divide by its root, as in training.",
+)
+def divides_by_the_width(token_id, keys, values, token_table, position_table, w_q, w_k, w_v):
+    x = token_table[token_id] + position_table[len(keys)]
+    keys, values = torch.cat([keys, (x @ w_k)[None]]), torch.cat([values, (x @ w_v)[None]])
+    return (keys @ (x @ w_q) / len(x)).softmax(dim=0) @ values, keys, values
+
+
 # generate
 
 
@@ -356,6 +366,30 @@ mistake(
     "three logits.",
     _faulty_choice(_FAULTS),
 )
+
+
+@mistake(
+    generate,
+    "You stop where id 0 comes. Nothing was said of an end: write `number` tokens.",
+)
+def stops_at_zero(next_logits, prompt, number):
+    ids = list(prompt)
+    for _ in range(number):
+        ids.append(int(next_logits(ids)[-1].argmax()))
+        if ids[-1] == 0:
+            break
+    return ids
+
+
+@mistake(
+    generate,
+    "You write the second likeliest token. Take the likeliest: argmax.",
+)
+def second_best(next_logits, prompt, number):
+    ids = list(prompt)
+    for _ in range(number):
+        ids.append(int(next_logits(ids)[-1].topk(2).indices[1]))
+    return ids
 
 
 # unspoilt

@@ -91,6 +91,18 @@ mistake(
     lambda x, weight, eps=1e-05: rms_norm(x, 1 + weight, eps),
 )
 
+mistake(
+    rms_norm,
+    "You divide by the largest number. The size of a token is the root of its mean square.",
+    lambda x, weight, eps=1e-5: weight * x / (x.abs().amax(-1, keepdim=True) + eps),
+)
+
+mistake(
+    rms_norm,
+    "You divide by the mean of the sizes. The mean is that of the squares, and a root is taken of it.",
+    lambda x, weight, eps=1e-5: weight * x / (x.abs().mean(-1, keepdim=True) + eps),
+)
+
 
 # rotate
 
@@ -227,6 +239,24 @@ mistake(
     lambda keys, num_heads: keys[:, :1].expand(-1, num_heads, -1, -1).clone(),
 )
 
+mistake(
+    share_heads,
+    "Every query head gets the mean of all heads of keys. Each head of keys serves its own H / K query heads.",
+    lambda keys, num_heads: keys.mean(1, keepdim=True).expand(-1, num_heads, -1, -1),
+)
+
+mistake(
+    share_heads,
+    "Every query head gets the last head of the keys. Each head of keys serves its own H / K query heads.",
+    lambda keys, num_heads: keys[:, -1:].expand(-1, num_heads, -1, -1),
+)
+
+mistake(
+    share_heads,
+    "Every query head gets the sum of all heads of keys. Each head of keys serves its own H / K query heads.",
+    lambda keys, num_heads: keys.sum(1, keepdim=True).expand(-1, num_heads, -1, -1),
+)
+
 
 # newton_schulz
 
@@ -352,6 +382,41 @@ def climbs_at_the_end(iteration, total, warmup, decay_fraction, peak):
     if iteration > total - decay:
         return peak * (1 - (total - iteration) / decay)
     return stable_decay(iteration, total, warmup, decay_fraction, peak)
+
+
+@mistake(
+    stable_decay,
+    "It falls along half a cosine. Here the fall is linear, from the peak to 0.",
+)
+def falls_along_a_cosine(iteration, total, warmup, decay_fraction, peak):
+    if iteration < warmup:
+        return peak * (iteration + 1) / (warmup + 1)
+    decay = round(decay_fraction * total)
+    left = min(1.0, (total - iteration) / decay)
+    return peak * (1 - math.cos(math.pi * left)) / 2
+
+
+@mistake(
+    stable_decay,
+    "It ends at a tenth of the peak. Here it falls to 0.",
+)
+def ends_at_a_tenth(iteration, total, warmup, decay_fraction, peak):
+    if iteration < warmup:
+        return peak * (iteration + 1) / (warmup + 1)
+    decay = round(decay_fraction * total)
+    left = min(1.0, (total - iteration) / decay)
+    return peak * (0.1 + 0.9 * left)
+
+
+@mistake(
+    stable_decay,
+    "It reaches 0 at the last step. Step `total`, the one after it, would be the first with a rate of 0.",
+)
+def reaches_zero_too_early(iteration, total, warmup, decay_fraction, peak):
+    if iteration < warmup:
+        return peak * (iteration + 1) / (warmup + 1)
+    decay = round(decay_fraction * total)
+    return peak * max(0.0, min(1.0, (total - 1 - iteration) / max(1, decay - 1)))
 
 
 # mend_attention
