@@ -59,8 +59,9 @@ def _completed(exercise: Exercise, case: Case) -> Case:
 def _of_arguments(exercise: Exercise, answer: Function, case: Case) -> Iterator[Candidate]:
     for sentence, change in substitutions(exercise, answer, case):
         yield sentence, partial(_with_change, exercise, change)
-    for sentence, function in with_numbers(exercise.reference, numbers_of(answer)):
-        yield sentence, partial(try_case, exercise, function, seconds=_SECONDS / 6)
+    for right in (exercise.reference, *exercise.forms):
+        for sentence, function in with_numbers(right, numbers_of(answer)):
+            yield sentence, partial(try_case, exercise, function, seconds=_SECONDS / 6)
 
 
 def _with_change(exercise: Exercise, change: Callable[[Case], Case], case: Case) -> Trial | None:

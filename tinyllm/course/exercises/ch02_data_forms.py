@@ -25,8 +25,10 @@ from tinyllm.course.exercises.ch02_data import (
 
 @form(next_token_pairs)
 def pair_of_a_piece(tokens, start, context_length):
-    piece = tokens[start : start + context_length + 1]
-    inputs, targets = piece[:-1], piece[1:]
+    further = 1
+    first, end = start, start + context_length
+    inputs = tokens[first:end]
+    targets = tokens[first + further : end + further]
     return inputs, targets
 
 
@@ -42,7 +44,8 @@ def by_order(articles, fraction, seed):
 
 @form(unigram_loss)
 def token_by_token(train_ids, test_ids, vocab_size):
-    counts = [1] * vocab_size
+    added = 1
+    counts = [added] * vocab_size
     for token in train_ids:
         counts[token] += 1
     loss = 0.0
@@ -54,10 +57,11 @@ def token_by_token(train_ids, test_ids, vocab_size):
 
 @form(bigram_probabilities)
 def pair_by_pair(ids, vocab_size):
+    added = 1
     counts = torch.zeros(vocab_size, vocab_size)
     for row, column in pairwise(ids):
         counts[row, column] += 1
-    counts = counts + 1
+    counts = counts + added
     totals = counts.sum(dim=1, keepdim=True)
     return counts / totals
 

@@ -89,11 +89,12 @@ def part_by_part(x, qkv, query_weight, key_weight, num_heads):
 
 @form(newton_schulz)
 def cube_by_cube(matrix, steps):
+    share = 0.5
     length = matrix.square().sum().sqrt()
     x = matrix / length
     for _ in range(steps):
         cube = x @ x.T @ x
-        x = (3 * x - cube) / 2
+        x = (1 + share) * x - share * cube
     return x
 
 

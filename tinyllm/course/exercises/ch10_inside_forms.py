@@ -23,8 +23,8 @@ from tinyllm.course.exercises.ch10_inside import (
 def by_a_mask(mixed, head, num_heads):
     size = mixed.shape[-1] // num_heads
     owner = torch.arange(mixed.shape[-1]) // size
-    kept = owner != head
-    return mixed * kept
+    kept = torch.where(owner == head, 0.0, 1.0)
+    return mixed * kept.to(mixed.dtype)
 
 
 @form(lens)
