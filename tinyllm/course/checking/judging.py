@@ -13,6 +13,7 @@ from tinyllm.course.checking.registry import Case, Exercise, Function, find_exer
 from tinyllm.course.checking.results import relation
 from tinyllm.course.checking.showing import kind_of, show
 from tinyllm.course.checking.trials import try_answer, try_reference
+from tinyllm.course.checking.unused import unused_argument
 from tinyllm.course.checking.variants import default_float64, in_float64, not_contiguous
 from tinyllm.course.checking.watching import seeded
 
@@ -76,6 +77,7 @@ def _naming(exercise: Exercise, answer: Function, judged: list[Judged]) -> str:
         relation(exercise, judged)
         or like_other_arguments(exercise, answer, judged)
         or like_other_code(exercise, judged)
+        or unused_argument(exercise, answer, judged)
         or boundary(exercise, judged)
     )
 

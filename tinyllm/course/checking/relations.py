@@ -191,12 +191,16 @@ def _of_lengths(right: list[Any], mine: list[Any]) -> Iterator[str]:
     less, more = len(mine) < len(right), len(mine) > len(right)
     if less and mine and _alike(right[: len(mine)], mine):
         yield f"Its end is missing: the last {_count(len(right) - len(mine))}."
+        yield "Its end is missing."
     if less and mine and _alike(right[-len(mine) :], mine):
         yield f"Its beginning is missing: the first {_count(len(right) - len(mine))}."
+        yield "Its beginning is missing."
     if more and right and _alike(mine[: len(right)], right):
         yield f"There is something after the right result: {_count(len(mine) - len(right))} more."
+        yield "There is something after the right result."
     if more and right and _alike(mine[-len(right) :], right):
         yield f"There is something before the right result: {_count(len(mine) - len(right))} more."
+        yield "There is something before the right result."
 
 
 def _of_sequences(right: Any, mine: Any) -> Iterator[str]:
@@ -231,6 +235,8 @@ def _of_dicts(right: dict[Any, Any], mine: dict[Any, Any]) -> Iterator[str]:
         yield f"It has keys that do not belong there: {_count(len(extra))}."
     shared = [key for key in right if key in mine]
     wrong = [key for key in shared if not _alike(right[key], mine[key])]
+    if shared and not wrong and (missing or extra):
+        yield f"Some keys {'are missing' if missing else 'do not belong there'}; what is there for the others is right."
     for key in wrong if all(isinstance(key, str) for key in shared) else ():  # what is observed, in words
         yield f"It does not hold that {key}." if right[key] is True else Place(f"What is wrong is {key}.")
     if wrong and len(wrong) < len(shared):
