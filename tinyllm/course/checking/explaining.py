@@ -5,13 +5,10 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any
-
-import numpy as np
-from torch import Tensor
 
 from tinyllm.course.checking.diagnosis import Judged, same
 from tinyllm.course.checking.distance import explains
+from tinyllm.course.checking.evidence import tells, tells_much, where_wrong
 from tinyllm.course.checking.registry import Case, Exercise, Function
 from tinyllm.course.checking.substitutions import numbers_of, substitutions
 from tinyllm.course.checking.trials import Trial, try_case
@@ -24,6 +21,7 @@ Candidate = tuple[str, Callable[[Case], Trial | None]]
 def like_other_arguments(exercise: Exercise, answer: Function, judged: list[Judged]) -> str:
     """The change of arguments with which the reference has the answer's results in every case, in a sentence.
 
+    Or else in every wrong case, if these have many numbers: an answer may be right elsewhere for reasons of its own.
     The answer is not called again. Where results are a few truth values, much has the same ones, and nothing is said.
     """
     return _first_alike(exercise, judged, lambda case: _of_arguments(exercise, answer, case))
@@ -36,19 +34,29 @@ def like_other_code(exercise: Exercise, judged: list[Judged]) -> str:
 
 def _first_alike(exercise: Exercise, judged: list[Judged], candidates: Callable[[Case], Iterator[Candidate]]) -> str:
     wrong = [one for one in judged if one.fault]
-    if not _tells(wrong) or any(one.got.error is not None for one in judged):
+    if not tells(wrong) or any(one.got.error is not None for one in judged):
         return ""
     ordered = sorted(judged, key=lambda one: one.fault is None)  # the wrong ones tell most
     end = time.thread_time() + _SECONDS
     cases = [_completed(exercise, one.case) for one in ordered]
+    partly = ""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # much of what is tried makes no sense
         for sentence, run in candidates(cases[0]):
             if time.thread_time() > end:
-                return ""
-            if all(_has_results_of(run(case), one) for case, one in zip(cases, ordered, strict=True)):
+                break
+            alike = _count_alike(run, cases, ordered)
+            if alike == len(judged):
                 return sentence
-    return ""
+            if alike >= len(wrong) and not partly and tells_much(wrong):
+                partly = where_wrong(sentence)
+    return partly
+
+
+def _count_alike(run: Callable[[Case], Trial | None], cases: list[Case], ordered: list[Judged]) -> int:
+    """In how many cases, from the first on, the results are those of the answer."""
+    pairs = zip(cases, ordered, strict=True)
+    return next((index for index, (case, one) in enumerate(pairs) if not _has_results_of(run(case), one)), len(cases))
 
 
 def _completed(exercise: Exercise, case: Case) -> Case:
@@ -85,25 +93,3 @@ def _has_results_of(other: Trial | None, one: Judged) -> bool:
         return alike and (one.fault is None or explains(other.value, one.got.value, one.expected.value))
     except Exception:
         return False
-
-
-def _tells(wrong: list[Judged]) -> bool:
-    """Whether the wrong results say enough: numbers, or at least three."""
-    numbers = sum(_count_of_numbers(one.expected.value) for one in wrong)
-    return numbers > 2 or (len(wrong) > 2 and not any(_is_truth(one.expected.value) for one in wrong))
-
-
-def _count_of_numbers(value: Any) -> int:
-    if isinstance(value, Tensor | np.ndarray):
-        return int(np.prod(value.shape)) if "bool" not in str(value.dtype) else 0
-    if isinstance(value, dict):
-        return sum(map(_count_of_numbers, value.values()))
-    if isinstance(value, list | tuple):
-        return sum(map(_count_of_numbers, value))
-    return int(isinstance(value, float))
-
-
-def _is_truth(value: Any) -> bool:
-    return isinstance(value, bool) or (
-        isinstance(value, dict) and any(isinstance(item, bool) for item in value.values())
-    )

@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 
-from tinyllm.course.checking.diagnosis import Judged, diagnose
+from tinyllm.course.checking.diagnosis import Judged, diagnose, diagnose_where_wrong
+from tinyllm.course.checking.evidence import tells_much, where_wrong
 from tinyllm.course.checking.explaining import like_other_arguments, like_other_code
 from tinyllm.course.checking.faults import Fault, Kind, narrow_fault, side_effect, value_fault
 from tinyllm.course.checking.hints import advice, boundary
@@ -73,6 +74,9 @@ def _examine(name: str, exercise: Exercise, answer: Function) -> Verdict:
 
 def _naming(exercise: Exercise, answer: Function, judged: list[Judged]) -> str:
     """What is wrong with an answer whose mistake is not on the list, in a sentence; "" if nothing is found."""
+    known = diagnose_where_wrong(exercise, judged) if tells_much([one for one in judged if one.fault]) else ""
+    if known:
+        return where_wrong(known)
     return (
         relation(exercise, judged)
         or like_other_arguments(exercise, answer, judged)
