@@ -203,7 +203,21 @@ def _of_lengths(right: list[Any], mine: list[Any]) -> Iterator[str]:
         yield "There is something before the right result."
 
 
+_OF_TEXTS: tuple[tuple[Callable[[str], str], str], ...] = (
+    (str.strip, "It is the right text without the blanks at its ends."),
+    (str.lstrip, "It is the right text without the blanks at its beginning."),
+    (str.rstrip, "It is the right text without the blanks at its end."),
+    (str.lower, "It is the right text in lower case."),
+    (lambda text: " ".join(text.split()), "It is the right text with one space for all its blanks."),
+    (lambda text: text.replace(" ", ""), "It is the right text without its spaces."),
+    (lambda text: text.replace("\ufffd", ""), "It is the right text without its U+FFFD."),
+    (lambda text: text.replace("\ufffd", "?"), "It is the right text with ? for U+FFFD."),
+)
+
+
 def _of_sequences(right: Any, mine: Any) -> Iterator[str]:
+    if isinstance(right, str) and isinstance(mine, str):
+        yield from (words for change, words in _OF_TEXTS if change(right) == mine != right)
     if isinstance(right, str | bytes) and type(mine) is type(right):
         right, mine = list(right), list(mine)
     if not isinstance(right, list | tuple) or not isinstance(mine, list | tuple):

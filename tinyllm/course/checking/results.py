@@ -59,12 +59,20 @@ def _of(exercise: Exercise, wrong: list[_Wrong]) -> str:
     sizes = [features(exercise.case_parameters, one.case) for one in wrong]
     held = [relations(one.expected, one.got, size) for one, size in zip(wrong, sizes, strict=True)]
     shared = [one for one in held[0] if not isinstance(one, Place) and all(one in others for others in held)]
-    if shared:
+    if shared or (shared := _in_turn(held)):
         return shared[0]
     pairs = [_pair(one, size) for one, size in zip(wrong, sizes, strict=True)]
     known = [pair for pair in pairs if pair]
     found = law(known) if len(known) == len(pairs) else ""
     return found or next(_of_arguments(exercise, wrong), "")
+
+
+def _in_turn(held: list[list[str]]) -> list[str]:
+    """What does not hold, where that differs from case to case and each wrong case has something."""
+    broken = "It does not hold that "
+    firsts = [next((one.removeprefix(broken) for one in case if one.startswith(broken)), "") for case in held]
+    found = list(dict.fromkeys(firsts))
+    return [f"{broken}{'; in other cases, that '.join(one.rstrip('.') for one in found)}."] if all(firsts) else []
 
 
 def _pair(one: _Wrong, size: dict[str, float]) -> Pair | None:
