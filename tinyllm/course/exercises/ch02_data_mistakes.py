@@ -337,6 +337,26 @@ def logarithm_of_a_mean(train_ids, test_ids, vocab_size):
     return -math.log(sum((counts[token] + 1) / total for token in test_ids) / len(test_ids))
 
 
+@mistake(
+    unigram_loss,
+    "You count both texts. A model cannot know the test text: count train_ids alone.",
+)
+def counts_both(train_ids, test_ids, vocab_size):
+    counts = Counter([*train_ids, *test_ids])
+    total = len(train_ids) + len(test_ids) + vocab_size
+    return sum(-math.log((counts[token] + 1) / total) for token in test_ids) / len(test_ids)
+
+
+@mistake(
+    unigram_loss,
+    "That is the entropy of the training text's own distribution. Score the tokens of the test text.",
+)
+def entropy_of_training(train_ids, test_ids, vocab_size):
+    counts, total = Counter(train_ids), len(train_ids) + vocab_size
+    shares = [(counts[token] + 1) / total for token in range(vocab_size)]
+    return -sum(share * math.log(share) for share in shares)
+
+
 # bigram_probabilities
 
 
@@ -668,6 +688,24 @@ mistake(
     lambda articles: (
         sum(-math.log(probabilities[drawn]) for draws, _ in articles for probabilities, drawn in draws)
         / sum(length for draws, length in articles if draws)
+    ),
+)
+
+mistake(
+    floor_per_token,
+    "You take the first option of each draw. Take the one that was drawn: its index is given.",
+    lambda articles: (
+        sum(-math.log(probabilities[0]) for draws, _ in articles for probabilities, _ in draws)
+        / sum(length for _, length in articles)
+    ),
+)
+
+mistake(
+    floor_per_token,
+    "You add up probabilities. Surprise is -log p, and surprises add up.",
+    lambda articles: (
+        sum(probabilities[drawn] for draws, _ in articles for probabilities, drawn in draws)
+        / sum(length for _, length in articles)
     ),
 )
 

@@ -117,6 +117,12 @@ mistake(
     lambda q, k: q * k / math.sqrt(q.shape[-1]),
 )
 
+mistake(
+    scores,
+    "Queries and keys are divided by their lengths, so these are cosines. Divide the product by the root of D.",
+    lambda q, k: torch.nn.functional.normalize(q, dim=-1) @ torch.nn.functional.normalize(k, dim=-1).mT,
+)
+
 
 # causal_mask
 
@@ -195,6 +201,12 @@ mistake(
     lambda scores, mask: torch.zeros_like(scores).scatter(
         -1, scores.masked_fill(~mask, -torch.inf).argmax(-1, keepdim=True), 1.0
     ),
+)
+
+mistake(
+    attention_weights,
+    "All that may be seen gets the same weight. The scores say how much each gets.",
+    lambda scores, mask: (mask / mask.sum(-1, keepdim=True)).to(scores.dtype).expand_as(scores),
 )
 
 

@@ -344,6 +344,15 @@ def input_twice(x, attention_norm, attention, feedforward_norm, feedforward):
     return x + stream + feedforward(feedforward_norm(stream))
 
 
+mistake(
+    block_forward,
+    "The whole block's result goes through a norm once more. The stream is never normalised itself.",
+    lambda x, attention_norm, attention, feedforward_norm, feedforward: feedforward_norm(
+        block_forward(x, attention_norm, attention, feedforward_norm, feedforward)
+    ),
+)
+
+
 # measure_scatter
 
 mistake(

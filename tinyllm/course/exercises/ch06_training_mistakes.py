@@ -156,6 +156,28 @@ def one_over_the_root(iteration, max_iterations, warmup, max_rate, min_rate):
     return max(min_rate, max_rate * math.sqrt((warmup + 1) / (iteration + 1)))
 
 
+@mistake(
+    learning_rate,
+    "Your warm-up starts from min. Its line goes through 0: max (i + 1) / (w + 1).",
+)
+def rises_from_min(iteration, max_iterations, warmup, max_rate, min_rate):
+    if iteration < warmup:
+        return min_rate + (max_rate - min_rate) * (iteration + 1) / (warmup + 1)
+    progress = (iteration - warmup) / (max_iterations - warmup)
+    return min_rate + (max_rate - min_rate) * (1 + math.cos(math.pi * progress)) / 2
+
+
+@mistake(
+    learning_rate,
+    "math.cos takes radians: half a turn is math.pi, not 180.",
+)
+def half_a_turn_in_degrees(iteration, max_iterations, warmup, max_rate, min_rate):
+    if iteration < warmup:
+        return max_rate * (iteration + 1) / (warmup + 1)
+    progress = (iteration - warmup) / (max_iterations - warmup)
+    return min_rate + (max_rate - min_rate) * (1 + math.cos(180 * progress)) / 2
+
+
 # adamw_step
 
 
@@ -311,6 +333,26 @@ def eps_before_the_correction(parameter, gradient, m, v, step, lr, beta1, beta2,
     return parameter * (1 - lr * weight_decay) - lr * m_hat * (1 - beta2**step) ** 0.5 / (v.sqrt() + eps), m, v
 
 
+@mistake(
+    adamw_step,
+    "v averages the sizes of the gradients. It must average their squares.",
+)
+def averages_sizes(parameter, gradient, m, v, step, lr, beta1, beta2, eps, weight_decay):
+    m = beta1 * m + (1 - beta1) * gradient
+    v = beta2 * v + (1 - beta2) * gradient.abs()
+    change = m / (1 - beta1**step) / ((v / (1 - beta2**step)).sqrt() + eps)
+    return parameter * (1 - lr * weight_decay) - lr * change, m, v
+
+
+@mistake(
+    adamw_step,
+    "The decay follows the sign of the weights alone. It shrinks each by the same fraction: lr * weight_decay.",
+)
+def decays_by_sign(parameter, gradient, m, v, step, lr, beta1, beta2, eps, weight_decay):
+    moved, m, v = adamw_step(parameter, gradient, m, v, step, lr, beta1, beta2, eps, 0.0)
+    return moved - lr * weight_decay * parameter.sign(), m, v
+
+
 # clip
 
 mistake(
@@ -409,6 +451,35 @@ def by_the_first(gradients, max_norm):
 def by_the_longest(gradients, max_norm):
     norm = torch.stack([gradient.norm() for gradient in gradients]).max()
     return [gradient * (max_norm / norm).clamp(max=1.0) for gradient in gradients]
+
+
+@mistake(
+    clip,
+    "You compare the norm with 1. It may be as large as max_norm.",
+)
+def compares_with_one(gradients, max_norm):
+    norm = torch.cat([gradient.flatten() for gradient in gradients]).norm()
+    return [gradient * max_norm / norm if norm > 1 else gradient for gradient in gradients]
+
+
+@mistake(
+    clip,
+    "Only the longest tensor is shortened. One factor shortens all of them.",
+)
+def shortens_the_longest(gradients, max_norm):
+    norm = torch.cat([gradient.flatten() for gradient in gradients]).norm()
+    longest = max(range(len(gradients)), key=lambda index: gradients[index].norm().item())
+    scale = (max_norm / norm).clamp(max=1.0)
+    return [gradient * scale if index == longest else gradient for index, gradient in enumerate(gradients)]
+
+
+@mistake(
+    clip,
+    "You add 1 to the norm before you divide, so all gradients become too short.",
+)
+def one_too_long(gradients, max_norm):
+    norm = torch.cat([gradient.flatten() for gradient in gradients]).norm()
+    return [gradient * (max_norm / (norm + 1)).clamp(max=1.0) for gradient in gradients]
 
 
 # accumulate

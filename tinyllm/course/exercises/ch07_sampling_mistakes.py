@@ -81,6 +81,27 @@ def overflows(logits, temperature):
     return weights / weights.sum()
 
 
+mistake(
+    temperature,
+    "Below 1 all goes to the largest. That is so at 0 only: divide the logits otherwise.",
+    lambda logits, temperature: (
+        F.one_hot(logits.argmax(), len(logits)).to(logits.dtype)
+        if temperature < 1
+        else (logits / temperature).softmax(dim=0)
+    ),
+)
+
+mistake(
+    temperature,
+    "You take the softmax twice. The second one takes probabilities for logits, and flattens them.",
+    lambda logits, temperature: (
+        F.one_hot(logits.argmax(), len(logits)).to(logits.dtype)
+        if temperature == 0
+        else (logits / temperature).softmax(0).softmax(0)
+    ),
+)
+
+
 # top_k
 
 mistake(
@@ -125,6 +146,20 @@ mistake(
     top_k,
     "The first k tokens stay, whatever their logits. Find the largest ones first.",
     lambda logits, k: logits.masked_fill(torch.arange(len(logits)) >= k, -torch.inf),
+)
+
+mistake(
+    top_k,
+    "You keep the logits that are farthest from 0. The likeliest tokens have the largest, with their signs.",
+    lambda logits, k: torch.full_like(logits, -torch.inf).scatter(
+        0, logits.abs().topk(k).indices, logits[logits.abs().topk(k).indices]
+    ),
+)
+
+mistake(
+    top_k,
+    "The kept logits become log-probabilities. Leave them as they are.",
+    lambda logits, k: top_k(logits, k).log_softmax(0),
 )
 
 
@@ -193,6 +228,27 @@ def keeps_one_more(logits, p):
     result = torch.full_like(logits, -torch.inf)
     result[kept] = logits[kept]
     return result
+
+
+mistake(
+    top_p,
+    "You keep what has a share p of the largest probability: that is min-p. Here the probabilities add up to p.",
+    lambda logits, p: logits.masked_fill(logits.softmax(0) < p * logits.softmax(0).max(), -torch.inf),
+)
+
+mistake(
+    top_p,
+    "You keep a share p of the tokens. It is their probabilities that must add up to p.",
+    lambda logits, p: torch.full_like(logits, -torch.inf).scatter(
+        0, logits.topk(math.ceil(p * len(logits))).indices, logits.topk(math.ceil(p * len(logits))).values
+    ),
+)
+
+mistake(
+    top_p,
+    "Only the likeliest token stays. Go on until the sum reaches p.",
+    lambda logits, p: top_k(logits, 1),
+)
 
 
 # cached_step
@@ -416,4 +472,10 @@ mistake(
     unspoilt,
     "This is the share of articles that are spoilt. Asked for are the others.",
     lambda share, draws: 1 - (1 - share) ** draws,
+)
+
+mistake(
+    unspoilt,
+    "That is 1 divided by the number of draws. It must depend on the share of bad tokens.",
+    lambda share, draws: 1 / draws,
 )

@@ -162,6 +162,16 @@ def puts_pairs_side_by_side(x, frequencies):
     return torch.stack([first, second], dim=-1).flatten(1)
 
 
+@mistake(
+    rotate,
+    "Sine and cosine are exchanged: at angle 0 nothing may change.",
+)
+def exchanges_sine_and_cosine(x, frequencies):
+    angles = torch.arange(len(x))[:, None] * frequencies
+    first, second = x.chunk(2, dim=-1)
+    return torch.cat([first * angles.sin() - second * angles.cos(), second * angles.sin() + first * angles.cos()], 1)
+
+
 # swiglu
 
 mistake(
@@ -210,6 +220,18 @@ mistake(
     swiglu,
     "SiLU is applied to the result as well. Nothing comes after the projection.",
     lambda *arguments: F.silu(swiglu(*arguments)),
+)
+
+mistake(
+    swiglu,
+    "Both products go through SiLU. The one with `expand` stays as it is.",
+    lambda x, expand, gate, projection: (F.silu(x @ gate) * F.silu(x @ expand)) @ projection,
+)
+
+mistake(
+    swiglu,
+    "The gate goes through a softmax, so its numbers compete. SiLU takes each by itself.",
+    lambda x, expand, gate, projection: ((x @ gate).softmax(-1) * (x @ expand)) @ projection,
 )
 
 
@@ -492,4 +514,10 @@ mistake(
     gate_growth,
     "That is upside down: divide the larger matrices' output by the smaller ones'.",
     lambda factor: factor**-2,
+)
+
+mistake(
+    gate_growth,
+    "You say that the growth is exponential. Two products grow, each by the factor.",
+    lambda factor: 2**factor,
 )

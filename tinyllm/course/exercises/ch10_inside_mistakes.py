@@ -218,6 +218,26 @@ mistake(
     lambda weights, period: (weights[period:].argmax(1) == torch.arange(1, len(weights) - period + 1)).double().mean(),
 )
 
+mistake(
+    induction_score,
+    "That is the last row alone. Take the mean over all rows from `period` on.",
+    lambda weights, period: weights[-1, len(weights) - period],
+)
+
+mistake(
+    induction_score,
+    "This is the mean of each row's largest weight, wherever it is. Take the weight at t - period + 1.",
+    lambda weights, period: weights[period:].max(1).values.mean(),
+)
+
+mistake(
+    induction_score,
+    "You are one position too late: at the token after the one that followed.",
+    lambda weights, period: torch.stack(
+        [weights[t, min(t - period + 2, t)] for t in range(period, len(weights))]
+    ).mean(),
+)
+
 
 # attribution
 
