@@ -74,6 +74,13 @@ def _examine(name: str, exercise: Exercise, answer: Function) -> Verdict:
 
 def _naming(exercise: Exercise, answer: Function, judged: list[Judged]) -> str:
     """What is wrong with an answer whose mistake is not on the list, in a sentence; "" if nothing is found."""
+    try:
+        return _found(exercise, answer, judged)
+    except Exception:  # whatever an answer's own object raises when it is looked at
+        return ""
+
+
+def _found(exercise: Exercise, answer: Function, judged: list[Judged]) -> str:
     known = diagnose_where_wrong(exercise, judged) if tells_much([one for one in judged if one.fault]) else ""
     if known:
         return where_wrong(known)

@@ -86,13 +86,19 @@ def _by_number(value: Any, number: float) -> Iterator[tuple[str, Callable[[Any],
 
 
 def _together(names: list[str], case: Case) -> Iterator[tuple[str, Change]]:
-    """Lists or tensors that belong together, such as sizes and losses, all changed in the same way."""
-    sizes = [len(value) if isinstance(value, list) else getattr(value, "shape", None) for value in case]
-    for size in {size for size in sizes if size is not None}:
+    """Lists, tensors or numbers that belong together, such as sizes and losses, all changed in the same way."""
+    sizes = [_size(value) for value in case]
+    for size in dict.fromkeys(size for size in sizes if size is not None):
         places = [index for index, other in enumerate(sizes) if other == size]
         what = " and ".join(f"`{names[index]}`" for index in places)
         for sentence, change in _PARTS if 1 < len(places) < 4 else ():
             yield sentence.format(what), _all_with(places, change)
+
+
+def _size(value: Any) -> Any:
+    if isinstance(value, float):
+        return "a number"
+    return len(value) if isinstance(value, list) else getattr(value, "shape", None)
 
 
 def _all_with(places: list[int], change: Callable[[Any], Any]) -> Change:
@@ -134,7 +140,10 @@ def _once(value: Any) -> Any:
 
 
 _PARTS: tuple[tuple[str, Callable[[Any], Any]], ...] = (
-    *((f"You get the right result for {words}.", FUNCTIONS[name]) for words, name in TRANSFORMATIONS.items()),
+    *(
+        (f"You get the right result for {words.rstrip(',')}.", FUNCTIONS[name])
+        for words, name in TRANSFORMATIONS.items()
+    ),
     ("You get the right result for {} with True and False exchanged.", _not),
     ("You get the right result for {} with each item once: repeated ones count too.", _once),
 )
