@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "tinyllm"
 FILES = sorted(path for path in PACKAGE.rglob("*.py") if path.name != "__main__.py")
-TABLES = PACKAGE / "course" / "exercises"  # references and known mistakes, a chapter at a time
+TABLES = PACKAGE / "course" / "exercises"  # references, known mistakes and other forms, a chapter at a time
 ROOMS = sorted({path.parent for path in FILES} - {PACKAGE})
 
 
@@ -104,8 +104,8 @@ def home_of_tests(path: Path) -> Path:
 
 @pytest.mark.parametrize("path", [path for path in FILES if path.name != "__init__.py"], ids=name_of)
 def test_a_modules_tests_are_found_by_its_name(path):
-    if path.is_relative_to(TABLES) and path.stem.endswith("_mistakes"):
-        path = path.with_stem(path.stem.removesuffix("_mistakes"))  # a chapter's references and mistakes together
+    if path.is_relative_to(TABLES):  # a chapter's references, mistakes and forms together
+        path = path.with_stem(path.stem.removesuffix("_mistakes").removesuffix("_forms"))
     assert home_of_tests(path).is_file(), f"{home_of_tests(path).relative_to(ROOT)} is missing"
 
 

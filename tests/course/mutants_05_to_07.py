@@ -34,7 +34,7 @@ MUTANTS = {
     ("06_training", "training/schedule"): {
         "no warm-up": ("if iteration < warmup:", "if iteration < 0:"),
         "the first rate is 0": ("max_learning_rate * (iteration + 1)", "max_learning_rate * iteration"),
-        "the cosine ends at 0": ("return config.min_learning_rate + span *", "return span *"),
+        "the cosine ends at 0": ("config.min_learning_rate + span * (1 +", "span * (1 +"),
     },
     ("06_training", "training/gradient_step"): {
         "no clipping": ("(model.parameters(), max_gradient_norm)", "(model.parameters(), 1e9)"),

@@ -52,7 +52,7 @@ WRONG = {
     "the first of a batch": (
         "gpt.logits",
         lambda hidden, norm, table: (norm(hidden) @ table.T)[:1].expand(len(hidden), -1, -1),
-        "You get the right result for the first of `hidden` alone: the others count too.",
+        "Along dimension 0 each value is the first of the right ones.",
     ),
     "in reverse order": ("gpt.mend_loss", chained, "You get the right result for `blocks` in reverse order."),
     "another function": (

@@ -10,7 +10,7 @@ import tinyllm.course.exercises
 from tinyllm.course import check
 from tinyllm.course.checking import registry
 from tinyllm.course.checking.judging import examine
-from tinyllm.course.checking.registry import call, exercise, find_exercise, load_chapters, mistake, source_of
+from tinyllm.course.checking.registry import call, exercise, find_exercise, form, load_chapters, mistake, source_of
 
 
 @pytest.mark.parametrize("name", ["attention.casual_mask", "atention.causal_mask", "causal_mask"])
@@ -74,6 +74,12 @@ def test_a_mistake_is_a_lambda_or_a_decorated_function_and_stays_in_order(monkey
         (25, "You square it."),
     ]
     assert found.mistakes[1][0] is square
+
+    @form(double)
+    def added(x):
+        return x + x
+
+    assert found.forms == [added]
 
 
 def test_a_references_source_begins_with_its_def():

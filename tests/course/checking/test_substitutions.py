@@ -1,5 +1,6 @@
 """Other arguments for the reference: what they are, and that the sentence says it."""
 
+import contextlib
 import inspect
 from types import SimpleNamespace
 
@@ -18,9 +19,13 @@ CASE = (X, WEIGHTS, 3.0, 5, False)
 
 
 def said(answer=lambda *arguments: 0.25) -> dict[str, object]:
-    """The results of the reference, by sentence."""
+    """The results of the reference, by sentence; a change that makes no sense raises, and has none."""
     exercise = SimpleNamespace(case_parameters=inspect.signature(weighted).parameters, reference=weighted)
-    return {sentence: weighted(*change(CASE)) for sentence, change in substitutions(exercise, answer, CASE)}
+    results = {}
+    for sentence, change in substitutions(exercise, answer, CASE):
+        with contextlib.suppress(Exception):
+            results.setdefault(sentence, weighted(*change(CASE)))
+    return results
 
 
 EXPECTED = {
@@ -30,6 +35,12 @@ EXPECTED = {
         weighted(X, WEIGHTS, 0.25, 5),
     "You get the right result for `shift` + 1.": weighted(X, WEIGHTS, 3.0, 6),
     "You get the right result for `shift` - 1.": weighted(X, WEIGHTS, 3.0, 4),
+    "You get the right result for the square of `scale`.": weighted(X, WEIGHTS, 9.0, 5),
+    "You get the right result for `scale`, but at most 0.25.": weighted(X, WEIGHTS, 0.25, 5),
+    "You get the right result for 0.25 times `x`.": weighted(0.25 * X, WEIGHTS, 3.0, 5),
+    "You get the right result for `weights`, kept between -0.25 and 0.25.":
+        weighted(X, WEIGHTS.clamp(-0.25, 0.25), 3.0, 5),
+    "You get the right result for `x` and `weights` transposed.": weighted(X.T, WEIGHTS.T, 3.0, 5),
     "You get the right result for `plain` turned round.": weighted(X, WEIGHTS, 3.0, 5, True),
     "You get the right result for `x` transposed.": weighted(X.T, WEIGHTS, 3.0, 5),
     "You get the right result for the first of `weights` alone: the others count too.":

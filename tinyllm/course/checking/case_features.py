@@ -14,7 +14,8 @@ Features = dict[str, float]
 def features(parameters: Mapping[str, Parameter], case: Case) -> Features:
     """Sizes by the letters of the parameters' shapes, `len(ids)`, numbers and truth values by their names."""
     found: Features = {}
-    for (name, parameter), value in zip(parameters.items(), case, strict=False):
+    left_out = [parameter.default for parameter in list(parameters.values())[len(case) :]]
+    for (name, parameter), value in zip(parameters.items(), (*case, *left_out), strict=True):
         if isinstance(value, Tensor):
             found |= _sizes(parameter.annotation, name, value)
         elif isinstance(value, bool | int | float):
@@ -36,6 +37,7 @@ def _sizes(annotation: Any, name: str, tensor: Tensor) -> Features:
 
 def what_separates(right: list[Features], wrong: list[Features]) -> list[str]:
     """Which single facts hold in every wrong case and in no right one: "B > 1", "p = 0", "k = V"."""
+    right, wrong = _different(right), _different(wrong)
     if not right or not wrong:
         return []
     names = [name for name in wrong[0] if all(name in one for one in right + wrong)]
@@ -55,6 +57,11 @@ def what_separates(right: list[Features], wrong: list[Features]) -> list[str]:
             if all(one[name] == one[other] for one in wrong) and all(one[name] != one[other] for one in right):
                 found.append(f"{name} = {other}")
     return found
+
+
+def _different(found: list[Features]) -> list[Features]:
+    """Each once: a case of fixed sizes that is drawn twice says no more than one."""
+    return list({repr(one): one for one in found}.values())
 
 
 def _number(value: float) -> str:

@@ -20,6 +20,10 @@ class Unusable(Exception):
     """What came back cannot be compared: the message says why."""
 
 
+class Symptom(Unusable):
+    """Another shape, or NaN: the message says what came back, and not what has gone wrong."""
+
+
 def difference(expected: Any, got: Any, where: str = "result") -> str | None:
     """Where `got` first differs from `expected`, such as "result[2]"; None if nowhere.
 
@@ -77,12 +81,12 @@ def _tensor_difference(expected: Tensor, got: Any, where: str) -> str | None:
         return _scalar_difference(expected.item(), got, where)
     _require(isinstance(got, Tensor), where, got, f"a tensor of shape {tuple(expected.shape)}")
     if got.shape != expected.shape:
-        raise Unusable(f"your {where} has shape {tuple(got.shape)}; it should have {tuple(expected.shape)}.")
+        raise Symptom(f"your {where} has shape {tuple(got.shape)}; it should have {tuple(expected.shape)}.")
     if _numbers(got.dtype) != _numbers(expected.dtype):
         raise Unusable(f"your {where} contains {_numbers(got.dtype)}; it should contain {_numbers(expected.dtype)}.")
     expected, got = expected.detach().double(), dense(got, where).double()
     if got.isnan().any():
-        raise Unusable(f"your {where}{_first(got.isnan())} is NaN (not a number).")
+        raise Symptom(f"your {where}{_first(got.isnan())} is NaN (not a number).")
     far = ~torch.isclose(got, expected, rtol=1e-4, atol=1e-5)
     return f"{where}{_first(far)}" if far.any() else None
 
@@ -93,7 +97,7 @@ def _scalar_difference(expected: Any, got: Any, where: str) -> str | None:
         wanted = kind_of(expected)
         _require(isinstance(value, numbers.Real) and not isinstance(value, bool), where, got, wanted)
         if math.isnan(value):
-            raise Unusable(f"your {where} is NaN (not a number).")
+            raise Symptom(f"your {where} is NaN (not a number).")
         if isinstance(expected, int):
             return None if value == expected else where
         return None if is_close(float(value), float(expected)) else where

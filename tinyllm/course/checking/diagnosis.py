@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from tinyllm.course.checking.comparing import is_close, plain
+from tinyllm.course.checking.distance import explains
 from tinyllm.course.checking.faults import Fault
 from tinyllm.course.checking.registry import Case, Exercise
 from tinyllm.course.checking.trials import Trial, try_answer
@@ -41,6 +42,24 @@ def diagnose(exercise: Exercise, judged: list[Judged], side_effects: bool = Fals
         if all(alike(try_answer(exercise, function, one.case, one.expected), one.got) for one in judged)
     ]
     return found[0] if len(set(found)) == 1 else ""
+
+
+def diagnose_where_wrong(exercise: Exercise, judged: list[Judged]) -> str:
+    """The diagnosis of the mistake with the answer's results in all wrong cases, and not in all right ones; or ""."""
+    wrong = [one for one in judged if one.fault]
+    if any(one.got.error is not None for one in judged):
+        return ""
+    found = {
+        diagnosis
+        for function, diagnosis in exercise.mistakes
+        if all(_explained_by(try_answer(exercise, function, one.case, one.expected), one) for one in wrong)
+    }
+    return found.pop() if len(found) == 1 else ""
+
+
+def _explained_by(trial: Trial, one: Judged) -> bool:
+    alike = trial.error is None and _alike_in_value(trial, one.got)
+    return alike and explains(trial.value, one.got.value, one.expected.value)
 
 
 def _alike_in_value(one: Trial, other: Trial) -> bool:

@@ -1,38 +1,62 @@
-"""What a wrong answer behaves like: the reference with other arguments, or with one thing changed."""
+"""What a wrong answer behaves like: the reference with other arguments, or with one thing changed in its code."""
 
+import itertools
 import time
-from collections.abc import Iterator
-from typing import Any
-
-import numpy as np
-from torch import Tensor
+import warnings
+from collections.abc import Callable, Iterator
+from functools import partial
 
 from tinyllm.course.checking.diagnosis import Judged, same
+from tinyllm.course.checking.distance import explains
+from tinyllm.course.checking.evidence import tells, tells_much, where_wrong
 from tinyllm.course.checking.registry import Case, Exercise, Function
-from tinyllm.course.checking.substitutions import substitutions
+from tinyllm.course.checking.substitutions import numbers_of, substitutions
 from tinyllm.course.checking.trials import Trial, try_case
-from tinyllm.course.checking.variations import variations
+from tinyllm.course.checking.variations import variations, with_numbers
 
-_SECONDS = 1.0  # for all that is tried
+_SECONDS = 1.5  # of this thread's own time, for all that is tried
+Candidate = tuple[str, Callable[[Case], Trial | None]]
 
 
-def explain(exercise: Exercise, answer: Function, judged: list[Judged]) -> str:
-    """A sentence on what has the answer's results in every case, and so is true of them; "" if nothing has.
+def like_other_arguments(exercise: Exercise, answer: Function, judged: list[Judged]) -> str:
+    """The change of arguments with which the reference has the answer's results in every case, in a sentence.
 
+    Or else in every wrong case, if these have many numbers: an answer may be right elsewhere for reasons of its own.
     The answer is not called again. Where results are a few truth values, much has the same ones, and nothing is said.
     """
+    return _first_alike(exercise, judged, lambda case: _of_arguments(exercise, answer, case))
+
+
+def like_other_code(exercise: Exercise, judged: list[Judged]) -> str:
+    """The same for one change in the code of the reference, or of a right answer in other words."""
+    return _first_alike(exercise, judged, lambda _: _of_code(exercise))
+
+
+def _first_alike(exercise: Exercise, judged: list[Judged], candidates: Callable[[Case], Iterator[Candidate]]) -> str:
     wrong = [one for one in judged if one.fault]
-    if not _tells(wrong) or any(one.got.error is not None for one in judged):
+    if not tells(wrong) or any(one.got.error is not None for one in judged):
         return ""
     ordered = sorted(judged, key=lambda one: one.fault is None)  # the wrong ones tell most
-    end = time.monotonic() + _SECONDS
+    end = time.thread_time() + _SECONDS
     cases = [_completed(exercise, one.case) for one in ordered]
-    for sentence, run in _candidates(exercise, answer, cases[0]):
-        if time.monotonic() > end:
-            return ""
-        if all(_has_results_of(run(case), one.got) for case, one in zip(cases, ordered, strict=True)):
-            return sentence
-    return ""
+    partly = ""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # much of what is tried makes no sense
+        for sentence, run in candidates(cases[0]):
+            if time.thread_time() > end:
+                break
+            alike = _count_alike(run, cases, ordered)
+            if alike == len(judged):
+                return sentence
+            if alike >= len(wrong) and not partly and tells_much(wrong):
+                partly = where_wrong(sentence)
+    return partly
+
+
+def _count_alike(run: Callable[[Case], Trial | None], cases: list[Case], ordered: list[Judged]) -> int:
+    """In how many cases, from the first on, the results are those of the answer."""
+    pairs = zip(cases, ordered, strict=True)
+    return next((index for index, (case, one) in enumerate(pairs) if not _has_results_of(run(case), one)), len(cases))
 
 
 def _completed(exercise: Exercise, case: Case) -> Case:
@@ -40,46 +64,32 @@ def _completed(exercise: Exercise, case: Case) -> Case:
     return *case, *(parameter.default for parameter in list(exercise.case_parameters.values())[len(case) :])
 
 
-def _candidates(exercise: Exercise, answer: Function, case: Case) -> Iterator[tuple[str, Any]]:
+def _of_arguments(exercise: Exercise, answer: Function, case: Case) -> Iterator[Candidate]:
     for sentence, change in substitutions(exercise, answer, case):
-
-        def changed(case: Case, change: Any = change) -> Trial | None:
-            try:
-                return try_case(exercise, exercise.reference, change(case), seconds=_SECONDS / 4)
-            except Exception:  # there is no such case, as with an argument that was left out
-                return None
-
-        yield sentence, changed
-    for sentence, function in variations(exercise.reference):
-        yield sentence, lambda case, function=function: try_case(exercise, function, case, seconds=_SECONDS / 4)
+        yield sentence, partial(_with_change, exercise, change)
+    for right in (exercise.reference, *exercise.forms):
+        for sentence, function in with_numbers(right, numbers_of(answer)):
+            yield sentence, partial(try_case, exercise, function, seconds=_SECONDS / 6)
 
 
-def _has_results_of(other: Trial | None, got: Trial) -> bool:
+def _with_change(exercise: Exercise, change: Callable[[Case], Case], case: Case) -> Trial | None:
     try:
-        return other is not None and other.error is None and same(other.value, got.value)
+        return try_case(exercise, exercise.reference, change(case), seconds=_SECONDS / 6)
+    except Exception:  # there is no such case, as with an argument that was left out
+        return None
+
+
+def _of_code(exercise: Exercise) -> Iterator[Candidate]:
+    for sentence, function in itertools.chain.from_iterable(map(variations, [exercise.reference, *exercise.forms])):
+        yield sentence, partial(try_case, exercise, function, seconds=_SECONDS / 6)
+
+
+def _has_results_of(other: Trial | None, one: Judged) -> bool:
+    """Whether the results are those of the answer, and nearer to them than the right ones are."""
+    if other is None or other.error is not None:
+        return False
+    try:
+        alike = same(other.value, one.got.value)
+        return alike and (one.fault is None or explains(other.value, one.got.value, one.expected.value))
     except Exception:
         return False
-
-
-def _tells(wrong: list[Judged]) -> bool:
-    """Whether the wrong results say enough: numbers, or at least three."""
-    if any(one.fault and one.fault.kind != "wrong" for one in wrong):
-        return False
-    numbers = sum(_count_of_numbers(one.expected.value) for one in wrong)
-    return numbers > 2 or (len(wrong) > 2 and not any(_is_truth(one.expected.value) for one in wrong))
-
-
-def _count_of_numbers(value: Any) -> int:
-    if isinstance(value, Tensor | np.ndarray):
-        return int(np.prod(value.shape)) if "bool" not in str(value.dtype) else 0
-    if isinstance(value, dict):
-        return sum(map(_count_of_numbers, value.values()))
-    if isinstance(value, list | tuple):
-        return sum(map(_count_of_numbers, value))
-    return int(isinstance(value, float))
-
-
-def _is_truth(value: Any) -> bool:
-    return isinstance(value, bool) or (
-        isinstance(value, dict) and any(isinstance(item, bool) for item in value.values())
-    )

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from tinyllm.course.checking import trials
-from tinyllm.course.checking.comparing import Unusable, difference
+from tinyllm.course.checking.comparing import Symptom, Unusable, difference
 from tinyllm.course.checking.registry import Function
 from tinyllm.course.checking.showing import kind_of, show
 from tinyllm.course.checking.trials import Trial
@@ -18,11 +18,15 @@ Kind = Literal["not attempted", "correct", "wrong", "raised", "unusable", "timed
 
 
 class Fault(NamedTuple):
-    """What is at fault, in a sentence, and the lines that show expected and got."""
+    """What is at fault, in a sentence, and the lines that show expected and got.
+
+    `named`: whether the sentence says what is wrong with the answer, and not only that something is.
+    """
 
     kind: Kind
     sentence: str
     results: str = ""
+    named: bool = False
 
 
 def value_fault(expected: Trial, got: Trial, answer: Function) -> Fault | None:
@@ -30,7 +34,7 @@ def value_fault(expected: Trial, got: Trial, answer: Function) -> Fault | None:
     if got.timed_out:
         return Fault("timed out", f"your code did not end within {trials.SECONDS:g} seconds. Does a loop never end?")
     if isinstance(got.error, Unusable):
-        return Fault("unusable", str(got.error))
+        return _unusable(got.error)
     if got.error is not None:
         # PyTorch raises NotImplementedError too, for a type it cannot compute with, but says so in a message.
         stub = isinstance(got.error, NotImplementedError) and not got.error.args
@@ -39,7 +43,7 @@ def value_fault(expected: Trial, got: Trial, answer: Function) -> Fault | None:
         where = difference(expected.value, got.value)
         shown = show(got.value) if where else ""
     except Unusable as error:
-        return Fault("unusable", str(error))
+        return _unusable(error)
     except Exception as error:
         kind = kind_of(got.value)
         return Fault("unusable", f"your result, {kind}, cannot be compared: that raises {type(error).__name__}.")
@@ -47,6 +51,10 @@ def value_fault(expected: Trial, got: Trial, answer: Function) -> Fault | None:
         return None
     position = "" if where == "result" else f"\n  first difference: {where}"
     return Fault("wrong", "not right yet.", f"\n  expected: {show(expected.value)}\n  got: {shown}{position}")
+
+
+def _unusable(error: Unusable) -> Fault:
+    return Fault("unusable", str(error), named=not isinstance(error, Symptom))
 
 
 def side_effect(expected: Trial, got: Trial) -> Fault | None:

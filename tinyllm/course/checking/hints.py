@@ -1,33 +1,40 @@
-"""What can be said of a wrong answer whose mistake has no name: where it is right, and how its results are related."""
+"""Where a wrong answer is right and where it is wrong: computed from all cases, and true of all of them."""
 
 from tinyllm.course.checking.case_features import features, what_separates
-from tinyllm.course.checking.comparing import plain
-from tinyllm.course.checking.diagnosis import Judged, same
+from tinyllm.course.checking.diagnosis import Judged
 from tinyllm.course.checking.registry import Exercise
-from tinyllm.course.checking.relations import relations
+from tinyllm.course.checking.relations import Place, relations
 
 
 def advice(exercise: Exercise, judged: list[Judged]) -> str:
-    """One or two sentences, each computed from all cases and true of all of them; "" if there is nothing to say."""
+    """Where in a result, and in which cases; "" if there is nothing to say."""
+    wrong = [one for one in judged if one.fault and one.got.error is None and one.got.value is not None]
     try:
-        return " ".join(filter(None, [_relation(exercise, judged), _where(exercise, judged)]))
+        held = [relations(one.expected.value, one.got.value, {}) for one in wrong]
+        places = [one for one in held[0] if all(one in others for others in held)] if held else []
+        return " ".join(filter(None, [*[one for one in places if isinstance(one, Place)][:1], where(exercise, judged)]))
     except Exception:  # whatever an answer's own object raises when it is looked at
         return ""
 
 
-def _relation(exercise: Exercise, judged: list[Judged]) -> str:
-    """The first sentence that holds in every wrong case with a value."""
-    values = [one.got.value for one in judged if one.got.error is None]
-    if len(values) > 2 and all(same(value, values[0]) for value in values):
-        return "Your result is the same in every case: does it use its arguments?"
-    wrong = [one for one in judged if one.fault and one.got.error is None and one.got.value is not None]
-    if not wrong or (len(wrong) == 1 and not hasattr(plain(wrong[0].expected.value), "__len__")):
-        return ""  # a single number is always some number times another
-    held = [relations(one.expected.value, one.got.value, features(exercise.case_parameters, one.case)) for one in wrong]
-    return next((sentence for sentence in held[0] if all(sentence in others for others in held)), "")
+def boundary(exercise: Exercise, judged: list[Judged]) -> str:
+    """The one kind of case, at the edge of what may be given, that alone is wrong or alone is right; "" if none is."""
+    right = [features(exercise.case_parameters, one.case) for one in judged if not one.fault]
+    wrong = [features(exercise.case_parameters, one.case) for one in judged if one.fault]
+    facts = what_separates(right, wrong)
+    if len(facts) != 1 or len(right) < 3:
+        return ""
+    name, sign, edge = facts[0].split(" ", 2)
+    if sign == "=" and edge in ("0", "1", "True", "False", *wrong[0]):
+        return f"It is right except where {facts[0]}: treat that case as it should be."
+    others = {repr({key: size for key, size in one.items() if key != name}) for one in right}
+    if sign == ">" and edge in ("0", "1") and len(others) > 2:
+        return f"It is right only where {name} = {edge}: what is different about a larger {name}?"
+    return ""
 
 
-def _where(exercise: Exercise, judged: list[Judged]) -> str:
+def where(exercise: Exercise, judged: list[Judged]) -> str:
+    """In how many cases an answer is right, and what sets the wrong ones apart; "" if none is right."""
     right = [index for index, one in enumerate(judged, start=1) if not one.fault]
     wrong = [index for index, one in enumerate(judged, start=1) if one.fault]
     if not right:

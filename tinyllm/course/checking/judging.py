@@ -4,14 +4,17 @@ from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 
-from tinyllm.course.checking.diagnosis import Judged, diagnose
-from tinyllm.course.checking.explaining import explain
+from tinyllm.course.checking.diagnosis import Judged, diagnose, diagnose_where_wrong
+from tinyllm.course.checking.evidence import tells_much, where_wrong
+from tinyllm.course.checking.explaining import like_other_arguments, like_other_code
 from tinyllm.course.checking.faults import Fault, Kind, narrow_fault, side_effect, value_fault
-from tinyllm.course.checking.hints import advice
+from tinyllm.course.checking.hints import advice, boundary
 from tinyllm.course.checking.random_state import own_random_state
 from tinyllm.course.checking.registry import Case, Exercise, Function, find_exercise
+from tinyllm.course.checking.results import relation
 from tinyllm.course.checking.showing import kind_of, show
 from tinyllm.course.checking.trials import try_answer, try_reference
+from tinyllm.course.checking.unused import unused_argument
 from tinyllm.course.checking.variants import default_float64, in_float64, not_contiguous
 from tinyllm.course.checking.watching import seeded
 
@@ -61,8 +64,33 @@ def _examine(name: str, exercise: Exercise, answer: Function) -> Verdict:
         if fault.kind == "not attempted":
             fault = fault._replace(kind="raised")
         diagnosis = diagnose(exercise, judged)
-        diagnosis = diagnosis or explain(exercise, answer, judged)
+        if not diagnosis and fault.named:
+            return _verdict(name, exercise, judged, index, fault, diagnosis=fault.sentence)
+        if not diagnosis and not judged[-1].got.timed_out:
+            judged += _judge_cases(exercise, answer)  # more cases tell what is so by chance
+            diagnosis = _naming(exercise, answer, judged)
         return _verdict(name, exercise, judged, index, fault, diagnosis or advice(exercise, judged), diagnosis)
+
+
+def _naming(exercise: Exercise, answer: Function, judged: list[Judged]) -> str:
+    """What is wrong with an answer whose mistake is not on the list, in a sentence; "" if nothing is found."""
+    try:
+        return _found(exercise, answer, judged)
+    except Exception:  # whatever an answer's own object raises when it is looked at
+        return ""
+
+
+def _found(exercise: Exercise, answer: Function, judged: list[Judged]) -> str:
+    known = diagnose_where_wrong(exercise, judged) if tells_much([one for one in judged if one.fault]) else ""
+    if known:
+        return where_wrong(known)
+    return (
+        relation(exercise, judged)
+        or like_other_arguments(exercise, answer, judged)
+        or like_other_code(exercise, judged)
+        or unused_argument(exercise, answer, judged)
+        or boundary(exercise, judged)
+    )
 
 
 def _judge_cases(exercise: Exercise, answer: Function) -> Iterator[Judged]:
@@ -83,18 +111,18 @@ def _judge_further(name: str, exercise: Exercise, answer: Function, judged: list
     for index, one in enumerate(judged):
         if fault := side_effect(one.expected, one.got) or _later_change(one, answer):
             diagnosis = diagnose(exercise, judged, side_effects=True)
-            return _verdict(name, exercise, judged, index, fault, diagnosis, diagnosis)
+            return _verdict(name, exercise, judged, index, fault, diagnosis, diagnosis or fault.sentence)
     if (again := _remembers(exercise, answer)) and again.fault:
-        return _verdict(name, exercise, [again], 0, again.fault)
+        return _verdict(name, exercise, [again], 0, again.fault, diagnosis=again.fault.sentence)
     if fault := _seeds(exercise, answer, judged[0]):
-        return _verdict(name, exercise, judged, 0, fault)
+        return _verdict(name, exercise, judged, 0, fault, diagnosis=fault.sentence)
     for variant, form, context in _VARIANTS:
         for index, one in enumerate(judged):
             with context():
                 fault = _judge_variant(exercise, answer, variant(one.case))
             if fault:
                 fault = fault._replace(sentence=f"{form}: {fault.sentence}")
-                return _verdict(name, exercise, judged, index, fault)
+                return _verdict(name, exercise, judged, index, fault, diagnosis=fault.sentence)
     return Verdict("correct", f"{name}: correct, on {len(judged)} cases drawn just now.")
 
 

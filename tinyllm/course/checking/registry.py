@@ -2,7 +2,7 @@
 
 An exercise is its reference, a function or a class, registered by `@exercise` in its chapter's module; its name is
 "<chapter>.<function>". What learners usually get wrong is in the module beside it: functions that make the mistake,
-registered by `mistake`.
+registered by `mistake`. A third module has right answers in other words, registered by `form`.
 """
 
 import ast
@@ -36,6 +36,7 @@ class Exercise:
     hint: str
     why: str
     mistakes: list[tuple[Function, str]] = field(default_factory=list)  # each with its diagnosis
+    forms: list[Function] = field(default_factory=list)  # other right answers, step by step
     gradients: bool = True
     draws: bool = False
 
@@ -104,6 +105,19 @@ def mistake(reference: Function, diagnosis: str, function: Function | None = Non
     return register
 
 
+def form(reference: Function) -> Callable[[F], F]:
+    """Register the answer to an exercise in other words: one slip in these is looked for too.
+
+    Best with many small steps, where the reference leaves them to one function of a library.
+    """
+
+    def register(function: F) -> F:
+        EXERCISES[_name(reference)].forms.append(function)
+        return function
+
+    return register
+
+
 def _name(reference: Function) -> str:
     chapter = reference.__module__.rpartition(".")[2].partition("_")[2]  # of a module such as ch03_attention
     return f"{chapter}.{reference.__name__}"
@@ -119,12 +133,13 @@ def find_exercise(name: str) -> Exercise:
 
 
 def load_chapters(only: str | None = None) -> None:
-    """Register the exercises of one chapter, or of all, and then their mistakes."""
+    """Register the exercises of one chapter, or of all, and then their mistakes and other forms."""
     for chapter, number in CHAPTERS.items():
         if only in (None, chapter):
             module = f"tinyllm.course.exercises.ch{number}_{chapter}"
             importlib.import_module(module)
             importlib.import_module(f"{module}_mistakes")
+            importlib.import_module(f"{module}_forms")
 
 
 def source_of(reference: Function) -> str:

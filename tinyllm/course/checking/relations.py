@@ -13,15 +13,21 @@ from torch import Tensor
 from tinyllm.course.checking.case_features import Features
 from tinyllm.course.checking.comparing import plain
 from tinyllm.course.checking.diagnosis import same
+from tinyllm.course.checking.distance import explains
+from tinyllm.course.checking.made_of_results import made_of
 
 Array = Shaped[np.ndarray, "..."]
+
+
+class Place(str):
+    """A sentence that says where a result is wrong, and not what is wrong with it."""
 
 
 def relations(expected: Any, got: Any, sizes: Features) -> list[str]:
     """All that holds between two results, in sentences, the most telling first."""
     if isinstance(expected, dict):
         return list(_of_dicts(expected, got)) if isinstance(got, dict) else []
-    right, mine = _array(expected), _array(got)
+    right, mine = array_of(expected), array_of(got)
     if right is not None and mine is not None and right.dtype != bool:
         with np.errstate(all="ignore"):
             return list(_of_arrays(right, mine, sizes))
@@ -30,7 +36,7 @@ def relations(expected: Any, got: Any, sizes: Features) -> list[str]:
     return list(_of_sequences(plain(expected), plain(got)))
 
 
-def _array(value: Any) -> Array | None:
+def array_of(value: Any) -> Array | None:
     """Numbers of a regular shape."""
     if isinstance(value, Tensor):
         value = plain(value.double() if value.dtype == torch.bfloat16 else value)
@@ -50,9 +56,11 @@ def _of_arrays(right: Array, mine: Array, sizes: Features) -> Iterator[str]:
         yield from _of_shapes(right, mine)
         return
     right, mine = right.astype(float), mine.astype(float)
+    if _close(right, mine):  # of another type only
+        return
     yield from _factors(right, mine, sizes)
-    for function, words in _FUNCTIONS:
-        if _close(np.asarray(function(right)), mine) and not _close(right, mine):
+    for other, words in made_of(right):
+        if _close(other, mine) and explains(other, mine, right):
             yield words
     if right.size > 1:
         offset = (mine - right)[np.isfinite(right)]
@@ -62,30 +70,16 @@ def _of_arrays(right: Array, mine: Array, sizes: Features) -> Iterator[str]:
         yield from _places(right, mine)
 
 
-_FUNCTIONS: tuple[tuple[Callable[[Array], Array], str], ...] = (
-    (np.exp, "It is exp of the right result: a logarithm is missing at the end."),
-    (np.log, "It is the logarithm of the right result."),
-    (lambda x: 1 / x, "It is 1 over the right result: numerator and denominator are exchanged."),
-    (np.square, "It is the square of the right result: a root is missing."),
-    (np.sqrt, "It is the root of the right result."),
-    (lambda x: 1 - x, "It is 1 minus the right result."),
-    (np.abs, "It is the right result without its signs."),
-    (np.floor, "It is the right result rounded down: use / in place of //, or round()."),
-    (np.round, "It is the right result, rounded."),
-    (lambda x: np.exp(x) / np.exp(x).sum(-1, keepdims=True), "It is the softmax of the right result."),
-)
-
-
 def _factors(right: Array, mine: Array, sizes: Features) -> Iterator[str]:
     counted = np.isfinite(right) & (np.abs(right) > 1e-9)
     if not counted.any() or not _close(np.where(counted, 0, right), np.where(counted, 0, mine)):
         return
     ratios = mine[counted] / right[counted]
     factor = float(np.median(ratios))
-    if not np.allclose(ratios, factor, rtol=1e-4) or not math.isfinite(factor) or abs(factor - 1) < 1e-4:
+    if not np.allclose(ratios, factor, rtol=1e-4) or not math.isfinite(factor) or abs(factor - 1) < 1e-3:
         return
-    if abs(factor) < 1e-9:
-        yield "It is zero everywhere."
+    if not mine[counted].any():
+        yield "It is zero everywhere." if counted.all() else "It is zero wherever it should be any other finite number."
         return
     if math.isclose(factor, -1, rel_tol=1e-4):
         yield "The sign is wrong: it is the right result times -1."
@@ -133,9 +127,10 @@ def _places(right: Array, mine: Array) -> Iterator[str]:
         slices = wrong.any(axis=others)
         name = f"[{', '.join(':' if other != axis else '{}' for other in range(right.ndim))}]"
         if len(slices) > 1 and slices.sum() == 1 and slices[[0, -1]].any():
-            yield f"Only {name.format(0 if slices[0] else -1)} is wrong."
+            only = f"Only {name.format(0 if slices[0] else -1)} is wrong."
+            yield only if len(slices) > 2 else Place(only)
         elif len(slices) > 2 and not slices[0] and slices[1:].all():
-            yield f"{name.format(0)} is right, and every one after it is wrong."
+            yield Place(f"{name.format(0)} is right, and every one after it is wrong.")
     if wrong.ndim >= 2 and wrong.shape[-1] == wrong.shape[-2] and wrong.shape[-1] > 1:
         for k, words in ((1, "above the diagonal"), (-1, "below the diagonal")):
             part = np.triu(wrong, 1) if k == 1 else np.tril(wrong, -1)
@@ -156,11 +151,24 @@ def _of_shapes(right: Array, mine: Array) -> Iterator[str]:
         yield "The values are right, in another shape: view or reshape."
     if right.ndim == mine.ndim and right.shape[1:] == mine.shape[1:]:
         yield from _of_lengths(list(right), list(mine))
-    if right.ndim == mine.ndim + 1:
-        for axis in range(right.ndim):
-            for function, words in ((np.sum, "sum"), (np.mean, "mean")):
-                if _close(np.asarray(function(right, axis=axis)), mine):
-                    yield f"It is the {words} of the right result over dimension {axis}."
+    for axis in range(right.ndim) if right.ndim == mine.ndim + 1 else ():
+        for function, words in _REDUCTIONS:
+            if right.shape[axis] > 1 and _close(np.asarray(function(right, axis)), mine):
+                yield f"It is {words} of the right result over dimension {axis}."
+    for axis in range(mine.ndim) if mine.ndim == right.ndim + 1 else ():
+        for function, words in _REDUCTIONS:
+            if mine.shape[axis] > 1 and _close(np.asarray(function(mine, axis)), right):
+                yield f"The right result is {words} of yours over dimension {axis}."
+
+
+_REDUCTIONS: tuple[tuple[Callable[[Array, int], Array], str], ...] = (
+    (np.sum, "the sum"),
+    (np.mean, "the mean"),
+    (np.max, "the largest"),
+    (np.argmax, "the index of the largest"),
+    (lambda x, axis: np.take(x, 0, axis), "the first"),
+    (lambda x, axis: np.take(x, -1, axis), "the last"),
+)
 
 
 def _of_masks(right: Array, mine: Array) -> Iterator[str]:
@@ -168,6 +176,8 @@ def _of_masks(right: Array, mine: Array) -> Iterator[str]:
         yield from _of_shapes(right, mine)
         return
     mine = mine != 0
+    if (mine == right).all():
+        return
     if (mine == ~right).all():
         yield "True and False are exchanged."
     if mine.all() or not mine.any():
@@ -181,15 +191,33 @@ def _of_lengths(right: list[Any], mine: list[Any]) -> Iterator[str]:
     less, more = len(mine) < len(right), len(mine) > len(right)
     if less and mine and _alike(right[: len(mine)], mine):
         yield f"Its end is missing: the last {_count(len(right) - len(mine))}."
+        yield "Its end is missing."
     if less and mine and _alike(right[-len(mine) :], mine):
         yield f"Its beginning is missing: the first {_count(len(right) - len(mine))}."
+        yield "Its beginning is missing."
     if more and right and _alike(mine[: len(right)], right):
         yield f"There is something after the right result: {_count(len(mine) - len(right))} more."
+        yield "There is something after the right result."
     if more and right and _alike(mine[-len(right) :], right):
         yield f"There is something before the right result: {_count(len(mine) - len(right))} more."
+        yield "There is something before the right result."
+
+
+_OF_TEXTS: tuple[tuple[Callable[[str], str], str], ...] = (
+    (str.strip, "It is the right text without the blanks at its ends."),
+    (str.lstrip, "It is the right text without the blanks at its beginning."),
+    (str.rstrip, "It is the right text without the blanks at its end."),
+    (str.lower, "It is the right text in lower case."),
+    (lambda text: " ".join(text.split()), "It is the right text with one space for all its blanks."),
+    (lambda text: text.replace(" ", ""), "It is the right text without its spaces."),
+    (lambda text: text.replace("\ufffd", ""), "It is the right text without its U+FFFD."),
+    (lambda text: text.replace("\ufffd", "?"), "It is the right text with ? for U+FFFD."),
+)
 
 
 def _of_sequences(right: Any, mine: Any) -> Iterator[str]:
+    if isinstance(right, str) and isinstance(mine, str):
+        yield from (words for change, words in _OF_TEXTS if change(right) == mine != right)
     if isinstance(right, str | bytes) and type(mine) is type(right):
         right, mine = list(right), list(mine)
     if not isinstance(right, list | tuple) or not isinstance(mine, list | tuple):
@@ -203,8 +231,10 @@ def _of_sequences(right: Any, mine: Any) -> Iterator[str]:
         elif sorted(map(repr, right)) == sorted(map(repr, mine)):
             yield "It has the right parts, in another order."
         wrong = [index for index, (one, other) in enumerate(zip(right, mine, strict=True)) if not _alike(one, other)]
+        if len(right) > 2 and len(wrong) == 1 and wrong[0] in (0, len(right) - 1):
+            yield f"Only its {'last' if wrong[0] else 'first'} part is wrong."
         if len(wrong) < len(right):
-            yield f"{len(wrong)} of its {len(right)} parts {'is' if len(wrong) == 1 else 'are'} wrong."
+            yield Place(f"{len(wrong)} of its {len(right)} parts {'is' if len(wrong) == 1 else 'are'} wrong.")
     yield from _of_lengths(right, mine)
 
 
@@ -219,11 +249,13 @@ def _of_dicts(right: dict[Any, Any], mine: dict[Any, Any]) -> Iterator[str]:
         yield f"It has keys that do not belong there: {_count(len(extra))}."
     shared = [key for key in right if key in mine]
     wrong = [key for key in shared if not _alike(right[key], mine[key])]
+    if shared and not wrong and (missing or extra):
+        yield f"Some keys {'are missing' if missing else 'do not belong there'}; what is there for the others is right."
     for key in wrong if all(isinstance(key, str) for key in shared) else ():  # what is observed, in words
-        yield f"It does not hold that {key}." if right[key] is True else f"What is wrong is {key}."
+        yield f"It does not hold that {key}." if right[key] is True else Place(f"What is wrong is {key}.")
     if wrong and len(wrong) < len(shared):
         are = "is" if len(wrong) == 1 else "are"
-        yield f"{len(wrong)} of its values {are} wrong, {len(shared) - len(wrong)} right."
+        yield Place(f"{len(wrong)} of its values {are} wrong, {len(shared) - len(wrong)} right.")
 
 
 def _alike(one: Any, other: Any) -> bool:

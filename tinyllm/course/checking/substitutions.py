@@ -1,4 +1,4 @@
-"""Wrong results that are right ones of other arguments: two exchanged, one fixed, off by one, a batch's first alone."""
+"""Wrong results that are right ones of other arguments: two exchanged, one fixed, doubled, in another order."""
 
 import itertools
 from collections.abc import Callable, Iterator
@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from tinyllm.course.checking.registry import Case, Exercise, Function
+from tinyllm.course.checking.transformations import FUNCTIONS, TRANSFORMATIONS
 
 Change = Callable[[Case], Case]
 
@@ -16,17 +17,18 @@ Change = Callable[[Case], Case]
 def substitutions(exercise: Exercise, answer: Function, case: Case) -> Iterator[tuple[str, Change]]:
     """Changes to a case's arguments, each with what to say if the reference then gives the answer's results."""
     names = list(exercise.case_parameters)[: len(case)]
-    numbers = _numbers_in(answer)
+    numbers = numbers_of(answer)
     for index, (name, value) in enumerate(zip(names, case, strict=True)):
         if isinstance(value, bool):
             yield f"You get the right result for `{name}` turned round.", _with(index, lambda old: not old)
         elif isinstance(value, int | float):
             yield from _fixed(index, name, exercise, numbers)
-        if isinstance(value, int) and not isinstance(value, bool):
-            for step, words in ((1, "+ 1"), (-1, "- 1")):
-                yield f"You get the right result for `{name}` {words}.", _with(index, step.__add__)
-        for sentence, change in _PARTS if isinstance(value, Tensor | list) else ():
-            yield sentence.format(name), _with(index, change)
+        for number in () if isinstance(value, bool) else (one for one in numbers if one not in (0, 1, -1)):
+            for words, change in _by_number(value, number):
+                yield f"You get the right result for {words.format(f'`{name}`')}.", _with(index, change)
+        for sentence, change in _PARTS if isinstance(value, int | float | Tensor | list | dict | bytes) else ():
+            yield sentence.format(f"`{name}`"), _with(index, change)
+    yield from _together(names, case)
     yield from _two_fixed(names, case, [number for number in numbers if isinstance(number, float)])
     for (i, one), (j, other) in itertools.combinations(enumerate(names), 2):
         if _alike(case[i], case[j]):
@@ -60,6 +62,49 @@ def _fixed(index: int, name: str, exercise: Exercise, numbers: list[float]) -> I
         yield sentence, _with(index, _always(number))
 
 
+def _by_number(value: Any, number: float) -> Iterator[tuple[str, Callable[[Any], Any]]]:
+    """What a number in the answer's code may do to an argument."""
+    if isinstance(value, Tensor) and value.is_floating_point():
+        yield f"{{}}, but at most {number:g}", lambda old: old.clamp(max=number)
+        yield f"{{}}, but at least {number:g}", lambda old: old.clamp(min=number)
+        yield (
+            f"{{}}, kept between -{abs(number):g} and {abs(number):g}",
+            lambda old: old.clamp(-abs(number), abs(number)),
+        )
+    elif isinstance(value, int | float):
+        yield f"{{}}, but at most {number:g}", lambda old: min(old, number)
+        yield f"{{}}, but at least {number:g}", lambda old: max(old, number)
+        yield f"{{}} to the power {number:g}", lambda old: old**number
+    elif isinstance(value, list) and isinstance(number, int):
+        yield f"the first {number} of {{}} alone", lambda old: old[:number]
+        yield f"the last {number} of {{}} alone", lambda old: old[-number:]
+        return
+    if isinstance(value, int | float) or (isinstance(value, Tensor) and value.is_floating_point()):
+        yield f"{number:g} times {{}}", lambda old: number * old
+        yield f"{{}} divided by {number:g}", lambda old: old / number
+        yield f"{{}} plus {number:g}", lambda old: old + number
+
+
+def _together(names: list[str], case: Case) -> Iterator[tuple[str, Change]]:
+    """Lists, tensors or numbers that belong together, such as sizes and losses, all changed in the same way."""
+    sizes = [_size(value) for value in case]
+    for size in dict.fromkeys(size for size in sizes if size is not None):
+        places = [index for index, other in enumerate(sizes) if other == size]
+        what = " and ".join(f"`{names[index]}`" for index in places)
+        for sentence, change in _PARTS if 1 < len(places) < 4 else ():
+            yield sentence.format(what), _all_with(places, change)
+
+
+def _size(value: Any) -> Any:
+    if isinstance(value, float):
+        return "a number"
+    return len(value) if isinstance(value, list) else getattr(value, "shape", None)
+
+
+def _all_with(places: list[int], change: Callable[[Any], Any]) -> Change:
+    return lambda case: tuple(change(value) if index in places else value for index, value in enumerate(case))
+
+
 def _two_fixed(names: list[str], case: Case, numbers: list[float]) -> Iterator[tuple[str, Change]]:
     """Such as both betas of an optimizer."""
     places = [index for index, value in enumerate(case) if isinstance(value, float)]
@@ -68,7 +113,7 @@ def _two_fixed(names: list[str], case: Case, numbers: list[float]) -> Iterator[t
         yield sentence, _replaced({i: a, j: b})
 
 
-def _numbers_in(answer: Function) -> list[float]:
+def numbers_of(answer: Function) -> list[float]:
     """The numbers in the code of an answer, which may stand where an argument belongs."""
     found: list[float] = []
     waiting = [getattr(answer, "__code__", None)]
@@ -86,22 +131,8 @@ def _alike(one: Any, other: Any) -> bool:
     return type(one) is type(other) and not isinstance(one, bool | str)
 
 
-def _transposed(value: Any) -> Any:
-    return value.mT if isinstance(value, Tensor) and value.dim() > 1 else value
-
-
-def _first_only(value: Any) -> Any:
-    if isinstance(value, Tensor) and value.dim() > 1:
-        return value[:1].expand_as(value).clone()
-    return value[:1]
-
-
 def _not(value: Any) -> Any:
     return ~value if isinstance(value, Tensor) and value.dtype == torch.bool else value
-
-
-def _reversed(value: Any) -> Any:
-    return value.flip(0) if isinstance(value, Tensor) and value.dim() else value[::-1]
 
 
 def _once(value: Any) -> Any:
@@ -109,11 +140,10 @@ def _once(value: Any) -> Any:
 
 
 _PARTS: tuple[tuple[str, Callable[[Any], Any]], ...] = (
-    ("You get the right result for `{}` transposed.", _transposed),
-    ("You get the right result for the first of `{}` alone: the others count too.", _first_only),
-    ("You get the right result for `{}` with True and False exchanged.", _not),
-    ("You get the right result for `{}` in reverse order.", _reversed),
-    ("You get the right result for `{}` without its last.", lambda value: value[:-1]),
-    ("You get the right result for `{}` without its first.", lambda value: value[1:]),
-    ("You get the right result for `{}` with each item once: repeated ones count too.", _once),
+    *(
+        (f"You get the right result for {words.rstrip(',')}.", FUNCTIONS[name])
+        for words, name in TRANSFORMATIONS.items()
+    ),
+    ("You get the right result for {} with True and False exchanged.", _not),
+    ("You get the right result for {} with each item once: repeated ones count too.", _once),
 )

@@ -23,6 +23,8 @@ class Trial:
 
     value: Any = None
     clues: Any = None
+    returned: Any = None
+    """What the last call gave back, where `value` is what was made of it for comparing."""
     error: BaseException | None = None
     changed: set[str] = field(default_factory=set)
     global_changes: set[str] = field(default_factory=set)
@@ -64,6 +66,7 @@ def try_case(
                 except Exception as error:
                     trial.backward_error = error
         trial.value, trial.clues = value if isinstance(value, Observed) else (value, None)
+        trial.returned = watched.results[-1] if watched.results else None
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # also SystemExit, and whatever else an answer may raise

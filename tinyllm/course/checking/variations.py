@@ -1,176 +1,149 @@
 """Small changes to a reference, each with what to say of an answer that behaves as the changed one does."""
 
 import ast
-import copy
 import inspect
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Hashable, Iterator
+from functools import cache
 from typing import Any
 
-from tinyllm.course.checking.registry import Function, source_of
+from tinyllm.course.checking.edits import Edit, always, edits
+from tinyllm.course.checking.registry import EXERCISES, Function, source_of
+from tinyllm.course.checking.transformations import FUNCTIONS
 
-Edit = Callable[[Any], ast.AST | None]  # what takes the place of a node in a copy of the tree; None: nothing does
-
-_OPERATORS: dict[type[ast.operator], tuple[type[ast.operator], str, str]] = {
-    ast.Add: (ast.Sub, "-", "+"), ast.Sub: (ast.Add, "+", "-"), ast.Mult: (ast.Div, "/", "*"),
-    ast.Div: (ast.Mult, "*", "/"),
-}  # fmt: skip
-_BOUNDARIES: dict[type[ast.cmpop], tuple[type[ast.cmpop], str, str]] = {
-    ast.Lt: (ast.LtE, "<=", "<"), ast.LtE: (ast.Lt, "<", "<="), ast.Gt: (ast.GtE, ">=", ">"),
-    ast.GtE: (ast.Gt, ">", ">="),
-}  # fmt: skip
-_FAMILIES = (
-    ("sum", "mean", "prod"), ("max", "min"), ("argmax", "argmin"), ("cos", "sin"), ("tril", "triu"),
-    ("silu", "sigmoid", "relu", "gelu", "tanh"), ("log", "log2", "log10"), ("softmax", "log_softmax", "sigmoid"),
-    ("sqrt", "square"),
-)  # fmt: skip
-_RANKS: dict[type[ast.AST], int] = {ast.Name: 1, ast.Constant: 2}  # what may fit by chance comes last
+Path = tuple[tuple[str, int | None], ...]  # the way to a node: fields, and places in them
+Variation = tuple[str, Function]  # a sentence that is true of whatever has the results of the function
 
 
-def variations(reference: Function) -> Iterator[tuple[str, Function]]:
-    """Each changed reference, after a sentence that is true of whatever has its results."""
-    tree = ast.parse(source_of(reference))
-    function: Any = tree.body[0]
-    parameters = list(inspect.signature(reference).parameters)
-    edits = [
-        (_RANKS.get(type(node), 0), index, sentence, edit)
-        for index, node in enumerate(ast.walk(function))
-        for sentence, edit in _edits(node, parameters)
+def variations(reference: Function) -> Iterator[Variation]:
+    """Each changed reference, the plainest changes first. Those made once are kept."""
+    made, rest = _begun(reference)
+    for index in range(sys.maxsize):
+        if index == len(made):
+            if (one := next(rest, None)) is None:
+                return
+            made.append(one)
+        yield made[index]
+
+
+def with_numbers(reference: Function, numbers: list[float]) -> Iterator[Variation]:
+    """The reference with one of these numbers in the place of one of its own, of infinity or of a named value."""
+    source, tree = _source(reference)
+    names = _names(tree, reference)
+    for node, path in _nodes(tree, ()):
+        match node:
+            case ast.Constant(value=int() | float() as value) if not isinstance(value, bool):
+                right = f"{value:g}"
+            case ast.Attribute(attr="inf"):
+                right = "infinity"
+            case ast.Name(id=name, ctx=ast.Load()) if name in names:
+                right = f"`{name}`"
+            case _:
+                continue
+        for number in numbers:
+            if made := _compiled(_changed(source, path, always(ast.Constant(number))), reference):
+                yield f"You get what comes out with {number:g} in one place where {right} belongs.", made
+
+
+@cache
+def _begun(reference: Function) -> tuple[list[Variation], Iterator[Variation]]:
+    return [], _make(reference)
+
+
+def _make(reference: Function) -> Iterator[Variation]:
+    source, tree = _source(reference)
+    names = _names(tree, reference)
+    changes = [
+        (_rank(node, sentence), path, sentence, edit)
+        for node, path in _nodes(tree, ())
+        for sentence, edit in edits(node, names)
     ]
-    for _, index, sentence, edit in sorted(edits, key=lambda one: one[0]):
-        changed = copy.deepcopy(tree)
-        target = list(ast.walk(changed.body[0]))[index]
-        if made := _compiled(_Replace(target, edit).visit(changed), reference):
+    for _, path, sentence, edit in sorted(changes, key=lambda one: one[0]):
+        if made := _compiled(_changed(source, path, edit), reference):
             yield sentence, made
+    for helper in _helpers(tree, reference):
+        for sentence, function in variations(helper):
+            if made := _compiled(tree, reference, {helper.__name__: function}):
+                yield f"In `{helper.__name__}`: {sentence[0].lower()}{sentence[1:]}", made
 
 
-def _compiled(tree: ast.Module, reference: Function) -> Function | None:
-    names = dict(vars(sys.modules[reference.__module__]))
+def _source(reference: Function) -> tuple[str, ast.Module]:
+    source = ast.unparse(_plain(ast.parse(source_of(reference))))
+    return source, ast.parse(source)
+
+
+def _plain(tree: ast.Module) -> ast.Module:
+    """Without types and texts, which change nothing."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.ClassDef) and ast.get_docstring(node) and len(node.body) > 1:
+            del node.body[0]
+        if isinstance(node, ast.FunctionDef):
+            node.returns = None
+        if isinstance(node, ast.arg):
+            node.annotation = None
+    plain: ast.Module = _WithoutTypes().visit(tree)
+    return ast.fix_missing_locations(plain)
+
+
+class _WithoutTypes(ast.NodeTransformer):
+    def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST:
+        return ast.Assign([node.target], node.value) if node.value else ast.Pass()
+
+
+def _nodes(node: ast.AST, path: Path) -> Iterator[tuple[ast.AST, Path]]:
+    """All nodes below one, with the way there."""
+    for field, value in ast.iter_fields(node):
+        for index, child in enumerate(value) if isinstance(value, list) else ((None, value),):
+            if isinstance(child, ast.AST):
+                yield child, (*path, (field, index))
+                yield from _nodes(child, (*path, (field, index)))
+
+
+def _changed(source: str, path: Path, edit: Edit) -> ast.Module:
+    """A fresh tree with one node edited."""
+    tree = ast.parse(source)
+    node: Any = tree
+    for field, index in path:
+        parent, node = node, getattr(node, field)
+        node = node if index is None else node[index]
+    new = ast.fix_missing_locations(edit(node))
+    field, index = path[-1]
+    if index is None:
+        setattr(parent, field, new)
+    else:
+        getattr(parent, field)[index] = new
+    return tree
+
+
+def _names(tree: ast.AST, reference: Function) -> list[str]:
+    """The parameters, and what is made on the way."""
+    made = [node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)]
+    return list(dict.fromkeys([*inspect.signature(reference).parameters, *made]))
+
+
+def _helpers(tree: ast.AST, reference: Function) -> list[Function]:
+    """Other exercises' references that this one calls."""
+    known = {one.reference for one in EXERCISES.values()} - {reference}
+    names = dict.fromkeys(node.id for node in ast.walk(tree) if isinstance(node, ast.Name))
+    found = [getattr(sys.modules[reference.__module__], name, None) for name in names]
+    return [one for one in found if isinstance(one, Hashable) and one in known]
+
+
+def _rank(node: ast.AST, sentence: str) -> int:
+    """What may fit by chance comes last, and what has its own words in the code first."""
+    if isinstance(node, ast.Constant):
+        return 3
+    if isinstance(node, ast.Name) and "where" in sentence:
+        return 2
+    return int(sentence.endswith("in one place."))
+
+
+def _compiled(tree: ast.Module, reference: Function, others: dict[str, Function] | None = None) -> Function | None:
+    names = {**vars(sys.modules[reference.__module__]), **FUNCTIONS, **(others or {})}
     try:
-        exec(compile(ast.fix_missing_locations(tree), "<variation>", "exec"), names)
-    except SyntaxError:  # such as a body without a statement
+        exec(compile(tree, "<variation>", "exec"), names)
+    except (SyntaxError, ValueError, TypeError):  # such as a condition without values
         return None
     made: Any = names[reference.__name__]
     made.__signature__ = inspect.signature(reference)
     return made  # type: ignore[no-any-return]
-
-
-def _edits(node: Any, parameters: list[str]) -> Iterator[tuple[str, Edit]]:
-    match node:
-        case ast.BinOp():
-            yield from _of_operation(node)
-        case ast.Compare(ops=[op]) if type(op) in _BOUNDARIES:
-            other, there, right = _BOUNDARIES[type(op)]
-            yield f"You get what comes out with {there} in one place where {right} belongs.", _operator(other, "ops")
-        case ast.UnaryOp(op=ast.USub()):
-            yield "You get what comes out if one minus sign is left out.", lambda target: target.operand
-        case ast.UnaryOp(op=ast.Not() | ast.Invert()):
-            yield "You get what comes out if a condition is turned round.", lambda target: target.operand
-        case ast.Constant(value=int(value)) if not isinstance(value, bool):
-            for number in (value + 1, value - 1, -1 - value):
-                yield (
-                    f"You get what comes out with {number} in one place (an index, a dimension, a count) where {value} "
-                    "belongs.",
-                    _always(ast.Constant(number)),
-                )
-        case ast.Call():
-            yield from _of_call(node)
-        case ast.Name(id=name, ctx=ast.Load()) if name in parameters:
-            for parameter in parameters:
-                if parameter != name:
-                    words = f"You get what comes out with `{parameter}` in one place where `{name}` belongs."
-                    yield words, _always(ast.Name(parameter, ast.Load()))
-        case ast.If():
-            yield "You get what comes out if the special case is left out.", lambda target: None
-        case (
-            ast.Expr(value=ast.Call(func=ast.Attribute(attr=name)))
-            | ast.Assign(value=ast.Call(func=ast.Attribute(attr=name)))
-        ):
-            yield f"You get what comes out if the step with `{name}` is left out.", lambda target: None
-        case ast.Assign() | ast.AugAssign():
-            yield f"You get what comes out if the step that makes `{_made(node)}` is left out.", lambda target: None
-
-
-def _always(node: ast.AST) -> Edit:
-    return lambda _: node
-
-
-def _made(node: ast.Assign | ast.AugAssign) -> str:
-    return ast.unparse(node.targets[0] if isinstance(node, ast.Assign) else node.target)
-
-
-def _of_operation(node: ast.BinOp) -> Iterator[tuple[str, Edit]]:
-    if type(node.op) in _OPERATORS:
-        other, there, right = _OPERATORS[type(node.op)]
-        yield f"You get what comes out with {there} in one place where {right} belongs.", _operator(other, "op")
-    match node.op:
-        case ast.Add() | ast.Sub():
-            missing = "a term of a sum or difference is left out"
-        case ast.Mult():
-            missing = "one factor is left out"
-        case ast.Div():
-            yield "You get what comes out if one division is left out.", lambda target: target.left
-            yield "You get what comes out upside down, b / a in place of a / b.", _upside_down
-            return
-        case ast.Pow():
-            yield "You get what comes out if one power is left out.", lambda target: target.left
-            return
-        case _:
-            return
-    yield f"You get what comes out if {missing}.", lambda target: target.left
-    yield f"You get what comes out if {missing}.", lambda target: target.right
-
-
-def _upside_down(target: ast.BinOp) -> ast.AST:
-    return ast.BinOp(target.right, target.op, target.left)
-
-
-def _operator(other: Callable[[], ast.AST], place: str) -> Edit:
-    def edit(target: Any) -> ast.AST:
-        setattr(target, place, [other()] if place == "ops" else other())
-        return target  # type: ignore[no-any-return]
-
-    return edit
-
-
-def _of_call(node: ast.Call) -> Iterator[tuple[str, Edit]]:
-    name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
-    if isinstance(node.func, ast.Attribute) and not _is_module(node.func.value):
-        yield f"You get what comes out if `{name}` is left out.", lambda target: target.func.value
-    elif node.args:
-        yield f"You get what comes out if `{name}` is left out.", lambda target: target.args[0]
-    for family in _FAMILIES if isinstance(node.func, ast.Attribute) else ():
-        for other in family if name in family else ():
-            if other != name:
-                yield f"You get what comes out with `{other}` where `{name}` belongs.", _renamed(other)
-    for keyword in node.keywords:
-        words = f"You get what comes out if `{name}` is called without `{keyword.arg}`."
-        yield words, _without(keyword.arg)
-
-
-def _renamed(other: str) -> Edit:
-    def edit(target: Any) -> ast.AST:
-        target.func.attr = other
-        return target  # type: ignore[no-any-return]
-
-    return edit
-
-
-def _without(argument: str | None) -> Edit:
-    def edit(target: Any) -> ast.AST:
-        target.keywords = [keyword for keyword in target.keywords if keyword.arg != argument]
-        return target  # type: ignore[no-any-return]
-
-    return edit
-
-
-def _is_module(node: ast.AST) -> bool:
-    return isinstance(node, ast.Name) and node.id in ("torch", "math", "F", "np", "nn", "random")
-
-
-class _Replace(ast.NodeTransformer):
-    def __init__(self, target: ast.AST, edit: Edit):
-        self.target, self.edit = target, edit
-
-    def visit(self, node: ast.AST) -> Any:
-        return self.edit(node) if node is self.target else self.generic_visit(node)

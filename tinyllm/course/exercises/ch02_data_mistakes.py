@@ -104,6 +104,22 @@ def swaps_block_and_targets(tokens, start, context_length):
     return tokens[start + 1 : end + 1], tokens[start:end]
 
 
+mistake(
+    next_token_pairs,
+    "You count `start` in blocks. It is the index of a token.",
+    lambda tokens, start, context_length: next_token_pairs(tokens, start * context_length, context_length),
+)
+
+mistake(
+    next_token_pairs,
+    "The targets are shifted by two. Each target is the very next token.",
+    lambda tokens, start, context_length: (
+        tokens[start : start + context_length],
+        tokens[start + 2 : start + context_length + 2],
+    ),
+)
+
+
 # split_articles
 
 
@@ -312,6 +328,35 @@ mistake(
 )
 
 
+@mistake(
+    unigram_loss,
+    "You take the logarithm of the mean probability. Take the mean of the logarithms.",
+)
+def logarithm_of_a_mean(train_ids, test_ids, vocab_size):
+    counts, total = Counter(train_ids), len(train_ids) + vocab_size
+    return -math.log(sum((counts[token] + 1) / total for token in test_ids) / len(test_ids))
+
+
+@mistake(
+    unigram_loss,
+    "You count both texts. A model cannot know the test text: count train_ids alone.",
+)
+def counts_both(train_ids, test_ids, vocab_size):
+    counts = Counter([*train_ids, *test_ids])
+    total = len(train_ids) + len(test_ids) + vocab_size
+    return sum(-math.log((counts[token] + 1) / total) for token in test_ids) / len(test_ids)
+
+
+@mistake(
+    unigram_loss,
+    "That is the entropy of the training text's own distribution. Score the tokens of the test text.",
+)
+def entropy_of_training(train_ids, test_ids, vocab_size):
+    counts, total = Counter(train_ids), len(train_ids) + vocab_size
+    shares = [(counts[token] + 1) / total for token in range(vocab_size)]
+    return -sum(share * math.log(share) for share in shares)
+
+
 # bigram_probabilities
 
 
@@ -420,6 +465,28 @@ mistake(
 )
 
 
+@mistake(
+    bigram_probabilities,
+    "You take the softmax of the counts. Divide each row by its sum.",
+)
+def softmax_of_counts(ids, vocab_size):
+    counts = torch.ones(vocab_size, vocab_size)
+    for pair in pairwise(ids):
+        counts[pair] += 1
+    return counts.softmax(dim=1)
+
+
+@mistake(
+    bigram_probabilities,
+    "The last token is paired with the first. Nothing follows the last one.",
+)
+def goes_round(ids, vocab_size):
+    counts = torch.ones(vocab_size, vocab_size)
+    for pair in pairwise([*ids, *ids[:1]]):
+        counts[pair] += 1
+    return counts / counts.sum(dim=1, keepdim=True)
+
+
 # cross_entropy
 
 
@@ -514,6 +581,30 @@ mistake(
     lambda logits, targets: -logits[torch.arange(len(targets)), targets].mean(),
 )
 
+mistake(
+    cross_entropy,
+    "You score the likeliest token of each row. Score the target, however unlikely it is.",
+    lambda logits, targets: -logits.log_softmax(dim=1).max(dim=1).values.mean(),
+)
+
+mistake(
+    cross_entropy,
+    "You take the logarithm of the mean probability. Take the mean of the logarithms.",
+    lambda logits, targets: (
+        -logits.log_softmax(dim=1)[torch.arange(len(targets)), targets].logsumexp(0) + math.log(len(targets))
+    ),
+)
+
+mistake(
+    cross_entropy,
+    "You subtract the largest logit of the whole table. A row far below it then has nothing left: take each row's own.",
+    lambda logits, targets: (
+        -(logits - logits.max() - (logits - logits.max()).exp().sum(dim=1, keepdim=True).log())[
+            torch.arange(len(targets)), targets
+        ].mean()
+    ),
+)
+
 
 # floor_per_token
 
@@ -580,6 +671,42 @@ mistake(
     floor_per_token,
     "Surprise is negative here. The log of a probability is below 0, so it takes a minus.",
     lambda articles: -floor_per_token(articles),
+)
+
+mistake(
+    floor_per_token,
+    "You take the likeliest option of each draw. Take the one that was drawn: its index is given.",
+    lambda articles: (
+        sum(-math.log(max(probabilities)) for draws, _ in articles for probabilities, _ in draws)
+        / sum(length for _, length in articles)
+    ),
+)
+
+mistake(
+    floor_per_token,
+    "An article without a draw is skipped. It costs nothing, but its tokens count too.",
+    lambda articles: (
+        sum(-math.log(probabilities[drawn]) for draws, _ in articles for probabilities, drawn in draws)
+        / sum(length for draws, length in articles if draws)
+    ),
+)
+
+mistake(
+    floor_per_token,
+    "You take the first option of each draw. Take the one that was drawn: its index is given.",
+    lambda articles: (
+        sum(-math.log(probabilities[0]) for draws, _ in articles for probabilities, _ in draws)
+        / sum(length for _, length in articles)
+    ),
+)
+
+mistake(
+    floor_per_token,
+    "You add up probabilities. Surprise is -log p, and surprises add up.",
+    lambda articles: (
+        sum(probabilities[drawn] for draws, _ in articles for probabilities, drawn in draws)
+        / sum(length for _, length in articles)
+    ),
 )
 
 

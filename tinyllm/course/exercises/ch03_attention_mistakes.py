@@ -53,6 +53,29 @@ mistake(
     lambda x: x.cumsum(dim=0),
 )
 
+mistake(
+    causal_average,
+    "You divide by the number of all rows, T. Row t has only t + 1 of them.",
+    lambda x: x.cumsum(dim=0) / len(x),
+)
+
+mistake(
+    causal_average,
+    "You take the largest so far. Take the mean.",
+    lambda x: x.cummax(dim=0).values,
+)
+
+
+@mistake(
+    causal_average,
+    "You average the last average with the new row, so the newest row counts half. All rows so far count alike.",
+)
+def half_for_the_newest(x):
+    rows = [x[0]]
+    for row in x[1:]:
+        rows.append((rows[-1] + row) / 2)
+    return torch.stack(rows)
+
 
 # scores
 
@@ -92,6 +115,12 @@ mistake(
     scores,
     "You multiply elementwise. A score is one dot product of a whole query with a whole key: use @.",
     lambda q, k: q * k / math.sqrt(q.shape[-1]),
+)
+
+mistake(
+    scores,
+    "Queries and keys are divided by their lengths, so these are cosines. Divide the product by the root of D.",
+    lambda q, k: torch.nn.functional.normalize(q, dim=-1) @ torch.nn.functional.normalize(k, dim=-1).mT,
 )
 
 
@@ -158,6 +187,26 @@ mistake(
     attention_weights,
     "Hidden scores are set to 0, and exp(0) is 1: they still get weight. Only -inf becomes 0 in a softmax.",
     lambda scores, mask: scores.masked_fill(~mask, 0).softmax(dim=-1),
+)
+
+mistake(
+    attention_weights,
+    "You make a causal mask of your own. Use the mask that is given: it may hide more.",
+    lambda scores, mask: scores.masked_fill(torch.ones_like(mask).triu(1), -torch.inf).softmax(dim=-1),
+)
+
+mistake(
+    attention_weights,
+    "All of a row's weight is on its largest score. The softmax shares it among all that may be seen.",
+    lambda scores, mask: torch.zeros_like(scores).scatter(
+        -1, scores.masked_fill(~mask, -torch.inf).argmax(-1, keepdim=True), 1.0
+    ),
+)
+
+mistake(
+    attention_weights,
+    "All that may be seen gets the same weight. The scores say how much each gets.",
+    lambda scores, mask: (mask / mask.sum(-1, keepdim=True)).to(scores.dtype).expand_as(scores),
 )
 
 
@@ -319,3 +368,13 @@ mistake(
     "The window is one token too narrow: it has itself and window - 1 tokens before it.",
     lambda q, k, v, window: _attend(q, k, v, lambda row: [row, *range(max(0, row - window + 2), row)]),
 )
+
+
+@mistake(
+    mend_window,
+    "Your window reaches into the future as far as into the past. A token sees itself and what came before.",
+)
+def both_ways(q, k, v, window):
+    rows = torch.arange(q.shape[-2])
+    mask = (rows[:, None] - rows).abs() < window
+    return (scores(q, k).masked_fill(~mask, -torch.inf).softmax(-1)) @ v

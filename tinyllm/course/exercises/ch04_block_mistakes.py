@@ -89,6 +89,24 @@ def forgets_bias(x, weight, bias, eps=1e-05):
     return weight * (x - mean) / torch.sqrt(variance + eps)
 
 
+mistake(
+    layer_norm,
+    "The shift is scaled too: you multiply by weight after adding bias. Scale first, then shift.",
+    lambda x, weight, bias, eps=1e-5: (
+        weight * (layer_norm(x, torch.ones_like(weight), torch.zeros_like(bias), eps) + bias)
+    ),
+)
+
+mistake(
+    layer_norm,
+    "One mean is taken over all tokens of a text. Each token needs its own: dim=-1, with keepdim=True.",
+    lambda x, weight, bias, eps=1e-5: (
+        weight * (x - x.mean((-2, -1), keepdim=True)) / torch.sqrt(x.var((-2, -1), keepdim=True, unbiased=False) + eps)
+        + bias
+    ),
+)
+
+
 # gelu
 
 mistake(
@@ -125,6 +143,30 @@ mistake(
     gelu,
     "This is the probability alone. GELU is x times it.",
     lambda x: 0.5 * (1 + torch.erf(x / math.sqrt(2))),
+)
+
+mistake(
+    gelu,
+    "This is ReLU, which cuts off at 0. GELU is smooth: x times the probability of a normal variable below x.",
+    lambda x: x.clamp(min=0),
+)
+
+mistake(
+    gelu,
+    "This is softplus, ln(1 + e^x). GELU is x times the probability of a normal variable below x.",
+    lambda x: F.softplus(x),
+)
+
+mistake(
+    gelu,
+    "This is ELU. GELU is x times the probability of a normal variable below x.",
+    lambda x: F.elu(x),
+)
+
+mistake(
+    gelu,
+    "This is the square of ReLU. GELU is x times the probability of a normal variable below x.",
+    lambda x: x.clamp(min=0) ** 2,
 )
 
 
@@ -273,6 +315,42 @@ def no_norms(x, attention_norm, attention, feedforward_norm, feedforward):
 def one_norm_twice(x, attention_norm, attention, feedforward_norm, feedforward):
     x = x + attention(attention_norm(x))
     return x + feedforward(attention_norm(x))
+
+
+@mistake(
+    block_forward,
+    "The feed-forward layer comes first. A block begins with attention.",
+)
+def feedforward_first(x, attention_norm, attention, feedforward_norm, feedforward):
+    x = x + feedforward(feedforward_norm(x))
+    return x + attention(attention_norm(x))
+
+
+@mistake(
+    block_forward,
+    "The second sum starts from the input again. Add the feed-forward result to the stream that attention has changed.",
+)
+def starts_again(x, attention_norm, attention, feedforward_norm, feedforward):
+    stream = x + attention(attention_norm(x))
+    return x + feedforward(feedforward_norm(stream))
+
+
+@mistake(
+    block_forward,
+    "The input is added twice: once too often at the end.",
+)
+def input_twice(x, attention_norm, attention, feedforward_norm, feedforward):
+    stream = x + attention(attention_norm(x))
+    return x + stream + feedforward(feedforward_norm(stream))
+
+
+mistake(
+    block_forward,
+    "The whole block's result goes through a norm once more. The stream is never normalised itself.",
+    lambda x, attention_norm, attention, feedforward_norm, feedforward: feedforward_norm(
+        block_forward(x, attention_norm, attention, feedforward_norm, feedforward)
+    ),
+)
 
 
 # measure_scatter

@@ -7,6 +7,7 @@ A mistake has the parameters of its reference, so their types are not repeated.
 
 import math
 
+import torch
 from torch import nn
 
 from tinyllm.course.checking.registry import mistake
@@ -54,6 +55,37 @@ mistake(
     "Every token gets the last position. Take the rows 0 to T - 1, one for each token: position_table[:T].",
     lambda ids, tokens, positions: tokens[ids] + positions[ids.shape[1] - 1],
 )
+
+mistake(
+    embed,
+    "You take the last T rows of the position table. A text begins at position 0: take the first T.",
+    lambda token_ids, token_table, position_table: (
+        token_table[token_ids] + position_table[len(position_table) - token_ids.shape[1] :]
+    ),
+)
+
+mistake(
+    embed,
+    "You multiply the token's row by the root of C, as the first Transformer did. Here it is added as it is.",
+    lambda token_ids, token_table, position_table: (
+        math.sqrt(token_table.shape[1]) * token_table[token_ids] + position_table[: token_ids.shape[1]]
+    ),
+)
+
+mistake(
+    embed,
+    "Token and position are multiplied. Add them.",
+    lambda token_ids, token_table, position_table: token_table[token_ids] * position_table[: token_ids.shape[1]],
+)
+
+
+@mistake(
+    embed,
+    "The positions run on through the batch. Each text begins at position 0 again.",
+)
+def runs_on(token_ids, token_table, position_table):
+    positions = torch.arange(token_ids.numel()).view_as(token_ids) % len(position_table)
+    return token_table[token_ids] + position_table[positions]
 
 
 # parameter_count
@@ -157,6 +189,24 @@ mistake(
     init_std,
     "You multiply by the root of 2 L. The deeper the model, the smaller each addition must be: divide.",
     lambda name, L: 0.02 * math.sqrt(2 * L) if "projection" in name else 0.02,
+)
+
+mistake(
+    init_std,
+    "Everything with attention in its name is scaled. Only what projects back into the stream is.",
+    lambda name, num_layers: 0.02 / math.sqrt(2 * num_layers) if "attention" in name else 0.02,
+)
+
+mistake(
+    init_std,
+    "Everything in a block is scaled. Only what projects back into the stream is.",
+    lambda name, num_layers: 0.02 / math.sqrt(2 * num_layers) if "blocks" in name or "layers" in name else 0.02,
+)
+
+mistake(
+    init_std,
+    "The feed-forward projection alone is scaled. Attention adds to the stream too.",
+    lambda name, num_layers: 0.02 / math.sqrt(2 * num_layers) if "feedforward.projection" in name else 0.02,
 )
 
 

@@ -174,6 +174,11 @@ def _decays_by_name(function: Function, model: nn.Module, weight_decay: float) -
             if id(parameter) not in names:
                 raise Unusable(f'"params" must contain the model\'s own parameters, not a {type(parameter).__name__}.')
             decays[names[id(parameter)]].append(float(group["weight_decay"]))
+    for name, found in decays.items():
+        if not found:
+            raise Unusable(f"{name!r} is in no group, so it would never be trained.")
+        if len(found) > 1:
+            raise Unusable(f"{name!r} is in your groups {len(found)} times. Each parameter belongs in one, once.")
     return decays
 
 

@@ -95,6 +95,89 @@ def falls_in_a_line(iteration, max_iterations, warmup, max_rate, min_rate):
     return max_rate + (min_rate - max_rate) * progress
 
 
+mistake(
+    learning_rate,
+    "After the warm-up your rate stays where it is. It falls along half a cosine, from max to min.",
+    lambda iteration, max_iterations, warmup, max_rate, min_rate: max_rate * min(1, (iteration + 1) / (warmup + 1)),
+)
+
+
+@mistake(
+    learning_rate,
+    "It falls exponentially, by the same factor each step. It should follow half a cosine, from max to min.",
+)
+def falls_exponentially(iteration, max_iterations, warmup, max_rate, min_rate):
+    if iteration < warmup:
+        return max_rate * (iteration + 1) / (warmup + 1)
+    progress = (iteration - warmup) / (max_iterations - warmup)
+    return max_rate * (min_rate / max_rate) ** progress
+
+
+@mistake(
+    learning_rate,
+    "Your cosine runs down to 0 and is cut off at min. It runs from max to min: min + (max - min) times half a cosine.",
+)
+def cut_off_below(iteration, max_iterations, warmup, max_rate, min_rate):
+    if iteration < warmup:
+        return max_rate * (iteration + 1) / (warmup + 1)
+    progress = (iteration - warmup) / (max_iterations - warmup)
+    return max(min_rate, max_rate * (1 + math.cos(math.pi * progress)) / 2)
+
+
+@mistake(
+    learning_rate,
+    "That is a quarter of a cosine, from 1 to 0. Half a one goes from 1 to -1: (1 + cos(pi * progress)) / 2.",
+)
+def a_quarter_of_a_cosine(iteration, max_iterations, warmup, max_rate, min_rate):
+    if iteration < warmup:
+        return max_rate * (iteration + 1) / (warmup + 1)
+    progress = (iteration - warmup) / (max_iterations - warmup)
+    return min_rate + (max_rate - min_rate) * math.cos(math.pi * progress / 2)
+
+
+@mistake(
+    learning_rate,
+    "It falls along a parabola. It should follow half a cosine: (1 + cos(pi * progress)) / 2.",
+)
+def falls_along_a_parabola(iteration, max_iterations, warmup, max_rate, min_rate):
+    if iteration < warmup:
+        return max_rate * (iteration + 1) / (warmup + 1)
+    progress = (iteration - warmup) / (max_iterations - warmup)
+    return min_rate + (max_rate - min_rate) * (1 - progress) ** 2
+
+
+@mistake(
+    learning_rate,
+    "It falls with the root of the steps, as in the Transformer's first paper. Here it follows half a cosine.",
+)
+def one_over_the_root(iteration, max_iterations, warmup, max_rate, min_rate):
+    if iteration < warmup:
+        return max_rate * (iteration + 1) / (warmup + 1)
+    return max(min_rate, max_rate * math.sqrt((warmup + 1) / (iteration + 1)))
+
+
+@mistake(
+    learning_rate,
+    "Your warm-up starts from min. Its line goes through 0: max (i + 1) / (w + 1).",
+)
+def rises_from_min(iteration, max_iterations, warmup, max_rate, min_rate):
+    if iteration < warmup:
+        return min_rate + (max_rate - min_rate) * (iteration + 1) / (warmup + 1)
+    progress = (iteration - warmup) / (max_iterations - warmup)
+    return min_rate + (max_rate - min_rate) * (1 + math.cos(math.pi * progress)) / 2
+
+
+@mistake(
+    learning_rate,
+    "math.cos takes radians: half a turn is math.pi, not 180.",
+)
+def half_a_turn_in_degrees(iteration, max_iterations, warmup, max_rate, min_rate):
+    if iteration < warmup:
+        return max_rate * (iteration + 1) / (warmup + 1)
+    progress = (iteration - warmup) / (max_iterations - warmup)
+    return min_rate + (max_rate - min_rate) * (1 + math.cos(180 * progress)) / 2
+
+
 # adamw_step
 
 
@@ -190,6 +273,86 @@ def decay_of_the_new_parameter(parameter, gradient, m, v, step, *settings):
     return parameter * (1 - lr * weight_decay), m, v
 
 
+@mistake(
+    adamw_step,
+    "Every step has the same length: you follow the sign of the average alone. Divide m by the root of v.",
+)
+def follows_the_sign(parameter, gradient, m, v, step, lr, beta1, beta2, eps, weight_decay):
+    m = beta1 * m + (1 - beta1) * gradient
+    v = beta2 * v + (1 - beta2) * gradient**2
+    m_hat = m / (1 - beta1**step)
+    return parameter * (1 - lr * weight_decay) - lr * m_hat.sign(), m, v
+
+
+@mistake(
+    adamw_step,
+    "You follow this gradient. Adam follows the average of the gradients, m.",
+)
+def follows_the_gradient(parameter, gradient, m, v, step, lr, beta1, beta2, eps, weight_decay):
+    m = beta1 * m + (1 - beta1) * gradient
+    v = beta2 * v + (1 - beta2) * gradient**2
+    v_hat = v / (1 - beta2**step)
+    return parameter * (1 - lr * weight_decay) - lr * gradient / (v_hat.sqrt() + eps), m, v
+
+
+@mistake(
+    adamw_step,
+    "You follow a mix of m and the newest gradient, which is Nesterov's way. AdamW follows the corrected m.",
+)
+def looks_ahead(parameter, gradient, m, v, step, lr, beta1, beta2, eps, weight_decay):
+    m = beta1 * m + (1 - beta1) * gradient
+    v = beta2 * v + (1 - beta2) * gradient**2
+    m_hat, v_hat = m / (1 - beta1**step), v / (1 - beta2**step)
+    return (
+        parameter * (1 - lr * weight_decay)
+        - lr * (beta1 * m_hat + (1 - beta1) * gradient / (1 - beta1**step)) / (v_hat.sqrt() + eps),
+        m,
+        v,
+    )
+
+
+@mistake(
+    adamw_step,
+    "All weights of the tensor have one step size, from the mean of v. Each has its own in Adam.",
+)
+def one_size_for_all(parameter, gradient, m, v, step, lr, beta1, beta2, eps, weight_decay):
+    m = beta1 * m + (1 - beta1) * gradient
+    v = beta2 * v + (1 - beta2) * gradient**2
+    m_hat, v_hat = m / (1 - beta1**step), v / (1 - beta2**step)
+    return parameter * (1 - lr * weight_decay) - lr * m_hat / (v_hat.mean().sqrt() + eps), m, v
+
+
+@mistake(
+    adamw_step,
+    "eps is added to the root of v before the correction. Correct v first, then take the root and add eps.",
+)
+def eps_before_the_correction(parameter, gradient, m, v, step, lr, beta1, beta2, eps, weight_decay):
+    m = beta1 * m + (1 - beta1) * gradient
+    v = beta2 * v + (1 - beta2) * gradient**2
+    m_hat = m / (1 - beta1**step)
+    return parameter * (1 - lr * weight_decay) - lr * m_hat * (1 - beta2**step) ** 0.5 / (v.sqrt() + eps), m, v
+
+
+@mistake(
+    adamw_step,
+    "v averages the sizes of the gradients. It must average their squares.",
+)
+def averages_sizes(parameter, gradient, m, v, step, lr, beta1, beta2, eps, weight_decay):
+    m = beta1 * m + (1 - beta1) * gradient
+    v = beta2 * v + (1 - beta2) * gradient.abs()
+    change = m / (1 - beta1**step) / ((v / (1 - beta2**step)).sqrt() + eps)
+    return parameter * (1 - lr * weight_decay) - lr * change, m, v
+
+
+@mistake(
+    adamw_step,
+    "The decay follows the sign of the weights alone. It shrinks each by the same fraction: lr * weight_decay.",
+)
+def decays_by_sign(parameter, gradient, m, v, step, lr, beta1, beta2, eps, weight_decay):
+    moved, m, v = adamw_step(parameter, gradient, m, v, step, lr, beta1, beta2, eps, 0.0)
+    return moved - lr * weight_decay * parameter.sign(), m, v
+
+
 # clip
 
 mistake(
@@ -243,6 +406,80 @@ def norm_of_those_so_far(gradients, max_norm):
         square += (gradient**2).sum()
         result.append(gradient * min(1.0, max_norm / square.sqrt().clamp(min=1e-12)))
     return result
+
+
+@mistake(
+    clip,
+    "You go by the largest single value. The norm is the root of the sum of all squares.",
+)
+def by_the_largest(gradients, max_norm):
+    norm = max(gradient.abs().max() for gradient in gradients)
+    return [gradient * (max_norm / norm).clamp(max=1.0) for gradient in gradients]
+
+
+@mistake(
+    clip,
+    "You take the mean of the squares. A length is the root of their sum.",
+)
+def by_the_mean_square(gradients, max_norm):
+    norm = torch.cat([gradient.flatten() for gradient in gradients]).square().mean().sqrt()
+    return [gradient * (max_norm / norm).clamp(max=1.0) for gradient in gradients]
+
+
+@mistake(
+    clip,
+    "You add up the sizes of all values. The norm adds up their squares, and takes the root.",
+)
+def by_the_sum_of_sizes(gradients, max_norm):
+    norm = torch.stack([gradient.abs().sum() for gradient in gradients]).sum()
+    return [gradient * (max_norm / norm).clamp(max=1.0) for gradient in gradients]
+
+
+@mistake(
+    clip,
+    "You go by the norm of the first tensor alone. One norm belongs to all of them together.",
+)
+def by_the_first(gradients, max_norm):
+    norm = gradients[0].norm()
+    return [gradient * (max_norm / norm).clamp(max=1.0) for gradient in gradients]
+
+
+@mistake(
+    clip,
+    "You go by the longest tensor alone. One norm belongs to all of them together.",
+)
+def by_the_longest(gradients, max_norm):
+    norm = torch.stack([gradient.norm() for gradient in gradients]).max()
+    return [gradient * (max_norm / norm).clamp(max=1.0) for gradient in gradients]
+
+
+@mistake(
+    clip,
+    "You compare the norm with 1. It may be as large as max_norm.",
+)
+def compares_with_one(gradients, max_norm):
+    norm = torch.cat([gradient.flatten() for gradient in gradients]).norm()
+    return [gradient * max_norm / norm if norm > 1 else gradient for gradient in gradients]
+
+
+@mistake(
+    clip,
+    "Only the longest tensor is shortened. One factor shortens all of them.",
+)
+def shortens_the_longest(gradients, max_norm):
+    norm = torch.cat([gradient.flatten() for gradient in gradients]).norm()
+    longest = max(range(len(gradients)), key=lambda index: gradients[index].norm().item())
+    scale = (max_norm / norm).clamp(max=1.0)
+    return [gradient * scale if index == longest else gradient for index, gradient in enumerate(gradients)]
+
+
+@mistake(
+    clip,
+    "You add 1 to the norm before you divide, so all gradients become too short.",
+)
+def one_too_long(gradients, max_norm):
+    norm = torch.cat([gradient.flatten() for gradient in gradients]).norm()
+    return [gradient * (max_norm / (norm + 1)).clamp(max=1.0) for gradient in gradients]
 
 
 # accumulate
@@ -477,4 +714,10 @@ mistake(
     noise_left,
     "You say that noise grows with the batch. So does that of a sum; divide it by the number of its parts.",
     lambda count: count**0.5,
+)
+
+mistake(
+    noise_left,
+    "So you divide by the logarithm. The noise of a mean shrinks with the root of the number.",
+    lambda count: 1 / (1 + math.log(count)),
 )

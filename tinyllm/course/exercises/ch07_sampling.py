@@ -39,13 +39,31 @@ def temperature(logits: Float[Tensor, " V"], temperature: float) -> Float[Tensor
     return (logits / temperature).softmax(dim=0)
 
 
+def _equal_ones_settled(function: Function, logits: Tensor, k: int) -> Any:
+    """Of equal logits at the cut it does not matter which of them stay; and all may, in place of as many as fit."""
+    result = function(logits, k)
+    if not isinstance(result, Tensor) or result.shape != logits.shape:
+        return result
+    least = logits.topk(k).values[-1]
+    equal = (logits == least).nonzero().flatten()
+    kept = int((result[equal] == least).sum())
+    if kept + int(result[equal].isneginf().sum()) < len(equal):
+        return result
+    fit = k - int((logits > least).sum())
+    stay = torch.arange(len(equal)) < (fit if kept == len(equal) else kept)
+    return result.index_copy(0, equal, torch.where(stay, least, -torch.inf).to(result.dtype))
+
+
 @exercise(
     cases=lambda: [
         *((2 * torch.randn(V), k) for V, k in ((3, 1), (5, 2), (6, 5), (4, 4), (30, 12), (1, 1))),
         (-300 + torch.randn(5), 3),
         *((near_ties(V), k) for V, k in ((3, 1), (6, 4))),
         (torch.tensor([0.5, 3.0, -1.0, 3.0, 0.5, -1.0]), 2),  # equal ones that are kept, and equal ones that are cut
+        (torch.tensor([1.0, 3.0, 1.0, -1.0, 1.0, 1.0])[torch.randperm(6)], 3),  # equal ones at the cut
+        (torch.full((5,), 1.5), 2),
     ],
+    observe=_equal_ones_settled,
     gradients=False,
     hint="Find the indices of the k largest logits. Which value gives the others a probability of exactly 0 after the "
     "softmax?",
@@ -53,7 +71,10 @@ def temperature(logits: Float[Tensor, " V"], temperature: float) -> Float[Tensor
     "those kept.",
 )
 def top_k(logits: Float[Tensor, " V"], k: int) -> Float[Tensor, " V"]:
-    """Keep the k largest logits at their indices; the others become -inf."""
+    """Keep the k largest logits at their indices; the others become -inf.
+
+    Of equal ones at the cut, keep as many as fit, or all.
+    """
     kept = logits.topk(k).indices
     result = torch.full_like(logits, -torch.inf)
     result[kept] = logits[kept]

@@ -81,6 +81,27 @@ def overflows(logits, temperature):
     return weights / weights.sum()
 
 
+mistake(
+    temperature,
+    "Below 1 all goes to the largest. That is so at 0 only: divide the logits otherwise.",
+    lambda logits, temperature: (
+        F.one_hot(logits.argmax(), len(logits)).to(logits.dtype)
+        if temperature < 1
+        else (logits / temperature).softmax(dim=0)
+    ),
+)
+
+mistake(
+    temperature,
+    "You take the softmax twice. The second one takes probabilities for logits, and flattens them.",
+    lambda logits, temperature: (
+        F.one_hot(logits.argmax(), len(logits)).to(logits.dtype)
+        if temperature == 0
+        else (logits / temperature).softmax(0).softmax(0)
+    ),
+)
+
+
 # top_k
 
 mistake(
@@ -115,8 +136,30 @@ mistake(
 
 mistake(
     top_k,
+    "Of equal logits at the cut none is left, so fewer than k stay. Keep as many as fit, or all of them.",
+    lambda logits, k: logits.masked_fill(
+        logits <= (logits.sort(descending=True).values[k] if k < len(logits) else -torch.inf), -torch.inf
+    ),
+)
+
+mistake(
+    top_k,
     "The first k tokens stay, whatever their logits. Find the largest ones first.",
     lambda logits, k: logits.masked_fill(torch.arange(len(logits)) >= k, -torch.inf),
+)
+
+mistake(
+    top_k,
+    "You keep the logits that are farthest from 0. The likeliest tokens have the largest, with their signs.",
+    lambda logits, k: torch.full_like(logits, -torch.inf).scatter(
+        0, logits.abs().topk(k).indices, logits[logits.abs().topk(k).indices]
+    ),
+)
+
+mistake(
+    top_k,
+    "The kept logits become log-probabilities. Leave them as they are.",
+    lambda logits, k: top_k(logits, k).log_softmax(0),
 )
 
 
@@ -185,6 +228,27 @@ def keeps_one_more(logits, p):
     result = torch.full_like(logits, -torch.inf)
     result[kept] = logits[kept]
     return result
+
+
+mistake(
+    top_p,
+    "You keep what has a share p of the largest probability: that is min-p. Here the probabilities add up to p.",
+    lambda logits, p: logits.masked_fill(logits.softmax(0) < p * logits.softmax(0).max(), -torch.inf),
+)
+
+mistake(
+    top_p,
+    "You keep a share p of the tokens. It is their probabilities that must add up to p.",
+    lambda logits, p: torch.full_like(logits, -torch.inf).scatter(
+        0, logits.topk(math.ceil(p * len(logits))).indices, logits.topk(math.ceil(p * len(logits))).values
+    ),
+)
+
+mistake(
+    top_p,
+    "Only the likeliest token stays. Go on until the sum reaches p.",
+    lambda logits, p: top_k(logits, 1),
+)
 
 
 # cached_step
@@ -258,6 +322,16 @@ def does_not_divide(token_id, keys, values, token_table, position_table, *weight
 def puts_the_new_ones_first(token_id, keys, values, token_table, position_table, *weights):
     output, keys, values = cached_step(token_id, keys, values, token_table, position_table, *weights)
     return output, keys.roll(1, 0), values.roll(1, 0)
+
+
+@mistake(
+    cached_step,
+    "The scores are divided by C. Divide by its root, as in training.",
+)
+def divides_by_the_width(token_id, keys, values, token_table, position_table, w_q, w_k, w_v):
+    x = token_table[token_id] + position_table[len(keys)]
+    keys, values = torch.cat([keys, (x @ w_k)[None]]), torch.cat([values, (x @ w_v)[None]])
+    return (keys @ (x @ w_q) / len(x)).softmax(dim=0) @ values, keys, values
 
 
 # generate
@@ -350,6 +424,30 @@ mistake(
 )
 
 
+@mistake(
+    generate,
+    "You stop where id 0 comes. Nothing was said of an end: write `number` tokens.",
+)
+def stops_at_zero(next_logits, prompt, number):
+    ids = list(prompt)
+    for _ in range(number):
+        ids.append(int(next_logits(ids)[-1].argmax()))
+        if ids[-1] == 0:
+            break
+    return ids
+
+
+@mistake(
+    generate,
+    "You write the second likeliest token. Take the likeliest: argmax.",
+)
+def second_best(next_logits, prompt, number):
+    ids = list(prompt)
+    for _ in range(number):
+        ids.append(int(next_logits(ids)[-1].topk(2).indices[1]))
+    return ids
+
+
 # unspoilt
 
 mistake(
@@ -374,4 +472,10 @@ mistake(
     unspoilt,
     "This is the share of articles that are spoilt. Asked for are the others.",
     lambda share, draws: 1 - (1 - share) ** draws,
+)
+
+mistake(
+    unspoilt,
+    "That is 1 divided by the number of draws. It must depend on the share of bad tokens.",
+    lambda share, draws: 1 / draws,
 )

@@ -91,6 +91,18 @@ mistake(
     lambda x, weight, eps=1e-05: rms_norm(x, 1 + weight, eps),
 )
 
+mistake(
+    rms_norm,
+    "You divide by the largest number. The size of a token is the root of its mean square.",
+    lambda x, weight, eps=1e-5: weight * x / (x.abs().amax(-1, keepdim=True) + eps),
+)
+
+mistake(
+    rms_norm,
+    "You divide by the mean of the sizes. The mean is that of the squares, and a root is taken of it.",
+    lambda x, weight, eps=1e-5: weight * x / (x.abs().mean(-1, keepdim=True) + eps),
+)
+
 
 # rotate
 
@@ -150,6 +162,16 @@ def puts_pairs_side_by_side(x, frequencies):
     return torch.stack([first, second], dim=-1).flatten(1)
 
 
+@mistake(
+    rotate,
+    "Sine and cosine are exchanged: at angle 0 nothing may change.",
+)
+def exchanges_sine_and_cosine(x, frequencies):
+    angles = torch.arange(len(x))[:, None] * frequencies
+    first, second = x.chunk(2, dim=-1)
+    return torch.cat([first * angles.sin() - second * angles.cos(), second * angles.sin() + first * angles.cos()], 1)
+
+
 # swiglu
 
 mistake(
@@ -200,6 +222,18 @@ mistake(
     lambda *arguments: F.silu(swiglu(*arguments)),
 )
 
+mistake(
+    swiglu,
+    "Both products go through SiLU. The one with `expand` stays as it is.",
+    lambda x, expand, gate, projection: (F.silu(x @ gate) * F.silu(x @ expand)) @ projection,
+)
+
+mistake(
+    swiglu,
+    "The gate goes through a softmax, so its numbers compete. SiLU takes each by itself.",
+    lambda x, expand, gate, projection: ((x @ gate).softmax(-1) * (x @ expand)) @ projection,
+)
+
 
 # share_heads
 
@@ -225,6 +259,24 @@ mistake(
     share_heads,
     "Every query head gets head 0 of the keys. Each head of keys serves its own H / K query heads.",
     lambda keys, num_heads: keys[:, :1].expand(-1, num_heads, -1, -1).clone(),
+)
+
+mistake(
+    share_heads,
+    "Every query head gets the mean of all heads of keys. Each head of keys serves its own H / K query heads.",
+    lambda keys, num_heads: keys.mean(1, keepdim=True).expand(-1, num_heads, -1, -1),
+)
+
+mistake(
+    share_heads,
+    "Every query head gets the last head of the keys. Each head of keys serves its own H / K query heads.",
+    lambda keys, num_heads: keys[:, -1:].expand(-1, num_heads, -1, -1),
+)
+
+mistake(
+    share_heads,
+    "Every query head gets the sum of all heads of keys. Each head of keys serves its own H / K query heads.",
+    lambda keys, num_heads: keys.sum(1, keepdim=True).expand(-1, num_heads, -1, -1),
 )
 
 
@@ -354,6 +406,41 @@ def climbs_at_the_end(iteration, total, warmup, decay_fraction, peak):
     return stable_decay(iteration, total, warmup, decay_fraction, peak)
 
 
+@mistake(
+    stable_decay,
+    "It falls along half a cosine. Here the fall is linear, from the peak to 0.",
+)
+def falls_along_a_cosine(iteration, total, warmup, decay_fraction, peak):
+    if iteration < warmup:
+        return peak * (iteration + 1) / (warmup + 1)
+    decay = round(decay_fraction * total)
+    left = min(1.0, (total - iteration) / decay)
+    return peak * (1 - math.cos(math.pi * left)) / 2
+
+
+@mistake(
+    stable_decay,
+    "It ends at a tenth of the peak. Here it falls to 0.",
+)
+def ends_at_a_tenth(iteration, total, warmup, decay_fraction, peak):
+    if iteration < warmup:
+        return peak * (iteration + 1) / (warmup + 1)
+    decay = round(decay_fraction * total)
+    left = min(1.0, (total - iteration) / decay)
+    return peak * (0.1 + 0.9 * left)
+
+
+@mistake(
+    stable_decay,
+    "It reaches 0 at the last step. Step `total`, the one after it, would be the first with a rate of 0.",
+)
+def reaches_zero_too_early(iteration, total, warmup, decay_fraction, peak):
+    if iteration < warmup:
+        return peak * (iteration + 1) / (warmup + 1)
+    decay = round(decay_fraction * total)
+    return peak * max(0.0, min(1.0, (total - 1 - iteration) / max(1, decay - 1)))
+
+
 # mend_attention
 
 
@@ -427,4 +514,10 @@ mistake(
     gate_growth,
     "That is upside down: divide the larger matrices' output by the smaller ones'.",
     lambda factor: factor**-2,
+)
+
+mistake(
+    gate_growth,
+    "You say that the growth is exponential. Two products grow, each by the factor.",
+    lambda factor: 2**factor,
 )

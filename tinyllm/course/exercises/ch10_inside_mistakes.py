@@ -56,6 +56,40 @@ def takes_every_hth(mixed, head, num_heads):
     return mixed
 
 
+mistake(
+    switch_off,
+    "All heads before this one are silenced too. Set this head's numbers alone to zero.",
+    lambda mixed, head, num_heads: (
+        mixed * (torch.arange(mixed.shape[-1]) >= (head + 1) * (mixed.shape[-1] // num_heads))
+    ),
+)
+
+mistake(
+    switch_off,
+    "All heads after this one are silenced too. Set this head's numbers alone to zero.",
+    lambda mixed, head, num_heads: mixed * (torch.arange(mixed.shape[-1]) < head * (mixed.shape[-1] // num_heads)),
+)
+
+
+@mistake(
+    switch_off,
+    "The head's numbers become their mean. Set them to zero.",
+)
+def means_for_numbers(mixed, head, num_heads):
+    parts = list(mixed.chunk(num_heads, dim=-1))
+    parts[head] = parts[head].mean(dim=-1, keepdim=True).expand_as(parts[head])
+    return torch.cat(parts, dim=-1)
+
+
+@mistake(
+    switch_off,
+    "The head is taken out, and the rest is shorter. Its numbers stay, as zeros.",
+)
+def takes_it_out(mixed, head, num_heads):
+    parts = list(mixed.chunk(num_heads, dim=-1))
+    return torch.cat([*parts[:head], *parts[head + 1 :]], dim=-1) if len(parts) > 1 else mixed[..., :0]
+
+
 # lens
 
 mistake(
@@ -86,6 +120,15 @@ mistake(
     lens,
     "Your norm runs along the tokens. Each token has its own, along C.",
     lambda stream, weight, bias, table: (F.layer_norm(stream.T, stream.shape[:1]).T * weight + bias) @ table.T,
+)
+
+mistake(
+    lens,
+    "Your variance is the unbiased one, divided by C - 1. LayerNorm divides by C.",
+    lambda stream, weight, bias, table: (
+        ((stream - stream.mean(-1, keepdim=True)) / (stream.var(-1, keepdim=True) + 1e-5).sqrt() * weight + bias)
+        @ table.T
+    ),
 )
 
 
@@ -126,6 +169,14 @@ mistake(
     lambda stream, other, position: other.clone(),
 )
 
+mistake(
+    patch,
+    "You exchange the vector in the first text alone. Exchange it in each row of the batch.",
+    lambda stream, other, position: torch.cat(
+        [torch.where((torch.arange(stream.shape[1]) == position)[:, None], other, stream)[:1], stream[1:]]
+    ),
+)
+
 
 # induction_score
 
@@ -159,6 +210,32 @@ mistake(
     induction_score,
     "You divide by all T positions. The first `period` of them have no earlier copy and do not count.",
     lambda weights, period: induction_score(weights, period) * (len(weights) - period) / len(weights),
+)
+
+mistake(
+    induction_score,
+    "This is the share of rows whose largest weight is there. Take the mean of the weights themselves.",
+    lambda weights, period: (weights[period:].argmax(1) == torch.arange(1, len(weights) - period + 1)).double().mean(),
+)
+
+mistake(
+    induction_score,
+    "That is the last row alone. Take the mean over all rows from `period` on.",
+    lambda weights, period: weights[-1, len(weights) - period],
+)
+
+mistake(
+    induction_score,
+    "This is the mean of each row's largest weight, wherever it is. Take the weight at t - period + 1.",
+    lambda weights, period: weights[period:].max(1).values.mean(),
+)
+
+mistake(
+    induction_score,
+    "You are one position too late: at the token after the one that followed.",
+    lambda weights, period: torch.stack(
+        [weights[t, min(t - period + 2, t)] for t in range(period, len(weights))]
+    ).mean(),
 )
 
 
@@ -335,4 +412,16 @@ mistake(
     score_by_chance,
     "That is the sum over the rows. Divide by their number, length - period.",
     lambda length, period: sum(1 / (t + 1) for t in range(period, length)),
+)
+
+mistake(
+    score_by_chance,
+    "You divide 1 by the mean number of tokens seen. Take the mean of the shares: the two differ.",
+    lambda length, period: 1 / (sum(range(period + 1, length + 1)) / (length - period)),
+)
+
+mistake(
+    score_by_chance,
+    "The chance is not 1 in `period`: a token chooses among all the tokens that it sees.",
+    lambda length, period: 1 / period,
 )

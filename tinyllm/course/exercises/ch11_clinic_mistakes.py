@@ -104,6 +104,19 @@ def changes_both(model, ids, t, token):
     return (_pass(model, ids) - _pass(model, ids))[:, :t].abs().max().item()
 
 
+@mistake(
+    moved,
+    "You look at position t - 1 only. All positions before t count.",
+)
+def looks_just_before(model, ids, t, token):
+    changed = ids.clone()
+    changed[:, t] = token
+    model.eval()
+    with torch.no_grad():
+        change = model(changed) - model(ids)
+    return change[:, max(t - 1, 0) : t].abs().max().item()
+
+
 # loss_at
 
 
@@ -353,6 +366,58 @@ def softmax_twice(model, optimizer, x, targets):
     optimizer.step()
 
 
+@mistake(
+    one_step,
+    "You clip the gradient as well. Nobody asked for that here: the step follows the gradient as it is.",
+)
+def clips_too(model, optimizer, x, targets):
+    optimizer.zero_grad()
+    F.cross_entropy(model(x), targets).backward()
+    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    optimizer.step()
+
+
+@mistake(
+    one_step,
+    "Your labels are smoothed. Here the target alone is right, and all else is wrong.",
+)
+def smooths_the_labels(model, optimizer, x, targets):
+    optimizer.zero_grad()
+    F.cross_entropy(model(x), targets, label_smoothing=0.1).backward()
+    optimizer.step()
+
+
+@mistake(
+    one_step,
+    "That is the squared error of the logits, not the cross-entropy.",
+)
+def squares_differences(model, optimizer, x, targets):
+    optimizer.zero_grad()
+    F.mse_loss(model(x), F.one_hot(targets, model(x).shape[1]).to(x.dtype)).backward()
+    optimizer.step()
+
+
+@mistake(
+    one_step,
+    "The loss has the wrong sign, so the step makes it larger.",
+)
+def goes_uphill(model, optimizer, x, targets):
+    optimizer.zero_grad()
+    (-F.cross_entropy(model(x), targets)).backward()
+    optimizer.step()
+
+
+@mistake(
+    one_step,
+    "Your optimizer is a new one. Use the one that is given: its rate and its memory belong to this run.",
+)
+def brings_its_own(model, optimizer, x, targets):
+    own = torch.optim.SGD(model.parameters(), lr=0.1)
+    own.zero_grad()
+    F.cross_entropy(model(x), targets).backward()
+    own.step()
+
+
 # mean_loss
 
 mistake(
@@ -383,6 +448,45 @@ mistake(
     mean_loss,
     "That is the sum of all losses. Divide by the number of tokens.",
     lambda losses: sum(sum(part) for part in losses),
+)
+
+
+@mistake(
+    mean_loss,
+    "That is the median. A mean adds up all losses and divides by their number.",
+)
+def takes_the_median(losses):
+    return float(torch.tensor([loss for part in losses for loss in part]).double().quantile(0.5))
+
+
+mistake(
+    mean_loss,
+    "That is the largest loss of all. A mean adds up all of them and divides by their number.",
+    lambda losses: max(max(part) for part in losses if part),
+)
+
+mistake(
+    mean_loss,
+    "That is the smallest loss of all. A mean adds up all of them and divides by their number.",
+    lambda losses: min(min(part) for part in losses if part),
+)
+
+mistake(
+    mean_loss,
+    "Equal losses count only once. Two tokens may have the same loss, and both count.",
+    lambda losses: sum({loss for part in losses for loss in part}) / len({loss for part in losses for loss in part}),
+)
+
+mistake(
+    mean_loss,
+    "Only the first micro-batch counts. Add up over all of them.",
+    lambda losses: sum(losses[0]) / len(losses[0]),
+)
+
+mistake(
+    mean_loss,
+    "You weigh each micro-batch's mean by the square of its length. The sum of its losses does it at once.",
+    lambda losses: sum(sum(part) * len(part) for part in losses) / sum(len(part) ** 2 for part in losses),
 )
 
 
@@ -458,4 +562,34 @@ mistake(
     leaked_share,
     "That is the share of clean articles. What leaks is the rest.",
     lambda copies, held_out: held_out ** (copies - 1),
+)
+
+mistake(
+    leaked_share,
+    "You take the probability that no other copy is held out. One of them in the training text is enough.",
+    lambda copies, held_out: (1 - held_out) ** (copies - 1),
+)
+
+mistake(
+    leaked_share,
+    "You have held_out and the rest exchanged: a copy is in the training text with probability 1 - h.",
+    lambda copies, held_out: 1 - (1 - held_out) ** (copies - 1),
+)
+
+mistake(
+    leaked_share,
+    "You add up the probabilities of all other copies. One article cannot leak twice: what is the chance of none?",
+    lambda copies, held_out: min(1.0, (copies - 1) * (1 - held_out)),
+)
+
+mistake(
+    leaked_share,
+    "That does not depend on held_out, and it must: nothing is leaked if all is held out.",
+    lambda copies, held_out: (copies - 1) / copies,
+)
+
+mistake(
+    leaked_share,
+    "You say that everything leaks. If all other copies are held out too, nothing does.",
+    lambda copies, held_out: 1.0 if copies > 1 else 0.0,
 )

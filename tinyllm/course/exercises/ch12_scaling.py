@@ -103,7 +103,7 @@ def _losses_only(count: int, scatter: float) -> tuple[list[float], list[float]]:
 
 
 @exercise(
-    cases=lambda: [_losses_only(*run) for run in ((4, 0), (5, 0.1), (6, 0.02), (12, 0.1))],
+    cases=lambda: [_losses_only(*run) for run in ((4, 0), (5, 0.1), (6, 0.02), (12, 0.1), (8, 0.05), (7, 0.03))],
     hint="Print floor and misfit in each round. Does the curve come near the losses? And when is a round better than "
     "the best so far?",
     why="The curve is the floor plus the power law. And the least misfit has to be carried on: otherwise the last "

@@ -92,6 +92,36 @@ mistake(
     lambda *arguments: 1 / intensity(*arguments),
 )
 
+mistake(
+    intensity,
+    "You add up the three sides. A matrix has as many numbers as the product of its two sides.",
+    lambda rows, inner, columns, bytes_per_number=4: (
+        (2 * rows * inner * columns) / (bytes_per_number * (rows + inner + columns))
+    ),
+)
+
+mistake(
+    intensity,
+    "Only the largest matrix is counted. All three are moved: two are read, one is written.",
+    lambda rows, inner, columns, bytes_per_number=4: (
+        (2 * rows * inner * columns) / (bytes_per_number * max(rows * inner, inner * columns, rows * columns))
+    ),
+)
+
+mistake(
+    intensity,
+    "A dot product of n products has n - 1 sums, strictly. Count a sum for each product, as everybody does.",
+    lambda rows, inner, columns, bytes_per_number=4: (
+        (2 * inner - 1) * rows * columns / (bytes_per_number * (rows * inner + inner * columns + rows * columns))
+    ),
+)
+
+mistake(
+    intensity,
+    "Only the matrix of weights is counted. The inputs are read too, and the result is written.",
+    lambda rows, inner, columns, bytes_per_number=4: 2 * rows / bytes_per_number,
+)
+
 
 # fit_line
 
@@ -147,6 +177,53 @@ def mixes_bases(sizes, losses, floor):
     return math.exp(math.log10(scale)), exponent
 
 
+@mistake(
+    fit_line,
+    "Your line goes through two of the runs only. A least-squares fit uses all of them.",
+)
+def through_the_ends(sizes, losses, floor):
+    x, y = np.log(sizes), np.log(np.array(losses) - floor)
+    slope = (y[-1] - y[0]) / (x[-1] - x[0])
+    return float(np.exp(y[0] - slope * x[0])), float(-slope)
+
+
+@mistake(
+    fit_line,
+    "You fit sizes to losses, the wrong way round. The misfit that counts is that of the losses: x is ln(size).",
+)
+def sizes_from_losses(sizes, losses, floor):
+    slope, height = np.polyfit(np.log(np.array(losses) - floor), np.log(sizes), 1)
+    return float(np.exp(-height / slope)), float(-1 / slope)
+
+
+@mistake(
+    fit_line,
+    "The losses need a logarithm too. Without it the line is no power law.",
+)
+def losses_without_logarithm(sizes, losses, floor):
+    slope, height = np.polyfit(np.log(sizes), np.array(losses) - floor, 1)
+    return float(height), float(-slope)
+
+
+@mistake(
+    fit_line,
+    "Neither sizes nor losses have a logarithm: this is a straight line through the losses themselves.",
+)
+def no_logarithm(sizes, losses, floor):
+    slope, height = np.polyfit(sizes, np.array(losses) - floor, 1)
+    return float(height), float(-slope)
+
+
+@mistake(
+    fit_line,
+    "You take the mean of the slopes between neighbours. A least-squares fit uses all runs at once: np.polyfit.",
+)
+def mean_of_slopes(sizes, losses, floor):
+    x, y = np.log(sizes), np.log(np.array(losses) - floor)
+    slope = np.mean(np.diff(y) / np.diff(x))
+    return float(np.exp(np.mean(y - slope * x))), float(-slope)
+
+
 # noise_scale
 
 mistake(
@@ -171,6 +248,30 @@ mistake(
     noise_scale,
     "Do not take the root: the noise scale compares squared lengths.",
     lambda *arguments: math.sqrt(noise_scale(*arguments)),
+)
+
+mistake(
+    noise_scale,
+    "That is the difference of the two squared lengths. It is noise alone, not yet noise per true gradient.",
+    lambda small, large, b, B: small - large,
+)
+
+mistake(
+    noise_scale,
+    "That is the noise of one example. The noise scale divides it by the true gradient's squared length.",
+    lambda small, large, b, B: (small - large) / (1 / b - 1 / B),
+)
+
+mistake(
+    noise_scale,
+    "That is the true gradient's squared length. The noise scale is the noise of one example divided by it.",
+    lambda small, large, b, B: (B * large - b * small) / (B - b),
+)
+
+mistake(
+    noise_scale,
+    "You treat the large batch as free of noise and the small one as all noise. Solve the two equations for both.",
+    lambda small, large, b, B: b * (small - large) / large,
 )
 
 
@@ -207,6 +308,62 @@ mistake(
 )
 
 
+@mistake(
+    mend_fit,
+    "Your misfit is that of the losses themselves. Compare logarithms, so that each run counts by its share.",
+)
+def without_logarithms(sizes, losses):
+    def misfit(floor):
+        scale, exponent = fit_line(sizes, losses, floor)
+        curve = floor + scale * np.array(sizes) ** -exponent
+        return ((curve - losses) ** 2).sum()
+
+    floor = min(np.linspace(0, min(losses), 400, endpoint=False), key=misfit)
+    return (float(floor), *fit_line(sizes, losses, floor))
+
+
+@mistake(
+    mend_fit,
+    "Your misfit adds up distances. It is the sum of their squares.",
+)
+def without_squares(sizes, losses):
+    def misfit(floor):
+        scale, exponent = fit_line(sizes, losses, floor)
+        curve = floor + scale * np.array(sizes) ** -exponent
+        return np.abs(np.log(curve / losses)).sum()
+
+    floor = min(np.linspace(0, min(losses), 400, endpoint=False), key=misfit)
+    return (float(floor), *fit_line(sizes, losses, floor))
+
+
+@mistake(
+    mend_fit,
+    "Your misfit is that of the worst run alone. Add up the squares of all of them.",
+)
+def worst_run(sizes, losses):
+    def misfit(floor):
+        scale, exponent = fit_line(sizes, losses, floor)
+        curve = floor + scale * np.array(sizes) ** -exponent
+        return np.abs(np.log(curve / losses)).max()
+
+    floor = min(np.linspace(0, min(losses), 400, endpoint=False), key=misfit)
+    return (float(floor), *fit_line(sizes, losses, floor))
+
+
+@mistake(
+    mend_fit,
+    "The worst floor wins. Keep the one with the least misfit.",
+)
+def worst_floor(sizes, losses):
+    def misfit(floor):
+        scale, exponent = fit_line(sizes, losses, floor)
+        curve = floor + scale * np.array(sizes) ** -exponent
+        return -(np.log(curve / losses) ** 2).sum()
+
+    floor = min(np.linspace(0, min(losses), 400, endpoint=False), key=misfit)
+    return (float(floor), *fit_line(sizes, losses, floor))
+
+
 # agreement
 
 mistake(
@@ -225,6 +382,36 @@ mistake(
     agreement,
     "That would be a gradient without noise. What does a batch of one hundredth of the noise scale see?",
     lambda batch, scale: 1.0,
+)
+
+mistake(
+    agreement,
+    "The lengths are added. Noise is at right angles to the truth: add the squares of the lengths, and take the root.",
+    lambda batch, scale: 1 / (1 + math.sqrt(scale / batch)),
+)
+
+mistake(
+    agreement,
+    "You subtract the noise from 1. For a small batch that is below 0, and a cosine between these two is not.",
+    lambda batch, scale: 1 - scale / batch,
+)
+
+mistake(
+    agreement,
+    "That has an exponential in it. Draw two sides of a right triangle, truth and noise: which cosine do they have?",
+    lambda batch, scale: 1 - math.exp(-batch / scale),
+)
+
+mistake(
+    agreement,
+    "That is the ratio of truth and noise. The cosine divides by the third side of their triangle, not by the noise.",
+    lambda batch, scale: math.sqrt(batch / scale),
+)
+
+mistake(
+    agreement,
+    "You square the noise scale. It is a ratio of squared lengths already.",
+    lambda batch, scale: (1 + (scale / batch) ** 2) ** -0.5,
 )
 
 
@@ -256,6 +443,13 @@ mistake(
 def forgets_the_root(flops, ratio=20.0):
     parameters = flops / (6 * ratio)
     return parameters, ratio * parameters
+
+
+mistake(
+    compute_optimal,
+    "Both grow alike in your answer, without the ratio. There are `ratio` tokens for each parameter.",
+    lambda flops, ratio=20.0: ((flops / 6) ** 0.5, (flops / 6) ** 0.5),
+)
 
 
 # optimal_size
