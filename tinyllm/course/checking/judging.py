@@ -5,7 +5,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass, replace
 
 from tinyllm.course.checking.diagnosis import Judged, diagnose, diagnose_where_wrong
-from tinyllm.course.checking.evidence import tells_much, where_wrong
+from tinyllm.course.checking.telling import tells_much, where_wrong
 from tinyllm.course.checking.explaining import like_other_arguments, like_other_code
 from tinyllm.course.checking.faults import Fault, Kind, narrow_fault, side_effect, value_fault
 from tinyllm.course.checking.hints import advice, boundary
