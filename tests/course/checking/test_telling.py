@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from tinyllm.course.checking.diagnosis import Judged
-from tinyllm.course.checking.telling import tells, tells_much, where_wrong
 from tinyllm.course.checking.faults import Fault
 from tinyllm.course.checking.judging import examine
+from tinyllm.course.checking.telling import tells, tells_much, where_wrong
 from tinyllm.course.checking.trials import Trial
 
 

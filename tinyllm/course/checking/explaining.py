@@ -8,9 +8,9 @@ from functools import partial
 
 from tinyllm.course.checking.diagnosis import Judged, same
 from tinyllm.course.checking.distance import explains
-from tinyllm.course.checking.telling import tells, tells_much, where_wrong
 from tinyllm.course.checking.registry import Case, Exercise, Function
 from tinyllm.course.checking.substitutions import numbers_of, substitutions
+from tinyllm.course.checking.telling import tells, tells_much, where_wrong
 from tinyllm.course.checking.trials import Trial, try_case
 from tinyllm.course.checking.variations import variations, with_numbers
 

@@ -5,7 +5,6 @@ from contextlib import nullcontext
 from dataclasses import dataclass, replace
 
 from tinyllm.course.checking.diagnosis import Judged, diagnose, diagnose_where_wrong
-from tinyllm.course.checking.telling import tells_much, where_wrong
 from tinyllm.course.checking.explaining import like_other_arguments, like_other_code
 from tinyllm.course.checking.faults import Fault, Kind, narrow_fault, side_effect, value_fault
 from tinyllm.course.checking.hints import advice, boundary
@@ -13,6 +12,7 @@ from tinyllm.course.checking.random_state import own_random_state
 from tinyllm.course.checking.registry import Case, Exercise, Function, find_exercise
 from tinyllm.course.checking.results import relation
 from tinyllm.course.checking.showing import kind_of, show
+from tinyllm.course.checking.telling import tells_much, where_wrong
 from tinyllm.course.checking.trials import try_answer, try_reference
 from tinyllm.course.checking.unused import unused_argument
 from tinyllm.course.checking.variants import default_float64, in_float64, not_contiguous
