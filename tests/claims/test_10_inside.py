@@ -34,8 +34,8 @@ GROWN = 300  # the chapter's own run length of the models that learn to copy
 ARTICLES = tinywiki.articles("test")[:30]
 
 
-def by_length(measure) -> dict[str, list[float]]:
-    """One number for each seed, at each length of the run; `measure` is a function of model and tokenizer."""
+def by_length(measure) -> dict[str, list]:
+    """One result for each seed, at each length of the run; `measure` is a function of model and tokenizer."""
     runs = {f"{STEPS * n} steps": [trained(STEPS * n, seed) for seed in SEEDS] for n in TIMES}
     return {length: [measure(run.model, run.tokenizer) for run in found] for length, found in runs.items()}
 
@@ -204,7 +204,7 @@ def year_of_birth(model: GPT, tokenizer: SubWordTokenizer) -> tuple[float, float
 
 @pytest.mark.claim("10.the_digit_comes_late")
 def test_the_digit_of_a_year_is_guessed_first_and_looked_up_later(evidence):
-    early, late = ([year_of_birth(*trained(STEPS * n, seed)) for seed in SEEDS] for n in TIMES)
+    early, late = by_length(year_of_birth).values()
     own = f"{STEPS} steps"
     evidence.between("nats that the digit of a year costs (ln 10 is 2.303)", {own: [n for n, _ in early]}, 2.2, 2.4)
     pairs = list(zip(early, late, strict=True))
