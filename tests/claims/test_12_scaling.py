@@ -154,9 +154,10 @@ def test_a_longer_run_is_better_than_the_law_says(evidence):
 
 @pytest.mark.claim("12.without_recall")
 def test_without_the_recalled_tokens_the_law_predicts_both(evidence):
+    """Within a fifth, as the chapter asserts of its own two runs."""
     for name in OUTSIDE:
         off = outside(name, lambda law, found: found / law - 1, "others")
-        evidence.between(f"{name}, other tokens than recalled: measured / predicted - 1", off, -0.1, 0.1)
+        evidence.between(f"{name}, other tokens than recalled: measured / predicted - 1", off, -0.2, 0.2)
 
 
 @pytest.mark.claim("12.equal_flops")
