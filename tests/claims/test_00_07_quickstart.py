@@ -114,19 +114,28 @@ def test_top_p_gives_more_towns_than_a_temperature_with_as_many_articles_in_form
     evidence.larger("towns in 24 samples, top-p 0.9 minus a temperature of equal form", measured(more_towns))
 
 
-def strongest(run: tinyllm.Run, second: str) -> float:
-    """The largest weight of any head from a name after the title's blank line to the surname's start in the title."""
+def on_the_surname(run: tinyllm.Run, second: str) -> torch.Tensor:
+    """Each head's weight (H) in the first layer, from a name after the title to the surname's start in the title."""
     encode = run.tokenizer.encode
     ids = [run.tokenizer.end_of_text_id, *encode(f" = Agatha Otterford = \n\n {second}")]
     place = ids.index(encode(" Otter")[0])
     with torch.no_grad():
-        return attention_weights(run.model, torch.tensor(ids))[0, :, -1, place].max().item()
+        return attention_weights(run.model, torch.tensor(ids))[0, :, -1, place]
+
+
+def largest(run: tinyllm.Run) -> float:
+    return on_the_surname(run, "Agatha").max().item()
+
+
+def of_the_same_head(run: tinyllm.Run) -> float:
+    """The weight after another first name, of the head whose weight is the largest after Agatha's own."""
+    return on_the_surname(run, "Barnaby")[on_the_surname(run, "Agatha").argmax()].item()
 
 
 @pytest.mark.claim("07.a_head_finds_the_surname")
 def test_a_head_of_the_first_layer_finds_the_surname_whatever_the_name(evidence):
-    evidence.between("largest weight on the surname", measured(lambda run: strongest(run, "Agatha")), 0.5, 1)
-    evidence.between("the same after another first name", measured(lambda run: strongest(run, "Barnaby")), 0.5, 1)
+    evidence.between("largest weight on the surname", measured(largest), 0.5, 1)
+    evidence.between("the same after another first name", measured(of_the_same_head), 0.5, 1)
 
 
 @cache
