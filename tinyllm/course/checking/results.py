@@ -35,7 +35,8 @@ def relation(exercise: Exercise, judged: list[Judged]) -> str:
         judged = [replace(one, expected=_as_returned(one.expected), got=_as_returned(one.got)) for one in judged]
     wrong = [_Wrong(one.expected.value, one.got.value, one.case) for one in judged if one.fault]
     try:
-        sentence = _same_everywhere(judged) or _of(exercise, wrong) or _of_parts(exercise, wrong)
+        with np.errstate(all="ignore"):
+            sentence = _same_everywhere(judged) or _of(exercise, wrong) or _of_parts(exercise, wrong)
         return f"{sentence} {where(exercise, judged)}".strip() if sentence else ""
     except Exception:  # whatever an answer's own object raises when it is looked at
         return ""
