@@ -47,10 +47,14 @@ def _as_returned(trial: Trial) -> Trial:
 
 
 def _same_everywhere(judged: list[Judged]) -> str:
-    values = [one.got.value for one in judged]
+    values = [one.got.returned if _is_number(one.got.returned) else one.got.value for one in judged]
     if len(values) > 2 and all(same(value, values[0]) for value in values):
         return "Your result is the same in every case: does it use its arguments?"
     return ""
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _of(exercise: Exercise, wrong: list[_Wrong]) -> str:
