@@ -14,7 +14,8 @@ def test_progress_survives_and_a_solved_exercise_stays_solved(home):
         check("gpt.embed", answer)
     check("gpt.logits", lambda *_: None)
     known = json.loads((home / "exercises.json").read_text())  # what a new kernel reads
-    assert known["gpt.embed"] == {"attempts": 3, "solved": True, "last": "unusable", "diagnosis": ""}
+    diagnosis = "your result is None; it should be a tensor of shape (1, 1, 2). Is a `return` missing?"
+    assert known["gpt.embed"] == {"attempts": 3, "solved": True, "last": "unusable", "diagnosis": diagnosis}
     assert not known["gpt.logits"]["solved"]
     picture = progress()
     assert picture.alt.startswith(f"1 of {len(EXERCISES)} exercises solved: tokenization 0 of 4,")

@@ -5,6 +5,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from functools import partial
+from typing import NamedTuple
 
 from tinyllm.course.checking.diagnosis import Judged, same
 from tinyllm.course.checking.distance import explains
@@ -15,27 +16,39 @@ from tinyllm.course.checking.trials import Trial, try_case
 from tinyllm.course.checking.variations import variations, with_numbers
 
 _SECONDS = 1.5  # of this thread's own time, for all that is tried
+
+
+class Likeness(NamedTuple):
+    """What has the answer's results in every case, and what has them in every wrong case only; "" if nothing has."""
+
+    everywhere: str = ""
+    where_wrong: str = ""
+
+
 Candidate = tuple[str, Callable[[Case], Trial | None]]
 
 
-def like_other_arguments(exercise: Exercise, answer: Function, judged: list[Judged]) -> str:
-    """The change of arguments with which the reference has the answer's results in every case, in a sentence.
+def like_other_arguments(exercise: Exercise, answer: Function, judged: list[Judged]) -> Likeness:
+    """The change of arguments with which the reference has the answer's results, in a sentence.
 
-    Or else in every wrong case, if these have many numbers: an answer may be right elsewhere for reasons of its own.
-    The answer is not called again. Where results are a few truth values, much has the same ones, and nothing is said.
+    An answer may be right in some cases for reasons of its own: so what holds in the wrong ones alone is said too, if
+    these have many numbers. The answer is not called again. Where results are a few truth values, much has the same
+    ones, and nothing is said.
     """
     return _first_alike(exercise, judged, lambda case: _of_arguments(exercise, answer, case))
 
 
-def like_other_code(exercise: Exercise, judged: list[Judged]) -> str:
+def like_other_code(exercise: Exercise, judged: list[Judged]) -> Likeness:
     """The same for one change in the code of the reference, or of a right answer in other words."""
     return _first_alike(exercise, judged, lambda _: _of_code(exercise))
 
 
-def _first_alike(exercise: Exercise, judged: list[Judged], candidates: Callable[[Case], Iterator[Candidate]]) -> str:
+def _first_alike(
+    exercise: Exercise, judged: list[Judged], candidates: Callable[[Case], Iterator[Candidate]]
+) -> Likeness:
     wrong = [one for one in judged if one.fault]
     if not tells(wrong) or any(one.got.error is not None for one in judged):
-        return ""
+        return Likeness()
     ordered = sorted(judged, key=lambda one: one.fault is None)  # the wrong ones tell most
     end = time.thread_time() + _SECONDS
     cases = [_completed(exercise, one.case) for one in ordered]
@@ -47,10 +60,10 @@ def _first_alike(exercise: Exercise, judged: list[Judged], candidates: Callable[
                 break
             alike = _count_alike(run, cases, ordered)
             if alike == len(judged):
-                return sentence
-            if alike >= len(wrong) and not partly and tells_much(wrong):
-                partly = where_wrong(sentence)
-    return partly
+                return Likeness(everywhere=sentence)
+            if alike >= len(wrong) and tells_much(wrong):
+                partly = partly or where_wrong(sentence)
+    return Likeness(where_wrong=partly)
 
 
 def _count_alike(run: Callable[[Case], Trial | None], cases: list[Case], ordered: list[Judged]) -> int:

@@ -5,7 +5,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass, replace
 
 from tinyllm.course.checking.diagnosis import Judged, diagnose, diagnose_where_wrong
-from tinyllm.course.checking.explaining import like_other_arguments, like_other_code
+from tinyllm.course.checking.explaining import Likeness, like_other_arguments, like_other_code
 from tinyllm.course.checking.faults import Fault, Kind, narrow_fault, side_effect, value_fault
 from tinyllm.course.checking.hints import advice, boundary
 from tinyllm.course.checking.random_state import own_random_state
@@ -81,13 +81,17 @@ def _naming(exercise: Exercise, answer: Function, judged: list[Judged]) -> str:
 
 
 def _found(exercise: Exercise, answer: Function, judged: list[Judged]) -> str:
+    if found := relation(exercise, judged):
+        return found
+    arguments = like_other_arguments(exercise, answer, judged)
+    code = Likeness() if arguments.everywhere else like_other_code(exercise, judged)
+    if arguments.everywhere or code.everywhere:
+        return arguments.everywhere or code.everywhere
     known = diagnose_where_wrong(exercise, judged) if tells_much([one for one in judged if one.fault]) else ""
-    if known:
-        return where_wrong(known)
     return (
-        relation(exercise, judged)
-        or like_other_arguments(exercise, answer, judged)
-        or like_other_code(exercise, judged)
+        (where_wrong(known) if known else "")
+        or arguments.where_wrong
+        or code.where_wrong
         or unused_argument(exercise, answer, judged)
         or boundary(exercise, judged)
     )

@@ -35,7 +35,8 @@ def relation(exercise: Exercise, judged: list[Judged]) -> str:
         judged = [replace(one, expected=_as_returned(one.expected), got=_as_returned(one.got)) for one in judged]
     wrong = [_Wrong(one.expected.value, one.got.value, one.case) for one in judged if one.fault]
     try:
-        sentence = _same_everywhere(judged) or _of(exercise, wrong) or _of_parts(exercise, wrong)
+        with np.errstate(all="ignore"):
+            sentence = _same_everywhere(judged) or _of(exercise, wrong) or _of_parts(exercise, wrong)
         return f"{sentence} {where(exercise, judged)}".strip() if sentence else ""
     except Exception:  # whatever an answer's own object raises when it is looked at
         return ""
@@ -46,10 +47,14 @@ def _as_returned(trial: Trial) -> Trial:
 
 
 def _same_everywhere(judged: list[Judged]) -> str:
-    values = [one.got.value for one in judged]
+    values = [one.got.returned if _is_number(one.got.returned) else one.got.value for one in judged]
     if len(values) > 2 and all(same(value, values[0]) for value in values):
         return "Your result is the same in every case: does it use its arguments?"
     return ""
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _of(exercise: Exercise, wrong: list[_Wrong]) -> str:

@@ -13,7 +13,7 @@ from tinyllm.course.checking.transformations import FUNCTIONS, TRANSFORMATIONS
 from tinyllm.course.checking.trials import Trial, try_case
 
 _SECONDS = 0.5  # of this thread's own time
-_CASES = 4  # wrong ones in which the argument is changed
+_CASES = 4  # wrong ones, and as many right ones, in which the argument is changed
 _CHANGES = ("twice {}", "half of {}", "{} + 1", "{} in reverse order", "-1 times {}", "{} without its last")
 
 
@@ -23,12 +23,13 @@ def unused_argument(exercise: Exercise, answer: Function, judged: list[Judged]) 
     The answer is called with changed arguments: where the reference then gives something else, it never does.
     """
     end = time.thread_time() + _SECONDS
-    cases = [one.case for one in judged if one.fault][:_CASES]
-    if any(one.got.error is not None for one in judged) or len(cases) < 2:
+    wrong = [one.case for one in judged if one.fault][:_CASES]
+    right = [one.case for one in judged if not one.fault][:_CASES]
+    if any(one.got.error is not None for one in judged) or len(wrong) < 2:
         return ""
     for index, name in enumerate(exercise.case_parameters):
         matters, unmoved = False, 0
-        for changed, case in _changed(cases, index):
+        for changed, case in _changed(wrong + right, index):
             if time.thread_time() > end:
                 return ""
             if not _moves(exercise, exercise.reference, case, changed):

@@ -334,6 +334,16 @@ def divides_by_the_width(token_id, keys, values, token_table, position_table, w_
     return (keys @ (x @ w_q) / len(x)).softmax(dim=0) @ values, keys, values
 
 
+@mistake(
+    cached_step,
+    "The token's id is taken for its position. The t tokens before have the positions 0 to t - 1, so this one has t.",
+)
+def id_for_position(token_id, keys, values, token_table, position_table, w_q, w_k, w_v):
+    x = token_table[token_id] + position_table[token_id % len(position_table)]
+    keys, values = torch.cat([keys, (x @ w_k)[None]]), torch.cat([values, (x @ w_v)[None]])
+    return (keys @ (x @ w_q) / math.sqrt(len(x))).softmax(dim=0) @ values, keys, values
+
+
 # generate
 
 
@@ -387,6 +397,30 @@ mistake(
 )
 
 
+@mistake(
+    generate,
+    "You stop where id 0 comes. Nothing was said of an end: write `number` tokens.",
+)
+def stops_at_zero(next_logits, prompt, number):
+    ids = list(prompt)
+    for _ in range(number):
+        ids.append(int(next_logits(ids)[-1].argmax()))
+        if ids[-1] == 0:
+            break
+    return ids
+
+
+@mistake(
+    generate,
+    "You write the second likeliest token. Take the likeliest: argmax.",
+)
+def second_best(next_logits, prompt, number):
+    ids = list(prompt)
+    for _ in range(number):
+        ids.append(int(next_logits(ids)[-1].topk(2).indices[1]))
+    return ids
+
+
 # mend_choose: each of its four faults, alone and together
 
 _FAULTS = {
@@ -425,27 +459,16 @@ mistake(
 
 
 @mistake(
-    generate,
-    "You stop where id 0 comes. Nothing was said of an end: write `number` tokens.",
+    mend_choose,
+    "The temperature comes last. It comes first: what top-p cuts depends on it.",
 )
-def stops_at_zero(next_logits, prompt, number):
-    ids = list(prompt)
-    for _ in range(number):
-        ids.append(int(next_logits(ids)[-1].argmax()))
-        if ids[-1] == 0:
-            break
-    return ids
-
-
-@mistake(
-    generate,
-    "You write the second likeliest token. Take the likeliest: argmax.",
-)
-def second_best(next_logits, prompt, number):
-    ids = list(prompt)
-    for _ in range(number):
-        ids.append(int(next_logits(ids)[-1].topk(2).indices[1]))
-    return ids
+def temperature_last(logits, generator, tau, k=None, p=None):
+    z = logits
+    if k is not None:
+        z = top_k(z, k)
+    if p is not None:
+        z = top_p(z, p)
+    return int(torch.multinomial(temperature(z, tau), 1, generator=generator))
 
 
 # unspoilt

@@ -33,6 +33,7 @@ def training_flops(num_layers: int, C: int, F: int, T: int, V: int) -> int:
     cases=lambda: [
         (1, 2, 3),
         (4, 4, 4, 2),
+        (7, 2, 9),  # the result is the largest of the three matrices
         *((*random.sample(range(1, 200), 3), random.choice((1, 2, 4))) for _ in range(3)),
     ],
     hint="How many products and sums are in a matrix product? How many numbers must be read, and how many written?",

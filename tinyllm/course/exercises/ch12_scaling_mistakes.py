@@ -350,20 +350,6 @@ def worst_run(sizes, losses):
     return (float(floor), *fit_line(sizes, losses, floor))
 
 
-@mistake(
-    mend_fit,
-    "The worst floor wins. Keep the one with the least misfit.",
-)
-def worst_floor(sizes, losses):
-    def misfit(floor):
-        scale, exponent = fit_line(sizes, losses, floor)
-        curve = floor + scale * np.array(sizes) ** -exponent
-        return -(np.log(curve / losses) ** 2).sum()
-
-    floor = min(np.linspace(0, min(losses), 400, endpoint=False), key=misfit)
-    return (float(floor), *fit_line(sizes, losses, floor))
-
-
 # agreement
 
 mistake(
