@@ -27,6 +27,7 @@ sys.path.insert(0, str(FIGURES / "drawing"))
 import attention_pictures
 import draw
 import gradient_pictures
+import laptop
 import model_pictures
 import quickstart
 import reference_model
@@ -364,7 +365,7 @@ def test_the_cache_picture_counts_what_a_model_computes(figures):
 
 
 def test_the_lines_of_the_measured_pictures_are_labelled_with_their_values():
-    numbers = json.loads(draw.NUMBERS.read_text()) | {"floor": 0.21, "forgetful": 0.87, "choice_floor": 1.43}
+    numbers = draw.numbers("quickstart") | {"floor": 0.21, "forgetful": 0.87, "choice_floor": 1.43}
     curve, kinds = "\n".join(words(quickstart.loss_curve(numbers))), "\n".join(words(quickstart.kinds(numbers)))
     assert "floor  0.21" in curve
     assert "forgetful writer  0.87" in curve
@@ -373,8 +374,20 @@ def test_the_lines_of_the_measured_pictures_are_labelled_with_their_values():
     assert all(kind in kinds for kind in LABELS)
 
 
+def test_the_curve_of_the_hour_counts_tokens_and_labels_its_lines():
+    numbers = draw.numbers("laptop") | {"unigram": 6.54, "tokens_per_second": 2048}
+    figure = laptop.loss_curve(numbers)
+    shown = "\n".join(words(figure))
+    million = len(numbers["training"]) * numbers["tokens_per_iteration"] / 1e6
+    assert f"{million * 1e6 / 2048 / 60:.0f} minutes on two CPU cores" in shown
+    assert "unigram, counted  6.54" in shown
+    assert f"held-out articles  {numbers['held_out'][-1]:.2f}" in shown
+    marks = next(line for line in figure.axes[1].lines if line.get_marker() == "o").get_xydata()
+    assert marks[-1] == pytest.approx([million, numbers["held_out"][-1]])
+
+
 def test_the_model_s_writing_is_shown_whole_each_word_in_the_colour_of_its_kind(figures):
-    written = json.loads(draw.NUMBERS.read_text())["writing"]
+    written = draw.numbers("quickstart")["writing"]
     shown = [text for text in figures["writing.png"].axes[0].texts if "Mono" in text.get_family()[0]]
     assert [text.get_text() for text in shown] == written.split()
     kind_of = {colour: kind for kind, colour in quickstart.KIND_COLOURS.items()}
@@ -386,7 +399,7 @@ def test_the_model_s_writing_is_shown_whole_each_word_in_the_colour_of_its_kind(
 
 
 def test_the_measured_curve_is_a_real_one():
-    numbers = json.loads(draw.NUMBERS.read_text())
+    numbers = draw.numbers("quickstart")
     assert numbers["iterations"][0] == 0
     assert len(numbers["training"]) == numbers["iterations"][-1]
     assert numbers["floor"] < numbers["held_out"][-1] < 1.1 * numbers["floor"]

@@ -2,22 +2,25 @@
 
     python figures/drawing/draw.py                                  draw all of them again
     python figures/drawing/draw.py quickstart models/quickstart     first read the numbers of a finished quickstart run
+    python figures/drawing/draw.py laptop models/laptop             first read the numbers of a finished laptop run
 
-What the second command reads is saved in quickstart.json, so the first needs neither a run nor a network. The same
-numbers give the same bytes. The alt texts are in alt.json.
+What the others read is saved in quickstart.json and laptop.json, so the first needs neither a run nor a network. The
+same numbers give the same bytes. The alt texts are in alt.json.
 """
 
 import argparse
 import json
 from pathlib import Path
+from typing import Any
 
+import laptop
 import matplotlib
+import quickstart
 from attention_pictures import attention_row, heads
 from course_map import course_map
 from gradient_pictures import backprop_graph
 from matplotlib.figure import Figure
 from model_pictures import residual_stream, tied_head
-from quickstart import kinds, loss_curve, read_run, writing
 from reference_model import architecture
 from sampling_pictures import kv_cache, sampling_cuts
 from style import STYLE, save
@@ -27,18 +30,19 @@ from training_pictures import optimizer_step, precision, schedule
 from tinyllm.presets import get_preset
 
 FOLDER = Path(__file__).parent.parent
-NUMBERS = FOLDER / "quickstart.json"
+RUNS = {"quickstart": quickstart, "laptop": laptop}  # the modules that read and draw a measured run
 
 
 def pictures() -> dict[str, Figure]:
     """Every picture by its file name, in the order in which the course shows them."""
-    numbers = json.loads(NUMBERS.read_text())
+    quick, hour = map(numbers, RUNS)
     full = get_preset("wikitext103")
     return {
-        "writing.png": writing(numbers),
+        "writing.png": quickstart.writing(quick),
         "course_map.png": course_map(),
-        "quickstart.png": loss_curve(numbers),
-        "kinds.png": kinds(numbers),
+        "quickstart.png": quickstart.loss_curve(quick),
+        "kinds.png": quickstart.kinds(quick),
+        "laptop.png": laptop.loss_curve(hour),
         "merge_tree.png": merge_tree(),
         "shifted_blocks.png": shifted_blocks(),
         "backprop_graph.png": backprop_graph(),
@@ -55,6 +59,12 @@ def pictures() -> dict[str, Figure]:
     }
 
 
+def numbers(run: str) -> dict[str, Any]:
+    """What was read of a measured run."""
+    read: dict[str, Any] = json.loads((FOLDER / f"{run}.json").read_text())
+    return read
+
+
 def draw_all(folder: Path) -> list[Path]:
     """Draw every picture into a folder; returns their paths."""
     paths = []
@@ -68,10 +78,12 @@ def draw_all(folder: Path) -> list[Path]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command")
-    commands.add_parser("quickstart").add_argument("folder", type=Path)
+    for name in RUNS:
+        commands.add_parser(name).add_argument("folder", type=Path)
     arguments = parser.parse_args()
-    if arguments.command == "quickstart":
-        NUMBERS.write_text(json.dumps(read_run(arguments.folder)) + "\n")
+    if arguments.command:
+        read = RUNS[arguments.command].read_run(arguments.folder)
+        (FOLDER / f"{arguments.command}.json").write_text(json.dumps(read) + "\n")
     for path in draw_all(FOLDER):
         print(path)
 
