@@ -18,6 +18,12 @@ def pytest_configure(config: pytest.Config) -> None:
             raise pytest.UsageError(f"--seeds {seeds}: {error}") from error
 
 
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """A claim's test is found by the claim's name: `-k 12.law_fits`."""
+    if claim := item.get_closest_marker("claim"):
+        item.extra_keyword_matches.add(claim.args[0])
+
+
 @pytest.fixture
 def evidence(request: pytest.FixtureRequest) -> Iterator[judge.Evidence]:
     """What the test of a claim measures; written to results.md, whatever the verdict."""
