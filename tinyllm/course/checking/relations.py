@@ -222,6 +222,7 @@ def _of_sequences(right: Any, mine: Any) -> Iterator[str]:
         right, mine = list(right), list(mine)
     if not isinstance(right, list | tuple) or not isinstance(mine, list | tuple):
         return
+    of_parts = isinstance(right, tuple)  # each is something else
     right, mine = list(right), list(mine)
     if right and not mine:
         yield "It is empty."
@@ -232,7 +233,8 @@ def _of_sequences(right: Any, mine: Any) -> Iterator[str]:
             yield "It has the right parts, in another order."
         wrong = [index for index, (one, other) in enumerate(zip(right, mine, strict=True)) if not _alike(one, other)]
         if len(right) > 2 and len(wrong) == 1 and wrong[0] in (0, len(right) - 1):
-            yield f"Only its {'last' if wrong[0] else 'first'} part is wrong."
+            only = f"Only its {'last' if wrong[0] else 'first'} part is wrong."
+            yield Place(only) if of_parts else only
         if len(wrong) < len(right):
             yield Place(f"{len(wrong)} of its {len(right)} parts {'is' if len(wrong) == 1 else 'are'} wrong.")
     yield from _of_lengths(right, mine)

@@ -58,8 +58,9 @@ def _is_number(value: Any) -> bool:
 
 
 def _of(exercise: Exercise, wrong: list[_Wrong]) -> str:
-    """The plainest sentence on these results; "" also where two numbers are all there is, as these always have one."""
-    if not hasattr(plain(wrong[0].expected), "__len__") and len({show(one.got) for one in wrong}) < 3:
+    """The plainest sentence on these results; "" also where few numbers are all there is, as these always have one."""
+    rights, mine = ({show(one[side]) for one in wrong} for side in (0, 1))
+    if not hasattr(plain(wrong[0].expected), "__len__") and (len(rights) < 3 or len(mine) < 2):
         return ""
     sizes = [features(exercise.case_parameters, one.case) for one in wrong]
     held = [relations(one.expected, one.got, size) for one, size in zip(wrong, sizes, strict=True)]

@@ -41,6 +41,7 @@ def with_numbers(reference: Function, numbers: list[float]) -> Iterator[Variatio
             case _:
                 continue
         for number in numbers:
+            number = abs(number) if right == "infinity" else number  # the minus is not part of it
             if made := _compiled(_changed(source, path, always(ast.Constant(number))), reference):
                 yield f"You get what comes out with {number:g} in one place where {right} belongs.", made
 
