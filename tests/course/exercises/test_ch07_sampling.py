@@ -7,6 +7,7 @@ from torch import Tensor
 from transformers import TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
 
 from tinyllm import GenerationConfig
+from tinyllm.course.checking.judging import examine
 from tinyllm.course.exercises import ch07_sampling as sampling
 from tinyllm.generation.sampling import next_tokens
 
@@ -56,3 +57,33 @@ def test_the_mended_choice_draws_what_the_package_draws(settings):
 def test_unspoilt_is_how_many_articles_have_no_bad_draw():
     bad = torch.rand(20_000, 60) < 0.02
     assert sampling.unspoilt(0.02, 60) == pytest.approx((~bad.any(dim=1)).float().mean().item(), rel=0.05)
+
+
+def kept(order):
+    """Top-k of the tokens in an order of their own."""
+
+    def answer(logits, k):
+        return torch.full_like(logits, -torch.inf).index_copy(0, order(logits)[:k], logits[order(logits)[:k]])
+
+    return answer
+
+
+TIES = {
+    "the lower ids stay": (kept(lambda logits: logits.argsort(descending=True, stable=True)), "correct"),
+    "the higher ids stay": (kept(lambda logits: len(logits) - 1 - logits.flip(0).argsort(descending=True)), "correct"),
+    "all stay": (lambda logits, k: logits.masked_fill(logits < logits.topk(k).values[-1], -torch.inf), "correct"),
+    "none stays": (
+        lambda logits, k: logits.masked_fill(
+            logits <= (logits.sort(descending=True).values[k] if k < len(logits) else -torch.inf), -torch.inf
+        ),
+        "wrong",
+    ),
+    "one too many": (lambda logits, k: sampling.top_k(logits, min(k + 1, len(logits))), "wrong"),
+}
+
+
+@pytest.mark.parametrize("tie", TIES)
+def test_of_equal_logits_at_the_cut_any_may_stay_or_all(tie):
+    answer, kind = TIES[tie]
+    for _ in range(5):
+        assert examine("sampling.top_k", answer).kind == kind

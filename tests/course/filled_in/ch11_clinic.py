@@ -65,9 +65,9 @@ def one_step(model, optimizer, x, targets):
     log_p = model(x).log_softmax(dim=-1)
     kept = targets != -100
     loss = -log_p[kept].gather(1, targets[kept, None]).mean()
+    model.zero_grad()
     loss.backward()
     optimizer.step()
-    optimizer.zero_grad()
 
 
 def looks_healthy(patient):

@@ -244,7 +244,7 @@ def _judge_batches(
 @exercise(
     cases=lambda: [
         (random.sample(range(999), length), T, batch_size, random.randrange(1000))
-        for length, T, batch_size in ((25, 4, 2), (33, 4, 3), (41, 2, 4), (60, 1, 7), (50, 7, 3))
+        for length, T, batch_size in ((25, 4, 2), (33, 4, 3), (41, 2, 4), (60, 1, 7), (50, 7, 3), (31, 4, 3))
     ],
     observe=_judge_batches,
     hint="Take a stream of the numbers 0 to 24, look at the first batch, and compare each row of targets with its "
