@@ -261,8 +261,8 @@ def _truth(patient: int) -> str:
     observe=_named,
     hint="Three ways to be too good: the answer is in what a token may see, in the question, or in the text learned "
     "before. Which probe moved?",
-    why="A loss far below the floor is never luck. What differs is how the answer gets in: through the mask, the targets "
-    "or the split.",
+    why="A loss far below the floor is never luck. What differs is how the answer gets in: through the mask, the "
+    "targets or the split.",
 )
 def too_good(patient: int) -> str:
     """The name of the bug of patient 1, 2 or 3."""
