@@ -127,7 +127,7 @@ def narrow_fault(expected: Trial, got: Trial) -> Fault | None:
         size = finite.abs().max().item() if finite.numel() else 0.0
         if right.shape == mine.shape and not torch.allclose(mine, right, rtol=_DIGITS, atol=_DIGITS * size):
             sentence = "only the first digits are right: a step on the way has fewer (a cast, .float()?), or a tiny "
-            return Fault("wrong", sentence + "epsilon is in it that does not belong here.")
+            return Fault("wrong", sentence + "epsilon is missing or does not belong here.")
     return None
 
 
