@@ -86,3 +86,8 @@ def test_a_references_source_begins_with_its_def():
     source = source_of(find_exercise("attention.causal_mask").reference)
     assert source.startswith("def causal_mask(")
     assert source.endswith(".tril()")
+
+
+def test_an_observe_that_hands_its_arguments_on_keeps_their_names():
+    assert [*find_exercise("backprop.matmul_backward").case_parameters] == ["grad", "a", "b"]
+    assert [*find_exercise("attention.causal_mask").case_parameters] == ["length"]

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from tinyllm import GPT
+from tinyllm.course.checking.judging import examine
 from tinyllm.course.exercises import ch06_training as training
 from tinyllm.training.gradient_step import train_step
 
@@ -91,3 +92,16 @@ def test_parameter_groups_decay_weights_but_those_of_norms(tiny_config):
     assert {names[parameter] for parameter in decay} == wanted
     assert len(decay) + len(none) == len(names)
     torch.optim.AdamW(training.parameter_groups(model, 0.3))  # refuses a parameter that appears twice
+
+
+def test_clipping_with_torchs_epsilon_is_right():
+    def clip(gradients, max_norm):
+        copies = [nn.Parameter(gradient) for gradient in gradients]
+        for copy_, gradient in zip(copies, gradients, strict=True):
+            copy_.grad = gradient.clone()
+        nn.utils.clip_grad_norm_(copies, max_norm)
+        return [copy_.grad for copy_ in copies]
+
+    for _ in range(5):
+        verdict = examine("training.clip", clip)
+        assert verdict.kind == "correct", verdict.message

@@ -126,7 +126,8 @@ def narrow_fault(expected: Trial, got: Trial) -> Fault | None:
         finite = right[right.isfinite()]
         size = finite.abs().max().item() if finite.numel() else 0.0
         if right.shape == mine.shape and not torch.allclose(mine, right, rtol=_DIGITS, atol=_DIGITS * size):
-            return Fault("wrong", "only the first digits are right: a step on the way has fewer (a cast, .float()?).")
+            sentence = "only the first digits are right: a step on the way has fewer (a cast, .float()?), or a tiny "
+            return Fault("wrong", sentence + "epsilon is missing or does not belong here.")
     return None
 
 

@@ -1,5 +1,6 @@
 """How an answer is judged: on cases drawn just now, beside the reference's results."""
 
+import warnings
 from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
@@ -75,7 +76,9 @@ def _examine(name: str, exercise: Exercise, answer: Function) -> Verdict:
 def _naming(exercise: Exercise, answer: Function, judged: list[Judged]) -> str:
     """What is wrong with an answer whose mistake is not on the list, in a sentence; "" if nothing is found."""
     try:
-        return _found(exercise, answer, judged)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # from variations of the reference, which are none of the learner's
+            return _found(exercise, answer, judged)
     except Exception:  # whatever an answer's own object raises when it is looked at
         return ""
 

@@ -44,9 +44,9 @@ class Exercise:
     def case_parameters(self) -> dict[str, inspect.Parameter]:
         """What a case is made of: the reference's parameters, or those of an `observe` that makes them of others."""
         parameters = dict(inspect.signature(self.reference).parameters)
-        if self.observe is call:
-            return parameters
         _, *own = inspect.signature(self.observe).parameters.items()
+        if any(parameter.kind is parameter.VAR_POSITIONAL for _, parameter in own):  # hands them on, as `call` does
+            return parameters
         return {name: parameters.get(name, parameter) for name, parameter in own}
 
 

@@ -100,6 +100,12 @@ mistake(
 
 mistake(
     scores,
+    "You divide by the root of T, the number of tokens. A dot product adds up D numbers: q.shape[-1].",
+    lambda q, k: q @ k.transpose(-2, -1) / math.sqrt(q.shape[-2]),
+)
+
+mistake(
+    scores,
     "k is not transposed, so the shapes do not fit. (T, D) times (D, T) gives (T, T): swap the last two dimensions of "
     "k, as in k.transpose(-2, -1).",
     lambda q, k: q @ k / math.sqrt(q.shape[-1]),

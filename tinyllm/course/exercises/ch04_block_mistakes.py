@@ -217,6 +217,19 @@ mistake(
 
 mistake(
     dropout,
+    "Keep and drop are exchanged: a draw is below p with probability p, and these are the ones to drop. Keep where it "
+    "is at least p.",
+    lambda x, p, training: x * (torch.rand_like(x) < p) / (1 - p) if training else x,
+)
+
+mistake(
+    dropout,
+    "One draw decides for a whole row: all of its values are kept or dropped together. Each value needs its own.",
+    lambda x, p, training: x * (torch.rand(*x.shape[:-1], 1) >= p) / (1 - p) if training else x,
+)
+
+mistake(
+    dropout,
     "Whole columns are dropped together. Each value needs its own draw, which torch.rand_like(x) gives.",
     lambda x, p, training: x * (torch.rand(x.shape[-1]) >= p) / (1 - p) if training else x,
 )

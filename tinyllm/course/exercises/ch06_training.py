@@ -91,15 +91,19 @@ def _adamw_case(step: int, eps: float, shape: tuple[int, ...]) -> Case:
 @exercise(
     gradients=False,
     cases=lambda: [
-        ([torch.tensor([3.0, 4.0])], random.uniform(0.5, 2.0)),
-        ([0.1 * torch.rand(3)], random.uniform(0.5, 2.0)),
-        ([torch.randn(3), torch.randn(2, 2)], 0.5),
-        ([0.001 * torch.randn(2), 5 * torch.randn(2, 3), torch.randn(4)], 2.0),
-        ([torch.tensor([3.0, 0.0]), torch.tensor([[0.0], [4.0]])], 5.0),  # as long as it may be
-        ([torch.rand(3) + 1], random.uniform(6.0, 9.0)),  # long, and short enough
-        ([0.1 * torch.rand(3) + 0.1], 0.05),
-        ([torch.zeros(3), torch.zeros(2, 1)], 1.0),  # nothing to shorten
-        ([torch.zeros(2, 2), *(torch.randn(2, 3, 2) for _ in range(10))], random.uniform(0.1, 1.0)),
+        # So long that a tiny epsilon beside the norm, as in PyTorch's own function, makes no difference.
+        ([1e3 * gradient for gradient in gradients], 1e3 * max_norm)
+        for gradients, max_norm in (
+            ([torch.tensor([3.0, 4.0])], random.uniform(0.5, 2.0)),
+            ([torch.rand(3)], random.uniform(2.0, 4.0)),
+            ([torch.randn(3), torch.randn(2, 2)], 0.5),
+            ([0.001 * torch.randn(2), 5 * torch.randn(2, 3), torch.randn(4)], 2.0),
+            ([torch.tensor([3.0, 0.0]), torch.tensor([[0.0], [4.0]])], 5.0),  # as long as it may be
+            ([torch.rand(3) + 1], random.uniform(6.0, 9.0)),  # long, and short enough
+            ([torch.rand(3) + 0.5], 0.05),
+            ([torch.zeros(3), torch.zeros(2, 1)], 1.0),  # nothing to shorten
+            ([torch.zeros(2, 2), *(torch.randn(2, 3, 2) for _ in range(10))], random.uniform(0.1, 1.0)),
+        )
     ],
     hint="All tensors together are one long vector. What is its length, and by which factor must it shrink? And if it "
     "is already short enough?",

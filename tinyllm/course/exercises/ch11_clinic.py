@@ -454,12 +454,18 @@ def mend_evaluation(model: nn.Module, batches: list[tuple[Tensor, Tensor]]) -> f
     return total / tokens
 
 
+def _leaked_of_distinct(copies: int, held_out: float) -> float:
+    """The leaked share if an article counts once, however many of its copies are held out."""
+    return 1 - held_out**copies / (1 - (1 - held_out) ** copies)
+
+
 @exercise(
     draws=True,
     cases=lambda: [(2, 0.1), (3, 0.5), (2, 0.5), (6, 0.2), (1, 0.3), (4, round(random.uniform(0.3, 0.7), 2))],
     observe=lambda function, copies, held_out: settle(
         function(copies, held_out),
         1 - held_out ** (copies - 1),
+        _leaked_of_distinct(copies, held_out),
         1 - held_out**copies,
         1 - held_out,
         held_out,

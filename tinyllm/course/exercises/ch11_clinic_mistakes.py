@@ -6,6 +6,8 @@ A mistake has the parameters of its reference, so their types are not repeated.
 # mypy: allow-untyped-defs, allow-untyped-calls
 # torch gives `backward` no types.
 
+import statistics
+
 import torch
 import torch.nn.functional as F
 
@@ -428,6 +430,12 @@ mistake(
 
 mistake(
     mean_loss,
+    "Empty ones are left out, and the rest is still a mean of means: tokens in a small micro-batch count more.",
+    lambda losses: statistics.mean(sum(part) / len(part) for part in losses if part),
+)
+
+mistake(
+    mean_loss,
     "You divide by the number of micro-batches. Divide by the number of tokens in all of them.",
     lambda losses: sum(sum(part) for part in losses) / len(losses),
 )
@@ -527,6 +535,29 @@ for bugs, diagnosis in {
 
 @mistake(
     mend_evaluation,
+    "One thing is left: a mean of means, though empty batches are skipped. One with few targets counts as a full one.",
+)
+def skips_empty_batches(model, batches):
+    return _evaluate(False, False, True)(model, [batch for batch in batches if (batch[1] != -100).any()])
+
+
+@mistake(
+    mend_evaluation,
+    "The model goes to evaluation mode only after the first batch was computed, with dropout. Put it before the loop.",
+)
+def evaluates_late(model, batches):
+    total, tokens, was_training = 0.0, 0, model.training
+    for ids, targets in batches:
+        logits = model(ids)
+        model.eval()
+        total += F.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="sum").item()
+        tokens += (targets != -100).sum().item()
+    model.train(was_training)
+    return total / tokens
+
+
+@mistake(
+    mend_evaluation,
     "You put the model into training mode at the end. If it was in evaluation mode before, it must stay so.",
 )
 def trains_in_any_case(model, batches):
@@ -550,6 +581,12 @@ mistake(
     leaked_share,
     "The held-out copy itself is one of them: it cannot be in the training text. How many others are there?",
     lambda copies, held_out: 1 - held_out**copies,
+)
+
+mistake(
+    leaked_share,
+    "You count different articles, as two sets do. Count copies: an article that is held out twice counts twice.",
+    lambda copies, held_out: 1 - held_out**copies / (1 - (1 - held_out) ** copies),
 )
 
 mistake(

@@ -336,6 +336,12 @@ mistake(
     lambda spread: 100 * (_passed(spread).norm(dim=1) < 0.01).float().mean().item(),
 )
 
+mistake(
+    stuck_rows,
+    "No row is stuck, you say. softmax_backward wants p, the softmax of the scores: did you give it the scores?",
+    lambda spread: 0.0,
+)
+
 # mend_attention
 
 
