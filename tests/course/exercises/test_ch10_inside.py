@@ -102,13 +102,3 @@ def test_a_measured_answer_may_draw_from_the_shared_generator():
 
     verdict = examine("inside.score_by_chance", score_by_chance)
     assert verdict.kind == "correct", verdict.message
-
-
-def test_an_attribution_is_right_with_and_without_the_norms_epsilon():
-    def attribution(parts, stream, weight, direction):
-        spread = torch.sqrt(stream.var(unbiased=False) + 1e-5)
-        return ((parts - parts.mean(dim=-1, keepdim=True)) / spread * weight) @ direction
-
-    for _ in range(5):
-        verdict = examine("inside.attribution", attribution)
-        assert verdict.kind == "correct", verdict.message
