@@ -102,3 +102,12 @@ def test_a_measured_answer_may_draw_from_the_shared_generator():
 
     verdict = examine("inside.score_by_chance", score_by_chance)
     assert verdict.kind == "correct", verdict.message
+
+
+@pytest.mark.parametrize(("eps", "kind"), [(0, "correct"), (1e-5, "correct"), (1e-2, "wrong")])
+def test_attribution_may_have_layer_norms_eps_or_not(eps, kind):
+    def answer(parts, stream, weight, direction):
+        scale = (stream.var(unbiased=False) + eps).sqrt()
+        return ((parts - parts.mean(-1, keepdim=True)) / scale * weight) @ direction
+
+    assert examine("inside.attribution", answer).kind == kind

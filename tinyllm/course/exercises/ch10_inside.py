@@ -93,8 +93,21 @@ def induction_score(weights: Float[Tensor, "T T"], period: int) -> Float[Tensor,
     return torch.stack([weights[t, t - period + 1] for t in range(period, len(weights))]).mean()
 
 
+def _with_or_without_eps(function: Function, parts: Tensor, stream: Tensor, weight: Tensor, direction: Tensor) -> Any:
+    """LayerNorm adds 1e-5 to the variance. An answer may do so or not: in float64 the two differ."""
+    result = function(parts, stream, weight, direction)
+    if not isinstance(result, Tensor) or not result.is_floating_point():
+        return result
+    right = attribution(parts, stream, weight, direction)
+    with_eps = right * (1 + 1e-5 / stream.var(unbiased=False)) ** -0.5
+    digits = 1e-9 if result.dtype == torch.float64 else 1e-5
+    alike = result.shape == right.shape and torch.allclose(result.to(right.dtype), with_eps, rtol=digits, atol=digits)
+    return right if alike else result
+
+
 @exercise(
     gradients=False,
+    observe=_with_or_without_eps,
     cases=lambda: [
         (size * torch.randn(N, C) + 1, N * size * torch.randn(C) + 1, torch.randn(C), torch.randn(C))
         for size, N, C in ((1, 2, 4), (3, 1, 6), (0.5, 5, 3), (40, 4, 12), (2, 3, 7))
