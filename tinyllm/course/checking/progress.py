@@ -17,7 +17,7 @@ def progress() -> Picture:
     known = recorded()
     state = {name: _state(known.get(name)) for name in EXERCISES}
     solved = sum(value == "solved" for value in state.values())
-    figure = Picture(figsize=(12, 4.2), layout="constrained")
+    figure = Picture(figsize=(12, 4.8), layout="constrained")
     axes = figure.add_subplot()
     title = f"{solved} of {len(state)} exercises solved"
     axes.set_title(title, loc="left", fontsize=12, fontweight="bold")
@@ -27,8 +27,8 @@ def progress() -> Picture:
         for column, name in enumerate(names):
             colour, ink, mark = _LOOKS[state[name]]
             axes.barh(row, 0.94, left=column, height=0.8, color=colour, edgecolor=GREY, linewidth=0.8)
-            label = f"{name.partition('.')[2]} {mark}".strip()
-            axes.text(column + 0.47, row, label, ha="center", va="center", fontsize=8, color=ink)
+            label = f"{name.partition('.')[2]} {mark}".strip().replace("_", "\n", 1)  # a box is narrow
+            axes.text(column + 0.47, row, label, ha="center", va="center", fontsize=7, linespacing=1, color=ink)
         counts.append(f"{chapter} {sum(state[name] == 'solved' for name in names)} of {len(names)}")
     axes.set_yticks(range(len(CHAPTERS)), [f"{number} {name}" for name, number in CHAPTERS.items()])
     widest = max(sum(name.startswith(f"{chapter}.") for name in state) for chapter in CHAPTERS)

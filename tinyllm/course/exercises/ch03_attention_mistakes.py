@@ -37,6 +37,12 @@ mistake(
 
 mistake(
     causal_average,
+    "All rows but the first leave themselves out. Row t is the mean of itself and all before it: x[: t + 1].",
+    lambda x: torch.stack([x[: max(t, 1)].mean(dim=0) for t in range(len(x))]),
+)
+
+mistake(
+    causal_average,
     "Your rows see the future: each is the mean of all rows. Row t may use rows 0 to t only.",
     lambda x: x.mean(dim=0, keepdim=True).expand_as(x),
 )

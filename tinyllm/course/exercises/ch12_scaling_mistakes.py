@@ -270,6 +270,12 @@ mistake(
 
 mistake(
     noise_scale,
+    "By how much the small batch is longer depends on b and B too. Write the two equations, and solve them for both.",
+    lambda small, large, b, B: (small - large) / large,
+)
+
+mistake(
+    noise_scale,
     "You treat the large batch as free of noise and the small one as all noise. Solve the two equations for both.",
     lambda small, large, b, B: b * (small - large) / large,
 )
