@@ -17,7 +17,7 @@ PRESETS = {
         ),
         run_folder="models/quickstart",
     ),
-    # About an hour on a laptop's CPU, on WikiText-2 or the user's own text.
+    # An hour on two CPU cores, on WikiText-2 or the user's own text.
     "laptop": RunConfig(
         model=ModelConfig(
             vocab_size=4096, context_length=256, embedding_dim=256, num_layers=5, num_heads=8, feedforward_dim=1024,

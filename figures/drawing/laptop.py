@@ -41,7 +41,7 @@ def read_run(folder: Path) -> dict[str, Any]:
         "nats_per_token": round(score.nats_per_token, 3),
         "perplexity_per_token": round(score.perplexity_per_token, 1),
         "perplexity_per_word": round(score.perplexity_per_word, 1),
-        "samples": [run.generate(PROMPT, max_tokens=90, temperature=0.8, seed=seed) for seed in range(3)],
+        "samples": [run.generate(PROMPT, maximum_length=90, temperature=0.8, seed=seed) for seed in range(3)],
     }
 
 

@@ -132,6 +132,8 @@ def test_the_recipe_helps_with_choices_and_not_seen_with_recall(evidence: Eviden
 @pytest.mark.claim("06.recipe_by_rate")
 def test_whether_the_recipe_helps_depends_on_the_rate(evidence: Evidence):
     what = f"loss with the recipe minus at a constant rate, both {LOW:g}"
-    evidence.larger(what, by_length([*map(minus, with_recipe(LOW), plainly(LOW))]))
+    own, twice = by_length([*map(minus, with_recipe(LOW), plainly(LOW))]).items()
+    evidence.larger(what, dict([own]))
+    evidence.alike(what, dict([twice]))  # with more steps the low rate has the time that it needs
     what = f"loss at a constant rate minus with the recipe, both {HIGH:g}"
     evidence.larger(what, by_length([*map(minus, plainly(HIGH), with_recipe(HIGH))]))
