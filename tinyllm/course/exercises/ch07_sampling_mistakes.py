@@ -180,18 +180,6 @@ def drops_the_token_that_crosses(logits, p):
 
 @mistake(
     top_p,
-    "The token with which the sum reaches p is dropped. It stays: it is the sum of those before it that is below p.",
-)
-def drops_the_token_that_reaches(logits, p):
-    ordered, order = logits.sort(descending=True)
-    kept = order[ordered.softmax(dim=0).cumsum(dim=0) < p]
-    result = torch.full_like(logits, -torch.inf)
-    result[kept] = logits[kept]
-    return result
-
-
-@mistake(
-    top_p,
     "The right tokens stay, but in sorted order. An index is a token: put each back where it was.",
 )
 def not_put_back_in_order(logits, p):
