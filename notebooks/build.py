@@ -1,15 +1,19 @@
 """Runs the notebooks and keeps them in the form in which they are committed.
 
-    python notebooks/build.py                     run all notebooks and write them back
-    python notebooks/build.py 03_attention        run only this one
-    python notebooks/build.py --normalise         run nothing: bring what JupyterLab saved into the committed form
-    python notebooks/build.py --check             write nothing: name the notebooks that are not in that form
-    python notebooks/build.py --repository URL    set the repository's address, and write the badges that need it
-    python notebooks/build.py --book [FOLDER]     make the book, a static site of all chapters (in site/ by default)
+    python notebooks/build.py                   run all notebooks, write them back
+    python notebooks/build.py 03_attention      run only this one
+    python notebooks/build.py --normalise       run nothing: bring what JupyterLab saved
+                                                into the committed form
+    python notebooks/build.py --check           write nothing: name the notebooks that
+                                                are not in that form
+    python notebooks/build.py --repository URL  set the repository's address, and write
+                                                the badges that need it
+    python notebooks/build.py --book [FOLDER]   make the book, a static site of all
+                                                chapters (in site/ by default)
 
-The committed form: fixed kernel metadata, no cell metadata but tags and names of claims, ids derived from the content,
-code cells counted from 1 to N, adjacent streams joined, no widget state. Notebooks run offline, on one thread, in a
-scratch folder.
+The committed form: fixed kernel metadata, no cell metadata but tags and names of
+claims, ids derived from the content, code cells counted from 1 to N, adjacent streams
+joined, no widget state. Notebooks run offline, on one thread, in a scratch folder.
 """
 
 import argparse
@@ -26,10 +30,17 @@ from nbformat import NotebookNode
 ROOT = Path(__file__).parent.parent
 FOLDER = ROOT / "notebooks"
 KERNEL = {
-    "kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"},
+    "kernelspec": {
+        "display_name": "Python 3 (ipykernel)",
+        "language": "python",
+        "name": "python3",
+    },
     "language_info": {"name": "python"},
 }
-COLAB = ("accelerator", "colab")  # the notebook metadata that Colab reads: 08 asks for a GPU
+COLAB = (
+    "accelerator",
+    "colab",
+)  # the notebook metadata that Colab reads: 08 asks for a GPU
 BADGE = "https://colab.research.google.com/assets/colab-badge.svg"
 
 
@@ -51,7 +62,9 @@ def text_of(notebook: NotebookNode) -> str:
 
 def normalise(notebook: NotebookNode, name: str, repository: str) -> NotebookNode:
     """The same notebook in the committed form; `name` is its file name."""
-    metadata = KERNEL | {key: notebook.metadata[key] for key in COLAB if key in notebook.metadata}
+    metadata = KERNEL | {
+        key: notebook.metadata[key] for key in COLAB if key in notebook.metadata
+    }
     result = nbformat.v4.new_notebook(metadata=metadata)
     seen: dict[str, int] = {}
     count = 0
@@ -65,12 +78,16 @@ def normalise(notebook: NotebookNode, name: str, repository: str) -> NotebookNod
             count += 1
             outputs = _outputs(cell.outputs, count)
             source = _with_repository(source, repository)
-            new = nbformat.v4.new_code_cell(source, execution_count=count, outputs=outputs)
+            new = nbformat.v4.new_code_cell(
+                source, execution_count=count, outputs=outputs
+            )
         if tags := cell.metadata.get("tags"):
             new.metadata["tags"] = sorted(tags)
         if claims := cell.metadata.get("claims"):  # their tests are in tests/claims
             new.metadata["claims"] = sorted(claims)
-        digest = hashlib.sha256(f"{cell.cell_type} {new.source}".encode()).hexdigest()[:12]
+        digest = hashlib.sha256(f"{cell.cell_type} {new.source}".encode()).hexdigest()[
+            :12
+        ]
         seen[digest] = seen.get(digest, 0) + 1
         new["id"] = digest if seen[digest] == 1 else f"{digest}-{seen[digest]}"
         result.cells.append(new)
@@ -78,17 +95,29 @@ def normalise(notebook: NotebookNode, name: str, repository: str) -> NotebookNod
 
 
 def _outputs(outputs: list[NotebookNode], count: int) -> list[NotebookNode]:
-    """Outputs with adjacent streams of the same name joined, no widget views, and the cell's execution count."""
+    """Outputs without widget views, adjacent streams of the same name joined."""
     result: list[NotebookNode] = []
     for output in outputs:
         if output.output_type == "stream":
-            if result and result[-1].output_type == "stream" and result[-1].name == output.name:
+            if (
+                result
+                and result[-1].output_type == "stream"
+                and result[-1].name == output.name
+            ):
                 result[-1].text += output.text
                 continue
-            output = nbformat.v4.new_output("stream", name=output.name, text=output.text)
+            output = nbformat.v4.new_output(
+                "stream", name=output.name, text=output.text
+            )
         elif output.output_type in ("execute_result", "display_data"):
-            data = {kind: value for kind, value in output.data.items() if "widget" not in kind}
-            metadata = {kind: value for kind, value in output.metadata.items() if kind in data}
+            data = {
+                kind: value
+                for kind, value in output.data.items()
+                if "widget" not in kind
+            }
+            metadata = {
+                kind: value for kind, value in output.metadata.items() if kind in data
+            }
             output = nbformat.v4.new_output(output.output_type, data, metadata=metadata)
             if output.output_type == "execute_result":
                 output["execution_count"] = count
@@ -101,7 +130,11 @@ def _outputs(outputs: list[NotebookNode], count: int) -> list[NotebookNode]:
 
 def repository_address() -> str:
     """The address in pyproject.toml, or "" while there is none."""
-    found = re.search(r'^Repository = "(.*)"$', (ROOT / "pyproject.toml").read_text(encoding="utf-8"), re.MULTILINE)
+    found = re.search(
+        r'^Repository = "(.*)"$',
+        (ROOT / "pyproject.toml").read_text(encoding="utf-8"),
+        re.MULTILINE,
+    )
     return found[1] if found else ""
 
 
@@ -113,15 +146,22 @@ def set_repository(address: str) -> None:
     text = path.read_text(encoding="utf-8")
     text = re.sub(r"\[project\.urls\]\nRepository = .*\n\n", "", text)
     section = f'[project.urls]\nRepository = "{address}"\n\n'
-    path.write_text(text.replace("[project.optional-dependencies]", section + "[project.optional-dependencies]"))
+    path.write_text(
+        text.replace(
+            "[project.optional-dependencies]",
+            section + "[project.optional-dependencies]",
+        )
+    )
 
 
 def _with_badge(source: str, name: str, repository: str) -> str:
-    """A title cell gets its notebook's Open-in-Colab badge; no badge without an address, or in other cells."""
+    """A title cell gets an Open-in-Colab badge, where the address is known."""
     source = re.sub(rf"\n\n\[!\[[^\]]*\]\({re.escape(BADGE)}\)\]\(\S+\)", "", source)
     if not source.startswith("# ") or not repository:
         return source
-    owner_and_name = repository.removeprefix("https://").split("/", 1)[1].removesuffix(".git")
+    owner_and_name = (
+        repository.removeprefix("https://").split("/", 1)[1].removesuffix(".git")
+    )
     link = f"https://colab.research.google.com/github/{owner_and_name}/blob/main/notebooks/{name}"
     title, _, rest = source.partition("\n")
     return f"{title}\n\n[![Open in Colab]({BADGE})]({link})\n{rest}"
@@ -130,23 +170,32 @@ def _with_badge(source: str, name: str, repository: str) -> str:
 def _with_repository(source: str, repository: str) -> str:
     """The bootstrap cell with the address that pip installs the course from."""
     address = repository and f"git+{repository}"
-    return re.sub(r'^(\s*REPOSITORY = ").*(")', rf"\g<1>{address}\g<2>", source, flags=re.MULTILINE)
+    return re.sub(
+        r'^(\s*REPOSITORY = ").*(")',
+        rf"\g<1>{address}\g<2>",
+        source,
+        flags=re.MULTILINE,
+    )
 
 
 # Running
 
 
 def run(notebook: NotebookNode) -> NotebookNode:
-    """The notebook with new outputs. Cells tagged nbval-skip are not run; an error in any other cell raises.
+    """The notebook with new outputs; an error in a cell raises.
 
-    An output that differs from run to run is not compared by any test (nbval-ignore-output). It stays as committed:
-    clear it to have it made again.
+    Cells tagged nbval-skip are not run. An output that differs from run to run
+    (nbval-ignore-output) is compared by no test and stays as committed: clear it to
+    have it made again.
     """
     from nbclient import NotebookClient
 
     result = copy.deepcopy(notebook)
     NotebookClient(
-        result, timeout=600, skip_cells_with_tag="nbval-skip", resources={"metadata": {"path": str(FOLDER)}}
+        result,
+        timeout=600,
+        skip_cells_with_tag="nbval-skip",
+        resources={"metadata": {"path": str(FOLDER)}},
     ).execute()
     for old, new in zip(notebook.cells, result.cells, strict=True):
         if "nbval-ignore-output" in new.metadata.get("tags", ()) and old.outputs:
@@ -155,15 +204,23 @@ def run(notebook: NotebookNode) -> NotebookNode:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="*", help="notebooks, with or without .ipynb (default: all)")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "names", nargs="*", help="notebooks, with or without .ipynb (default: all)"
+    )
     action = parser.add_mutually_exclusive_group()
     action.add_argument("--check", action="store_true")
     action.add_argument("--normalise", action="store_true")
     action.add_argument("--repository", metavar="URL")
-    action.add_argument("--book", metavar="FOLDER", type=Path, nargs="?", const=ROOT / "site")
+    action.add_argument(
+        "--book", metavar="FOLDER", type=Path, nargs="?", const=ROOT / "site"
+    )
     arguments = parser.parse_args()
-    paths = [FOLDER / f"{Path(name).stem}.ipynb" for name in arguments.names] or notebooks()
+    paths = [
+        FOLDER / f"{Path(name).stem}.ipynb" for name in arguments.names
+    ] or notebooks()
 
     if arguments.book:
         from book.book import make_book
@@ -196,7 +253,10 @@ def main() -> None:
         if runs:
             shutil.rmtree(scratch, ignore_errors=True)
     if arguments.check and changed:
-        raise SystemExit(f"not in the committed form: {', '.join(changed)}; run python notebooks/build.py")
+        raise SystemExit(
+            f"not in the committed form: {', '.join(changed)}; "
+            "run python notebooks/build.py"
+        )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""`pytest --nbval` runs the notebooks offline, on one thread, and keeps what they remember in a scratch folder."""
+"""`pytest --nbval` runs the notebooks offline, on one thread, in a scratch folder."""
 
 import shutil
 import sys
