@@ -60,7 +60,13 @@ def count_parameters(config: ModelConfig) -> int:
     qk_norm = 2 * config.head_dim if config.qk_norm else 0
     positions = config.context_length * C if config.positions == "learned" else 0
     block = _block_matrices(config) + biases + 2 * norm + qk_norm
-    return config.vocab_size * C + positions + config.num_layers * block + norm
+    return config.vocab_size * C + positions + config.num_layers * (block + _corrections(config)) + norm
+
+
+def _corrections(config: ModelConfig) -> int:
+    """The number of weights in a block's low-rank corrections: rank times both sides of each matrix."""
+    C, F = config.embedding_dim, config.feedforward_dim
+    return config.lora * (3 * C + sum(qkv_sizes(config)) + _feedforward_matrices(config) * (C + F))
 
 
 def _feedforward_matrices(config: ModelConfig) -> int:

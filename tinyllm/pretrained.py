@@ -1,16 +1,18 @@
 """Models that are ready for use: what can be done with any model and its tokenizer, and how to load one of any kind."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike, fspath
 from typing import Any
 
 from tinyllm.config import GenerationConfig, Precision
 from tinyllm.evaluation import Evaluation, evaluate
+from tinyllm.generation.answering import stream_answer
 from tinyllm.generation.writing import generate_text, stream_text
 from tinyllm.model.gpt import GPT
 from tinyllm.system.device import pick_device
 from tinyllm.system.precision import pick_precision
+from tinyllm.text.dialogues import Dialogue
 from tinyllm.text.sources import load_corpus
 from tinyllm.text.tokenizer import Tokenizer
 from tinyllm.training.initial_weights import read_weights
@@ -29,6 +31,18 @@ class TrainedModel:
     def stream(self, prompt: str = "", **settings: Any) -> Iterator[str]:
         """What `generate` adds to the prompt, piece by piece as it is drawn."""
         return stream_text(self.model, self.tokenizer, prompt, GenerationConfig(**settings))
+
+    def answer(self, question: str | Sequence[Mapping[str, str]], **settings: Any) -> str:
+        """Answer a question, or the last of several messages with a role and content; settings as in `generate`.
+
+        Raises ValueError for a model that has not learned from dialogues.
+        """
+        return "".join(self.stream_answer(question, **settings))
+
+    def stream_answer(self, question: str | Sequence[Mapping[str, str]], **settings: Any) -> Iterator[str]:
+        """What `answer` returns, piece by piece as it is drawn."""
+        messages = [{"role": "user", "content": question}] if isinstance(question, str) else question
+        return stream_answer(self.model, self.tokenizer, Dialogue(messages).messages, GenerationConfig(**settings))
 
     def evaluate(
         self,

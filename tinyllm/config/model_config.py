@@ -54,6 +54,8 @@ class ModelConfig:
     """Whether the projections into the residual stream start at zero."""
     logit_softcap: float | None = None
     """Soft bound of the logits: x becomes bound * tanh(x / bound); by default none."""
+    lora: int = 0
+    """Rank of a low-rank correction (LoRA) beside each matrix in the blocks, which alone is trained; 0: none."""
 
     def __post_init__(self) -> None:
         # No model comes near these bounds; a file that claims more must not make us allocate it.
@@ -72,6 +74,7 @@ class ModelConfig:
             require_whole(self, 1, 100_000, "num_kv_heads")
             divides = self.num_heads % self.num_kv_heads == 0
             require(divides, "num_kv_heads", self.num_kv_heads, f"a divisor of num_heads ({self.num_heads})")
+        require_whole(self, 0, 10_000, "lora")
         require_flag(self, "qk_norm", "bias", "zero_init")
         if self.logit_softcap is not None:
             require_positive(self, "logit_softcap")

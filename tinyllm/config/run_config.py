@@ -32,6 +32,8 @@ class RunConfig:
         for name, kind in _PARTS.items():
             value = getattr(self, name)
             require(isinstance(value, kind), name, value, f"a {kind.__name__}")
+        trained = self.model.lora == 0 or self.training.init_from is not None
+        require(trained, "lora", self.model.lora, "0 without init_from: LoRA corrects a model that was trained")
         require(isinstance(self.run_folder, str) and self.run_folder != "", "run_folder", self.run_folder, "a path")
         object.__setattr__(self, "run_folder", str(user_path(self.run_folder)))
 

@@ -88,12 +88,21 @@ def generate_texts(
 def _streams(
     model: GPT, tokenizer: Tokenizer, prompt: str, config: GenerationConfig | None, number: int
 ) -> list[Iterator[str]]:
-    """Continuations of one prompt. They are drawn together, as far as the one that asks for most needs."""
-    tokenizer.check_vocabulary(model.config.vocab_size)
+    """Continuations of one prompt, each a new document's. They are drawn together, as far as the longest needs."""
     config = config or GenerationConfig()
     if config.stop_tokens is None:
         config = dataclasses.replace(config, stop_tokens=(tokenizer.end_of_text_id,))
-    prompt_ids = [tokenizer.end_of_text_id, *tokenizer.encode(prompt)]
+    return streams_of_ids(model, tokenizer, [tokenizer.end_of_text_id, *tokenizer.encode(prompt)], config, number)
+
+
+def streams_of_ids(
+    model: GPT, tokenizer: Tokenizer, prompt_ids: Sequence[int], config: GenerationConfig, number: int = 1
+) -> list[Iterator[str]]:
+    """Continuations, as text, of a prompt in ids; each ends before the first of the configuration's `stop_tokens`.
+
+    Raises ValueError if the tokenizer's vocabulary differs from the model's in size: it is not the model's own.
+    """
+    tokenizer.check_vocabulary(model.config.vocab_size)
     steps = (tokens.tolist() for tokens in generate(model, torch.tensor([prompt_ids] * number), config))
     streams = []
     for row, row_steps in enumerate(tee(steps, number)):

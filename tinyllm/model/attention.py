@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from tinyllm.config import ModelConfig
 from tinyllm.model.dropout_attention import dropout_attention
 from tinyllm.model.kv_cache import KVCache
-from tinyllm.model.linear import Linear
+from tinyllm.model.lora import make_linear
 from tinyllm.model.norm import NORM_EPS
 from tinyllm.model.rotary import rotary_table, rotate
 
@@ -46,12 +46,12 @@ class CausalSelfAttention(nn.Module):
             table = rotary_table(torch.arange(config.context_length), config.head_dim)
             self.register_buffer("rotary_table", table, persistent=False)
         self.qkv_sizes = qkv_sizes(config)
-        self.qkv = Linear(config.embedding_dim, sum(self.qkv_sizes), bias=config.bias)
+        self.qkv = make_linear(config, config.embedding_dim, sum(self.qkv_sizes))
         self.qk_norm = config.qk_norm
         if self.qk_norm:
             self.query_norm = nn.RMSNorm(config.head_dim, eps=NORM_EPS)
             self.key_norm = nn.RMSNorm(config.head_dim, eps=NORM_EPS)
-        self.projection = Linear(config.embedding_dim, config.embedding_dim, bias=config.bias)
+        self.projection = make_linear(config, config.embedding_dim, config.embedding_dim)
 
     def queries_keys_values(
         self, x: Float[Tensor, "B T C"], positions: Int[Tensor, " T"] | None = None

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from tinyllm.config import ModelConfig
-from tinyllm.model.linear import Linear
+from tinyllm.model.lora import make_linear
 
 
 class ReLUSquared(nn.Module):
@@ -24,7 +24,7 @@ class FeedForward(nn.Module):
 
     def __init__(self, config: ModelConfig):
         super().__init__()
-        self.expand = Linear(config.embedding_dim, config.feedforward_dim, bias=config.bias)
+        self.expand = make_linear(config, config.embedding_dim, config.feedforward_dim)
         self.activation = {
             "gelu": nn.GELU(),
             "gelu_tanh": nn.GELU("tanh"),
@@ -32,8 +32,8 @@ class FeedForward(nn.Module):
             "swiglu": nn.SiLU(),
         }[config.activation]
         gated = config.activation == "swiglu"
-        self.gate = Linear(config.embedding_dim, config.feedforward_dim, bias=config.bias) if gated else None
-        self.projection = Linear(config.feedforward_dim, config.embedding_dim, bias=config.bias)
+        self.gate = make_linear(config, config.embedding_dim, config.feedforward_dim) if gated else None
+        self.projection = make_linear(config, config.feedforward_dim, config.embedding_dim)
 
     def forward(self, x: Float[Tensor, "B T C"]) -> Float[Tensor, "B T C"]:
         """Widen each token to feedforward_dim, apply the activation, and project back."""

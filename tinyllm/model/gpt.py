@@ -20,6 +20,7 @@ from tinyllm.model.attention import CausalSelfAttention
 from tinyllm.model.feedforward import FeedForward
 from tinyllm.model.kv_cache import KVCache
 from tinyllm.model.linear import linear
+from tinyllm.model.lora import LoRALinear
 from tinyllm.model.loss import cross_entropy, softcap, token_losses
 from tinyllm.model.norm import make_norm
 
@@ -61,7 +62,8 @@ class GPT(nn.Module):
         """As GPT-2: N(0, 0.02), biases 0; the 2L projections into the residual stream are scaled by 1/sqrt(2L).
 
         So the stream's variance does not grow with depth, and the first loss is near ln V. With `zero_init` those
-        projections start at 0, and each block at first passes the stream on unchanged.
+        projections start at 0, and each block at first passes the stream on unchanged. With `lora` all of this is
+        frozen but the corrections, which start at 0.
         """
         scale = 0 if self.config.zero_init else 1 / math.sqrt(2 * self.config.num_layers)
         for name, parameter in self.named_parameters():
@@ -69,6 +71,10 @@ class GPT(nn.Module):
                 nn.init.normal_(parameter, std=0.02 * scale if "projection" in name else 0.02)
             elif name.endswith("bias"):
                 nn.init.zeros_(parameter)
+        if self.config.lora:
+            self.requires_grad_(False)
+            for layer in (module for module in self.modules() if isinstance(module, LoRALinear)):
+                layer.begin_correction()
 
     @property
     def device(self) -> torch.device:

@@ -14,6 +14,8 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from tinyllm.text.batches import IGNORED
+
 LOGIT_BYTES = {"cuda": 1 << 30, "cpu": 1 << 27}  # float32 logits of a chunk; a CPU's cache gains nothing from more
 THRESHOLD = 1 << 24  # logits; with fewer, a single matrix is simpler and as fast
 
@@ -37,16 +39,23 @@ def cross_entropy(
 ) -> Float[Tensor, ""]:
     """The mean of -log softmax(hidden @ weight.T)[target], in nats; the logits go through `softcap` first.
 
-    Equal to `F.cross_entropy` of the logits in value and gradient, also under autocast.
+    Equal to `F.cross_entropy` of the logits in value and gradient, also under autocast. A target that is `IGNORED` does
+    not count in the mean; where none counts, the loss is 0.
     """
     if len(hidden) * len(weight) < THRESHOLD:
-        return F.cross_entropy(softcap(F.linear(hidden, weight).float(), logit_softcap), targets)
+        logits = softcap(F.linear(hidden, weight).float(), logit_softcap)
+        return F.cross_entropy(logits, targets, reduction="sum") / counted(targets)
     if not torch.is_grad_enabled():
-        return token_losses(hidden, weight, targets, logit_softcap).mean()
+        return token_losses(hidden, weight, targets, logit_softcap).sum() / counted(targets)
     loss: Tensor = _ChunkedCrossEntropy.apply(  # type: ignore[no-untyped-call]  # torch leaves `apply` untyped
         hidden, weight, targets, logit_softcap
     )
     return loss
+
+
+def counted(targets: Int[Tensor, " N"]) -> Int[Tensor, ""]:
+    """How many targets are not `IGNORED`, but at least 1: a loss is divided by it."""
+    return (targets != IGNORED).sum().clamp(min=1)
 
 
 def token_losses(
@@ -55,7 +64,7 @@ def token_losses(
     targets: Int[Tensor, " N"],
     logit_softcap: float | None = None,
 ) -> Float[Tensor, " N"]:
-    """-log p of each target, in nats, without gradients."""
+    """-log p of each target, in nats, without gradients; 0 where it is `IGNORED`."""
     rows = chunk_rows(len(weight), hidden.device.type)
     losses = []
     for h, t in zip(torch.split(hidden, rows), torch.split(targets, rows), strict=True):
@@ -88,15 +97,15 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
                     grad_weight.addmm_(grad.T, h)  # a tenth faster than a product, then a sum
                 else:
                     grad_weight += grad.T @ h
-        # Only backward divides by the row count: in float16 the small quotients would vanish here.
-        ctx.save_for_backward(torch.cat(grads_hidden), grad_weight[: len(weight)])
-        ctx.rows = len(hidden)
-        return loss / len(hidden)
+        # Only backward divides by the count: in float16 the small quotients would vanish here.
+        count = counted(targets)
+        ctx.save_for_backward(torch.cat(grads_hidden), grad_weight[: len(weight)], count)
+        return loss / count
 
     @staticmethod
     def backward(ctx: Any, grad_loss: Tensor) -> tuple[Tensor, Tensor, None, None]:
-        grad_hidden, grad_weight = ctx.saved_tensors
-        scale = grad_loss / ctx.rows
+        grad_hidden, grad_weight, count = ctx.saved_tensors
+        scale = grad_loss / count
         return grad_hidden * scale, grad_weight * scale, None, None
 
 
@@ -119,12 +128,12 @@ def _loss_and_gradient(
     capped = softcap(logits.float(), logit_softcap)
     padded = logits.shape[1] > vocab_size
     log_p = F.log_softmax(capped.masked_fill(columns >= vocab_size, -torch.inf) if padded else capped, dim=-1)
-    loss = -log_p.gather(1, targets[:, None]).sum()
+    counts, targets = (targets != IGNORED)[:, None].float(), targets.clamp(min=0)[:, None]
+    loss = -(log_p.gather(1, targets) * counts).sum()
     if fused:
-        grad = log_p.exp() - (columns == targets[:, None]).float()
+        grad = (log_p.exp() - (columns == targets).float()) * counts
     else:
-        ones = torch.ones_like(targets[:, None], dtype=log_p.dtype)
-        grad = log_p.exp_().scatter_add_(1, targets[:, None], -ones)
+        grad = log_p.exp_().scatter_add_(1, targets, -torch.ones_like(counts)).mul_(counts)
     if logit_softcap is not None:
         grad = grad * (1 - (capped / logit_softcap).square())
     return loss, grad.to(logits.dtype)

@@ -5,6 +5,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
+from jaxtyping import Float
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
@@ -12,6 +13,7 @@ from torch import Tensor
 from tinyllm.config import ModelConfig
 from tinyllm.model.attention import CausalSelfAttention
 from tinyllm.model.gpt import GPT
+from tinyllm.model.lora import LoRALinear
 from tinyllm.model.rotary import rotary_table
 from tinyllm.system.paths import user_path, utf8_path
 
@@ -63,13 +65,69 @@ def build_model(config: ModelConfig, weights: dict[str, Tensor], source: object)
     return model
 
 
-def adapt_model(model: GPT, context_length: int, dropout: float) -> GPT:
-    """A copy with another dropout, and a context as long or shorter: of learned positions the first are kept."""
-    config = replace(model.config, context_length=context_length, dropout=dropout)
-    weights = model.state_dict()
+def adapt_model(
+    model: GPT,
+    context_length: int | None = None,
+    dropout: float | None = None,
+    vocab_size: int | None = None,
+    lora: int = 0,
+    seed: int = 0,
+) -> GPT:
+    """A copy that computes the same, for another use; what is not named stays as it is.
+
+    Args:
+        context_length: as long or shorter; of learned positions the first are kept.
+        dropout: for training.
+        vocab_size: as large or larger; each new token begins near the mean of all (`_grown`).
+        lora: the rank of new corrections, which begin at 0 and alone can learn; those there are merged first.
+        seed: of what is new.
+    """
+    old = model.config
+    config = replace(
+        old,
+        context_length=context_length or old.context_length,
+        dropout=old.dropout if dropout is None else dropout,
+        vocab_size=vocab_size or old.vocab_size,
+        lora=lora,
+    )
+    weights = _merged(model)
     if config.positions == "learned":
-        weights["position_embedding.weight"] = weights["position_embedding.weight"][:context_length]
-    return build_model(config, weights, "the shorter context")
+        weights["position_embedding.weight"] = weights["position_embedding.weight"][: config.context_length]
+    generator = torch.Generator().manual_seed(seed)
+    weights["token_embedding.weight"] = _grown(weights["token_embedding.weight"], config.vocab_size, generator)
+    if lora:
+        weights |= _new_corrections(config, generator)
+    return build_model(config, weights, "the model to start from")
+
+
+def _merged(model: GPT) -> dict[str, Tensor]:
+    """The weights on the CPU, with each correction added to the matrix beside it."""
+    weights = {name: tensor.cpu() for name, tensor in model.state_dict().items()}
+    for name, module in model.named_modules():
+        if isinstance(module, LoRALinear):
+            del weights[f"{name}.down"], weights[f"{name}.up"]
+            weights[f"{name}.weight"] = module.merged().detach().cpu()
+    return weights
+
+
+def _new_corrections(config: ModelConfig, generator: torch.Generator) -> dict[str, Tensor]:
+    """As `LoRALinear.begin_correction`, but from this generator."""
+    with torch.device("meta"):
+        weights = GPT(config).state_dict()
+    new = {name: torch.zeros(weight.shape) for name, weight in weights.items() if name.endswith((".down", ".up"))}
+    for name, matrix in new.items():
+        if name.endswith(".down"):
+            matrix.normal_(std=matrix.shape[1] ** -0.5, generator=generator)
+    return new
+
+
+def _grown(embedding: Float[Tensor, "V C"], vocab_size: int, generator: torch.Generator) -> Float[Tensor, "W C"]:
+    """With rows for new tokens: the mean of all, which surprises a trained head least, and noise to tell them apart.
+
+    Source: Hewitt, "Initializing New Word Embeddings for Pretrained Language Models" (2021).
+    """
+    noise = torch.randn(vocab_size - len(embedding), embedding.shape[1], generator=generator)
+    return torch.cat([embedding, embedding.mean(0) + 0.02 * noise])
 
 
 def _fill_rotary_tables(model: GPT, source: object) -> None:

@@ -13,6 +13,7 @@ from tinyllm.config import RunConfig
 from tinyllm.evaluation import FloorEvaluation
 from tinyllm.model.gpt import GPT
 from tinyllm.model.kv_cache import KVCache
+from tinyllm.model.weights import adapt_model
 from tinyllm.probes.report import Batch
 from tinyllm.probes.subject import Subject
 from tinyllm.text.batches import Blocks
@@ -32,6 +33,7 @@ def subject_of_run(
     floor: FloorEvaluation | None,
 ) -> Subject:
     """Everything that the probes examine. The run's own model is copied to the CPU."""
+    model = adapt_model(model) if model.config.lora else model  # the probes train copies, whose matrices must learn
     training, splits = config.training, data.splits
     length = min(model.config.context_length, _PROBE_TOKENS)
     blocks = Blocks(splits["train"], length, training.seed, config.dataset.block_begin)

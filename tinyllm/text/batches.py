@@ -6,9 +6,13 @@ So a resumed run needs to remember nothing about its data.
 import bisect
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Bool, Int
 
+from tinyllm.text.dialogues import Turns
 from tinyllm.text.tokenized import TokenizedSplit
+
+IGNORED = -100
+"""A target that does not count, such as a token of a question; the number is that of torch's own loss."""
 
 
 class Blocks:
@@ -18,13 +22,22 @@ class Blocks:
     target once an epoch, apart from the partial blocks at both ends. Or each begins at a "document" and continues into
     the next one; a longer document is cut into several blocks, and no block begins too near the end of the text to be
     whole. Then the model sees documents as it will write them, from their start.
+
+    With `turns` the text has dialogues, and targets that are not to be learned are `IGNORED`.
     """
 
     starts: Int[np.ndarray, " N"]
     """The index of each block's first token, before the epoch's offset."""
 
-    def __init__(self, split: TokenizedSplit, context_length: int, seed: int = 0, begin: str = "anywhere"):
-        self.tokens = split.tokens
+    def __init__(
+        self,
+        split: TokenizedSplit,
+        context_length: int,
+        seed: int = 0,
+        begin: str = "anywhere",
+        turns: Turns | None = None,
+    ):
+        self.tokens, self.documents, self.turns = split.tokens, split.starts, turns
         self.context_length = context_length
         self.seed = seed
         self.possible_starts = len(self.tokens) - context_length  # a block can begin at any smaller index
@@ -71,4 +84,13 @@ class Blocks:
 
     def _cut(self, starts: Int[np.ndarray, " N"]) -> tuple[Int[np.ndarray, "N T"], Int[np.ndarray, "N T"]]:
         blocks = np.stack([self.tokens[start : start + self.context_length + 1] for start in starts]).astype(np.int64)
-        return blocks[:, :-1], blocks[:, 1:]
+        ids, targets = blocks[:, :-1], blocks[:, 1:]
+        if self.turns is not None:
+            targets = np.where([self._learned(start, self.turns) for start in starts], targets, IGNORED)
+        return ids, targets
+
+    def _learned(self, start: int, turns: Turns) -> Bool[np.ndarray, " T"]:
+        """Which targets of a block count. Who speaks at its start is known from the start of its document."""
+        document = self.documents[np.searchsorted(self.documents, start, side="right") - 1]
+        learned = turns.learned(self.tokens[document : start + self.context_length + 1])
+        return learned[-self.context_length :]

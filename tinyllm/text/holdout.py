@@ -8,6 +8,8 @@ import random
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from tinyllm.text.dialogues import Dialogue
+
 HELD_OUT = "held_out"  # the name of the split
 _ENOUGH = 2_000  # bytes: some 500 tokens, about a context, below which a loss says little
 _NEAR = 2.5  # whole documents are held out if together they are so many times more or less than wanted
@@ -68,7 +70,12 @@ def document_size(document: str) -> int:
 
 
 def cut_document(document: str, share: float) -> tuple[str, str]:
-    """A document but for about its last `share`, and that: cut at a line end, else at a space, where one is near."""
+    """A document but for about its last `share`, and that: cut at a line end, else at a space, where one is near.
+
+    Raises ValueError for a dialogue, which stays whole.
+    """
+    if isinstance(document, Dialogue):
+        raise ValueError("too few dialogues to hold one out: give more, or a validation file of their own beside them")
     end = len(document.rstrip())
     held_out = max(1, round(end * share))
     end -= held_out

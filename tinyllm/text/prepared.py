@@ -19,6 +19,7 @@ from tinyllm.system.cache import home, not_writable
 from tinyllm.system.files import new_folder, read_json, sha256, write_json
 from tinyllm.text.articles import Article
 from tinyllm.text.corpus import Corpus
+from tinyllm.text.dialogues import Turns
 from tinyllm.text.holdout import HELD_OUT, document_size, hold_out
 from tinyllm.text.preparing import Counts, write_splits
 from tinyllm.text.sources import load_corpus
@@ -57,6 +58,11 @@ class PreparedData:
         if chosen.cut is not None:
             return ()
         return [article for index, article in enumerate(every) if (index in chosen.whole) == (split == HELD_OUT)]
+
+    @property
+    def turns(self) -> Turns | None:
+        """What separates the messages of dialogues; None for text without them."""
+        return Turns.of(self.tokenizer)
 
     @property
     def watching(self) -> str:
@@ -129,7 +135,8 @@ def _tokenizer_name(config: DataConfig, vocab_size: int, tokenizer: Tokenizer | 
         if END_OF_TEXT not in tokenizer.special_tokens:
             raise ValueError(f"this {tokenizer.kind} tokenizer has no {END_OF_TEXT}, which separates documents")
         return f"given {tokenizer.fingerprint}"
-    return f"{config.tokenizer} {vocab_size}" if config.tokenizer in ("bpe", "word") else config.tokenizer
+    name = f"{config.tokenizer} {vocab_size}" if config.tokenizer in ("bpe", "word") else config.tokenizer
+    return f"{name} with roles" if config.dialogues else name
 
 
 def _folder_name(data: str, recipe: dict[str, Any]) -> str:

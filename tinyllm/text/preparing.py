@@ -12,10 +12,11 @@ from tqdm.auto import tqdm
 
 from tinyllm.config import DataConfig
 from tinyllm.text.corpus import Corpus
+from tinyllm.text.dialogues import ROLES
 from tinyllm.text.holdout import HELD_OUT, HoldOut, document_size, hold_out
 from tinyllm.text.subword_tokenizer import SubWordTokenizer
 from tinyllm.text.tokenized import id_dtype, text_size, tokenized_batches
-from tinyllm.text.tokenizer import CharacterTokenizer, Tokenizer, WordTokenizer
+from tinyllm.text.tokenizer import END_OF_TEXT, CharacterTokenizer, Tokenizer, WordTokenizer
 
 Counts = dict[str, dict[str, int]]
 """For each split, how many "documents", "tokens", "words" and "bytes" it has."""
@@ -32,7 +33,7 @@ def write_splits(
     if documents == 0:
         raise ValueError(f"there is no text in {config.data}")
     if tokenizer is None and config.tokenizer == "gpt2":
-        tokenizer = SubWordTokenizer("gpt2")
+        tokenizer = SubWordTokenizer("gpt2").with_roles() if config.dialogues else SubWordTokenizer("gpt2")
     counts: Counts | None = None
     sizes = array("q")
     if tokenizer is None:
@@ -68,8 +69,10 @@ def _learn(corpus: Corpus, config: DataConfig, vocab_size: int, held_out: HoldOu
         return CharacterTokenizer.train(document for split in corpus.splits for document in corpus.documents(split))
     documents = held_out.side(corpus.documents("train"), held_out=False)
     try:
-        kind = WordTokenizer if config.tokenizer == "word" else SubWordTokenizer
-        return kind.train(documents, vocab_size)
+        if config.tokenizer == "word":
+            return WordTokenizer.train(documents, vocab_size)
+        special = (END_OF_TEXT, *ROLES.values()) if config.dialogues else (END_OF_TEXT,)
+        return SubWordTokenizer.train(documents, vocab_size, special)
     except ValueError as error:
         raise ValueError(f"{config.data}: {error}") from None
 

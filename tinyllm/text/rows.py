@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 from itertools import chain
 
 from tinyllm.text.bpe import check_text
+from tinyllm.text.dialogues import Dialogue
 from tinyllm.text.documents import has_titles, split_articles
 from tinyllm.text.tokenizer import END_OF_TEXT
 
@@ -12,7 +13,7 @@ OTHER_FIELD = "name the column of text with text_field= or --text-field"
 
 
 def row_texts(rows: Iterable[tuple[int, object]], text_field: str, source: str, unit: str = "row") -> Iterator[str]:
-    """The text of each numbered row; one without a value gives "".
+    """The text of each numbered row, a list of messages as a `Dialogue`; one without a value gives "".
 
     Raises ValueError, naming the source and the row, for a value that is not text.
     """
@@ -20,6 +21,11 @@ def row_texts(rows: Iterable[tuple[int, object]], text_field: str, source: str, 
         if value is None:
             yield ""
             continue
+        if isinstance(value, list) and value and all(isinstance(message, dict) for message in value):
+            try:
+                value = Dialogue(value)
+            except ValueError as error:
+                raise ValueError(f"{source}, {unit} {number}: {error}") from None
         if not isinstance(value, str):
             kind = type(value).__name__
             raise ValueError(
@@ -51,6 +57,9 @@ def row_documents(rows: Iterable[str]) -> Iterator[str]:
         yield from split_articles(row_lines(rows))
         return
     for row in rows:
+        if isinstance(row, Dialogue):
+            yield row
+            continue
         yield from (text for text in row.split(END_OF_TEXT) if text.strip())
 
 

@@ -14,6 +14,7 @@ from jaxtyping import UInt
 
 from tinyllm.text.bpe import CUT, PATTERN, check_text, count_words, learn_merges
 from tinyllm.text.byte_level_files import read_vocabulary, write_vocabulary
+from tinyllm.text.dialogues import ROLES, Dialogue
 from tinyllm.text.gpt2_vocabulary import gpt2_tokens
 from tinyllm.text.tokenizer import END_OF_TEXT, Tokenizer
 
@@ -87,6 +88,16 @@ class SubWordTokenizer(Tokenizer):
         """
         write_vocabulary(Path(folder), self.tokens, self.special_tokens)
 
+    def with_roles(self) -> "SubWordTokenizer":
+        """This vocabulary, and after it the special tokens of dialogues (`ROLES`); itself if it has them."""
+        new = [token for token in ROLES.values() if token not in self.special_tokens]
+        if not new:
+            return self
+        tokenizer = type(self).__new__(type(self))
+        added = {token: self.vocab_size + index for index, token in enumerate(new)}
+        tokenizer._build(self.tokens, self.special_tokens | added)
+        return tokenizer
+
     def _build(self, tokens: Sequence[bytes], special_tokens: Sequence[str] | Mapping[str, int]) -> None:
         """Set up from the byte strings of the ordinary tokens, in the order they were learned.
 
@@ -121,6 +132,8 @@ class SubWordTokenizer(Tokenizer):
     def encode_documents(self, texts: Sequence[str]) -> UInt[np.ndarray, " N"]:
         # One call for all texts, during which tiktoken lets other threads run Python. It cuts the text at each
         # separator, so no token spans two documents.
+        if any(isinstance(text, Dialogue) for text in texts):
+            return super().encode_documents(texts)
         together = END_OF_TEXT.join(["", *texts])
         with contextlib.suppress(UnicodeEncodeError):
             ids = self.encoding.encode_to_numpy(together, allowed_special={END_OF_TEXT}, disallowed_special=())

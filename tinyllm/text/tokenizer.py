@@ -20,6 +20,7 @@ from jaxtyping import UInt
 from tinyllm.system.files import read_json
 from tinyllm.system.paths import user_path
 from tinyllm.text.bpe import SPACE_CUT, check_text, read_pieces, special_pattern, whole_words
+from tinyllm.text.dialogues import Dialogue, encode_dialogue
 
 END_OF_TEXT = "<|endoftext|>"
 AllowedSpecial = Literal["all"] | Collection[str]
@@ -78,8 +79,13 @@ class Tokenizer:
         return [self.encode(text) for text in texts]
 
     def encode_documents(self, texts: Sequence[str]) -> UInt[np.ndarray, " N"]:
-        """The ids of many texts one after another, each preceded by the id of `<|endoftext|>`."""
-        return np.array([token for ids in self.encode_batch(texts) for token in (self.end_of_text_id, *ids)], np.uint32)
+        """The ids of many texts one after another, each preceded by the id of `<|endoftext|>`.
+
+        Raises ValueError for a `Dialogue` if this tokenizer has no tokens for its roles.
+        """
+        plain = iter(self.encode_batch([text for text in texts if not isinstance(text, Dialogue)]))
+        every = (encode_dialogue(text.messages, self) if isinstance(text, Dialogue) else next(plain) for text in texts)
+        return np.array([token for ids in every for token in (self.end_of_text_id, *ids)], np.uint32)
 
     def _encode_ordinary(self, text: str) -> list[int]:
         raise NotImplementedError

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from tinyllm.system.precision import autocast
+from tinyllm.text.batches import IGNORED
 
 Batch = tuple[Int[Tensor, "B T"], Int[Tensor, "B T"]]
 """Token ids, and their targets: the ids one position later."""
@@ -23,7 +24,7 @@ def train_step(
     max_gradient_norm: float,
     precision: torch.dtype = torch.float32,
 ) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
-    """One optimizer step on the mean gradient of equally large micro-batches.
+    """One optimizer step on the gradient of the mean loss over all targets that count, in all micro-batches.
 
     Returns the mean loss (over all processes) and the gradient's norm before clipping, without waiting for a GPU to
     compute them. Raises FloatingPointError as `apply_gradients` does.
@@ -35,12 +36,20 @@ def train_step(
 def accumulate_gradients(
     model: nn.Module, batches: Sequence[Batch], scaler: torch.amp.GradScaler, precision: torch.dtype
 ) -> Float[Tensor, ""]:
-    """Add the mean loss's gradient, times the scaler's scale, to the weights. Returns that loss, over all processes."""
+    """Add the mean loss's gradient, times the scaler's scale, to the weights. Returns that loss, over all processes.
+
+    A micro-batch weighs as much as it has targets that count, so that however a batch is cut, the mean is the same.
+    """
     total = torch.zeros((), device=batches[0][0].device)
+    counts = [(targets != IGNORED).sum() for _, targets in batches]
+    count = torch.stack(counts).sum()
+    if isinstance(model, DistributedDataParallel):  # which means the gradients over the processes
+        torch.distributed.all_reduce(count, torch.distributed.ReduceOp.SUM)
+        count = count / torch.distributed.get_world_size()
     for index, (ids, targets) in enumerate(batches):
         with _exchange(model, last=index == len(batches) - 1):
             with autocast(ids.device, precision):
-                loss = model(ids, targets) / len(batches)
+                loss = model(ids, targets) / (count / counts[index])
             scaler.scale(loss).backward()
         total += loss.detach()
     if isinstance(model, DistributedDataParallel):

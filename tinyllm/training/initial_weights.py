@@ -17,13 +17,14 @@ from tinyllm.huggingface.loading import read_model_folder, read_tokenizer_folder
 from tinyllm.huggingface.model_files import PICKLES, is_huggingface, pickle_refused
 from tinyllm.model.gpt import GPT
 from tinyllm.model.weights import adapt_model, read_model
+from tinyllm.text.subword_tokenizer import SubWordTokenizer
 from tinyllm.text.tokenizer import Tokenizer, load_tokenizer
 from tinyllm.training.checkpoint import Checkpoint, load_checkpoint_tokenizer, load_model, resolve_checkpoint
 from tinyllm.training.resume import check_same_run
 
 _HUB_NAME = re.compile(r"(?!.*\.\.)\w[\w.-]*(/\w[\w.-]*)?")
 _GPT2_FINGERPRINT = "ff71b3ab0673fb3a"  # of GPT-2's vocabulary, known here without its files
-_SHAPE = [field.name for field in dataclasses.fields(ModelConfig) if field.name != "dropout"]
+_SHAPE = [field.name for field in dataclasses.fields(ModelConfig) if field.name not in ("dropout", "lora")]
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class Start:
 
 
 def read_weights(source: str) -> tuple[GPT, Tokenizer]:
-    """A model, on the CPU, and its tokenizer.
+    """A model, on the CPU, with what LoRA learned merged into its matrices, and its tokenizer.
 
     `source` is a run folder (its best checkpoint), a checkpoint, a .safetensors file with its tokenizer.json beside
     it, a folder in Hugging Face's layout, or a name on the Hub. Raises FileNotFoundError, ConnectionError or ValueError
@@ -59,7 +60,7 @@ def read_weights(source: str) -> tuple[GPT, Tokenizer]:
     if tokenizer.vocab_size != model.config.vocab_size:
         sizes = f"the model has {model.config.vocab_size} tokens and the tokenizer {tokenizer.vocab_size}"
         raise ValueError(f"{source!r} cannot be used: {sizes}")
-    return model, tokenizer
+    return adapt_model(model) if model.config.lora else model, tokenizer
 
 
 def _read_file(path: Path) -> tuple[GPT, Tokenizer]:
@@ -115,7 +116,11 @@ def starting_point(config: RunConfig, given: Collection[str] = (), checkpoint: C
 def _begin(config: RunConfig, source: str, given: Collection[str]) -> Start:
     """A new run from these weights: all but its dropout, and a context that is to be shorter, is as they are."""
     model, tokenizer = read_weights(source)
-    there = _shape(model.config) | {"tokenizer": _setting(tokenizer)}
+    if config.dataset.dialogues:
+        if not isinstance(tokenizer, SubWordTokenizer):
+            raise ValueError(f"dialogues need sub-word tokens, but {source} has a {tokenizer.kind} tokenizer")
+        tokenizer = tokenizer.with_roles()
+    there = _shape(model.config) | {"vocab_size": tokenizer.vocab_size, "tokenizer": _setting(tokenizer)}
     here = _shape(config.model) | {"tokenizer": config.dataset.tokenizer}
     for name, value in there.items():
         shorter = name == "context_length" and here[name] < value
@@ -126,7 +131,9 @@ def _begin(config: RunConfig, source: str, given: Collection[str]) -> Start:
         if name in given and shorter:
             there = there | {name: here[name]}
     config = config.replace(**there)
-    return Start(config, tokenizer, adapt_model(model, config.model.context_length, config.model.dropout))
+    shape, seed = config.model, config.training.seed
+    adapted = adapt_model(model, shape.context_length, shape.dropout, shape.vocab_size, shape.lora, seed)
+    return Start(config, tokenizer, adapted)
 
 
 def _shape(config: ModelConfig) -> dict[str, Any]:

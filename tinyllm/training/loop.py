@@ -27,6 +27,7 @@ from tinyllm.system.distributed import Processes
 from tinyllm.system.paths import shown
 from tinyllm.system.precision import matrix_products, pick_precision
 from tinyllm.text.batches import Blocks
+from tinyllm.text.dialogues import ROLES
 from tinyllm.text.gpt2_vocabulary import GPT2_VOCAB_SIZE
 from tinyllm.text.prepared import PreparedData, prepare
 from tinyllm.training.checkpoint import Checkpoint, save_checkpoint
@@ -82,7 +83,7 @@ class Trainer:
             self.iteration, self.news = checkpoint.iteration, longer(config, checkpoint)
         self.wrapped = _wrap(self.model, config, processes, self.cut)
         context_length, begin = config.model.context_length, config.dataset.block_begin
-        self.blocks = Blocks(self.data.splits["train"], context_length, training.seed, begin)
+        self.blocks = Blocks(self.data.splits["train"], context_length, training.seed, begin, self.data.turns)
         self.monitor = make_monitor(config, self.data, self.precision)
         self.history = History(Path(config.run_folder), self.iteration, processes.first, self.say)
         self.measured, self.out_of_patience = measurements(self.history.points), False
@@ -252,8 +253,9 @@ class Trainer:
 
 def _check_vocab_size(config: RunConfig) -> None:
     asked = config.model.vocab_size
-    if config.dataset.tokenizer == "gpt2" and asked != GPT2_VOCAB_SIZE:
-        raise ValueError(f"vocab_size is {asked}, but the gpt2 tokenizer needs vocab_size={GPT2_VOCAB_SIZE}")
+    needed = GPT2_VOCAB_SIZE + (len(ROLES) if config.dataset.dialogues else 0)
+    if config.dataset.tokenizer == "gpt2" and asked != needed:
+        raise ValueError(f"vocab_size is {asked}, but the gpt2 tokenizer needs vocab_size={needed}")
 
 
 def _new_model(config: RunConfig, data: PreparedData) -> GPT:

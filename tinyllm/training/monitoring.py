@@ -13,7 +13,7 @@ from tinyllm.model.evaluation_mode import evaluation_mode
 from tinyllm.model.gpt import GPT
 from tinyllm.system.precision import autocast
 from tinyllm.text.articles import Article
-from tinyllm.text.batches import Blocks
+from tinyllm.text.batches import IGNORED, Blocks
 from tinyllm.text.prepared import PreparedData
 from tinyllm.text.subword_tokenizer import SubWordTokenizer
 
@@ -31,8 +31,10 @@ class BlockMonitor:
     def __init__(self, config: RunConfig, data: PreparedData, precision: torch.dtype):
         split = data.splits[data.watching]
         length = min(config.model.context_length, len(split.tokens) - 1)  # a short text may not fill a block
-        blocks = Blocks(split, length, begin=config.dataset.block_begin)
+        blocks = Blocks(split, length, begin=config.dataset.block_begin, turns=data.turns)
         self.ids, self.targets = blocks.fixed(config.training.evaluation_blocks)
+        if not (self.targets != IGNORED).any():
+            raise ValueError(f"{config.dataset.data} has no answers in what watches: is the assistant's role there?")
         self.precision = precision
 
     def __call__(self, model: GPT) -> dict[str, Any]:
@@ -63,12 +65,12 @@ def make_monitor(config: RunConfig, data: PreparedData, precision: torch.dtype) 
 def mean_loss(
     model: GPT, ids: Int[np.ndarray, "N T"], targets: Int[np.ndarray, "N T"], precision: torch.dtype, rows: int = 8
 ) -> float:
-    """Mean cross-entropy over blocks, in nats per token, without dropout; `rows` blocks at a time."""
-    total = 0.0
+    """Mean cross-entropy over the targets that count, in nats, without dropout; `rows` blocks at a time."""
+    total, counts = 0.0, (targets != IGNORED).sum(axis=1)
     with evaluation_mode(model):
         for first in range(0, len(ids), rows):
             part = [torch.from_numpy(array[first : first + rows]).to(model.device) for array in (ids, targets)]
             with autocast(model.device, precision):
                 loss = model(*part)
-            total += loss.item() * len(part[0])
-    return total / len(ids)
+            total += loss.item() * int(counts[first : first + rows].sum())
+    return total / int(counts.sum())
