@@ -12,7 +12,7 @@ from tinyllm.generation.writing import generate_text, stream_text
 from tinyllm.model.gpt import GPT
 from tinyllm.system.device import pick_device
 from tinyllm.system.precision import pick_precision
-from tinyllm.text.dialogues import Dialogue
+from tinyllm.text.dialogues import Dialogue, Turns
 from tinyllm.text.sources import load_corpus
 from tinyllm.text.tokenizer import Tokenizer
 from tinyllm.training.initial_weights import read_weights
@@ -31,6 +31,11 @@ class TrainedModel:
     def stream(self, prompt: str = "", **settings: Any) -> Iterator[str]:
         """What `generate` adds to the prompt, piece by piece as it is drawn."""
         return stream_text(self.model, self.tokenizer, prompt, GenerationConfig(**settings))
+
+    @property
+    def answers(self) -> bool:
+        """Whether it has learned from dialogues."""
+        return Turns.of(self.tokenizer) is not None
 
     def answer(self, question: str | Sequence[Mapping[str, str]], **settings: Any) -> str:
         """Answer a question, or the last of several messages with a role and content; settings as in `generate`.

@@ -38,6 +38,7 @@ BAD = [
     *((ModelConfig, "num_kv_heads", value) for value in [0, -1, 2.0, "2", True, math.nan, [2]]),
     *((ModelConfig, "num_kv_heads", value) for value in [3, 16]),  # do not divide 8
     *((ModelConfig, name, value) for name in ("qk_norm", "bias", "zero_init") for value in [None, 0, 1, "yes", []]),
+    *((ModelConfig, "lora", value) for value in [-1, 1.5, "8", True, None, math.nan, 10**5]),
     *((ModelConfig, "logit_softcap", value) for value in [*BAD_RATES, 0, 0.0] if value is not None),
     (ModelConfig, "num_heads", 7),  # does not divide 512
     (ModelConfig, "num_heads", 1024),
@@ -45,6 +46,7 @@ BAD = [
     *((DataConfig, "text_field", value) for value in ["", None, 3, ["text"]]),
     *((DataConfig, "tokenizer", value) for value in ["gpt4", None, 1]),
     *((DataConfig, "block_begin", value) for value in ["", "article", None, True]),
+    *((DataConfig, "dialogues", value) for value in [None, 0, 1, "yes", []]),
     *((DataConfig, "validation_fraction", value) for value in BAD_SHARES),
     *((DataConfig, "split_seed", value) for value in [*BAD_SEEDS, None]),
     *((TrainingConfig, "optimizer", value) for value in ["sgd", "AdamW", None, 1]),

@@ -16,6 +16,7 @@ from unchecked import run_unchecked
 from tinyllm import GPT
 from tinyllm.model import loss
 from tinyllm.model.loss import cross_entropy, softcap, token_losses
+from tinyllm.text.batches import IGNORED
 
 ROWS, WIDTH, VOCABULARY, CHUNK = 37, 16, 101, 8  # the last chunk has 5 rows
 
@@ -305,3 +306,36 @@ def test_the_fused_form_equals_the_one_that_reuses_memory(bound, dtype):
     torch.testing.assert_close(
         grads[0][:, :21].float(), reference.grad, rtol=2e-2, atol=2e-2 if dtype != torch.float32 else 1e-6
     )
+
+
+def some_ignored(targets: Tensor) -> Tensor:
+    """Every third target does not count, nor any of the whole second chunk."""
+    targets = targets.clone()
+    targets[::3] = IGNORED
+    targets[CHUNK : 2 * CHUNK] = IGNORED
+    return targets
+
+
+@pytest.mark.parametrize("path", ["plain", "chunked"])
+@pytest.mark.parametrize("bound", [None, 3.0])
+def test_ignored_targets_do_not_count(request, path, bound):
+    if path == "chunked":
+        request.getfixturevalue("chunked")
+    hidden, weight, targets = make_inputs()
+    targets = some_ignored(targets)
+    expected = value_and_gradients(plain if bound is None else capped, (hidden, weight, targets))
+    found = value_and_gradients(lambda *inputs: cross_entropy(*inputs, bound), (hidden, weight, targets))
+    torch.testing.assert_close(found, expected)
+    with torch.no_grad():
+        torch.testing.assert_close(cross_entropy(hidden, weight, targets, bound), expected[0])
+        losses = token_losses(hidden, weight, targets, bound)
+    assert torch.equal(losses == 0, targets == IGNORED)
+
+
+@pytest.mark.parametrize("path", ["plain", "chunked"])
+def test_where_nothing_counts_the_loss_and_its_gradient_are_zero(request, path):
+    if path == "chunked":
+        request.getfixturevalue("chunked")
+    hidden, weight, targets = make_inputs()
+    for value in value_and_gradients(cross_entropy, (hidden, weight, torch.full_like(targets, IGNORED))):
+        assert not value.any()

@@ -9,6 +9,7 @@ import torch
 
 from tinyllm import GPT, TrainingConfig
 from tinyllm.model import loss as loss_module
+from tinyllm.text.batches import IGNORED
 from tinyllm.training.gradient_step import accumulate_gradients, apply_gradients, require_finite, train_step
 from tinyllm.training.optimizers import make_optimizer
 
@@ -157,3 +158,20 @@ def test_what_is_required_to_be_finite(loss, norm, scaled, message):
         return
     with pytest.raises(FloatingPointError, match=message):
         require_finite(loss, norm, scaled)
+
+
+def test_however_a_batch_is_cut_each_target_that_counts_weighs_the_same(model):
+    ids, targets = pieces(1, 6)[0]
+    targets = targets.clone()
+    targets[:2] = IGNORED  # of the first third none counts
+    targets[3, 3:] = IGNORED
+    logits = model(ids).flatten(0, 1)
+    expected = torch.nn.functional.cross_entropy(logits, targets.flatten(), ignore_index=IGNORED)
+    gradients = torch.autograd.grad(expected, list(model.parameters()))
+    for rows in (6, 2, 1):
+        batches = list(zip(ids.split(rows), targets.split(rows), strict=True))
+        loss = accumulate_gradients(model, batches, UNSCALED, torch.float32)
+        torch.testing.assert_close(loss, expected.detach())
+        for parameter, gradient in zip(model.parameters(), gradients, strict=True):
+            torch.testing.assert_close(parameter.grad, gradient)
+        model.zero_grad()

@@ -60,7 +60,7 @@ def subject_of_run(
         step=step,
         batch=batch,
         stepwise=_stepwise,
-        first_loss=losses[0] if losses else None,
+        first_loss=losses[0] if losses and training.init_from is None else None,  # theirs was not a fresh model's
         texts=(splits["train"].tokens, splits[data.watching].tokens),
         characters_per_token=splits["train"].size / len(splits["train"].tokens),
         losses=(losses, [(point["iteration"], point["validation_loss"]) for point in measurements(history)]),

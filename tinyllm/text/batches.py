@@ -86,7 +86,7 @@ class Blocks:
         blocks = np.stack([self.tokens[start : start + self.context_length + 1] for start in starts]).astype(np.int64)
         ids, targets = blocks[:, :-1], blocks[:, 1:]
         if self.turns is not None:
-            targets = np.where([self._learned(start, self.turns) for start in starts], targets, IGNORED)
+            targets = np.where([self._learned(int(start), self.turns) for start in starts], targets, IGNORED)
         return ids, targets
 
     def _learned(self, start: int, turns: Turns) -> Bool[np.ndarray, " T"]:

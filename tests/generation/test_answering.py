@@ -1,0 +1,106 @@
+"""A model that has learned from dialogues answers, and its answers are compared to the letter."""
+
+import io
+import json
+import sys
+
+import pytest
+from small_runs import quietly, small_run
+
+from tinyllm import load_pretrained, load_run, train
+from tinyllm.__main__ import main
+from tinyllm.config import GenerationConfig
+from tinyllm.generation.answering import exact_matches, stream_answer
+from tinyllm.text.dialogues import Dialogue
+
+ANSWERS = {"a cat": " sleeps", "the old dog": " sings", "my aunt": " runs home", "nobody": " eats fish"}
+
+
+def dialogue(who: str, answer: str) -> Dialogue:
+    return Dialogue([{"role": "user", "content": f"what of {who} ?"}, {"role": "assistant", "content": answer}])
+
+
+@pytest.fixture(scope="module")
+def answerer(uninterrupted, tmp_path_factory):
+    """The small run, taught four answers by heart."""
+    folder = tmp_path_factory.mktemp("answers")
+    rows = [[m._asdict() for m in dialogue(who, answer).messages] for who, answer in ANSWERS.items()] * 30
+    (folder / "talk.jsonl").write_text("".join(json.dumps({"messages": row}) + "\n" for row in rows))
+    config = small_run(folder / "talk.jsonl", folder / "run", max_iterations=120, dropout=0.0, evaluation_interval=60)
+    return quietly(config.replace(dialogues=True, init_from=str(uninterrupted), context_length=16))
+
+
+def test_it_answers_and_stops(answerer):
+    for who, answer in ANSWERS.items():
+        assert answerer.answer(f"what of {who} ?", temperature=0.0) == answer
+
+
+def test_an_answer_comes_in_pieces_and_from_messages(answerer):
+    messages = [{"role": "user", "content": "what of my aunt ?"}]
+    assert "".join(answerer.stream_answer(messages, temperature=0.0)) == " runs home"
+    assert load_run(answerer.folder).answer(messages, temperature=0.0) == " runs home"
+    assert load_pretrained(answerer.folder).answer(messages, temperature=0.0) == " runs home"
+
+
+def test_what_ends_an_answer_is_a_token_and_not_part_of_it(answerer):
+    settings = GenerationConfig(temperature=0.0, stop_tokens=(), maximum_length=8)
+    messages = Dialogue([{"role": "user", "content": "what of a cat ?"}]).messages
+    endless = "".join(stream_answer(answerer.model, answerer.tokenizer, messages, settings))
+    assert endless.startswith(" sleeps<|endoftext|>")
+
+
+def test_write_answers_what_is_typed(answerer, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "stdin", io.StringIO("what of nobody ?\nwhat of a cat ?\n"))
+    assert main(["write", str(answerer.folder), "--temperature", "0", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"texts": [" eats fish", " sleeps"]}
+
+
+def test_answers_are_right_to_the_letter_or_wrong(answerer):
+    dialogues = [dialogue(who, answer) for who, answer in ANSWERS.items()]
+    dialogues += [dialogue("a cat", " sleep"), dialogue("a cat", " sleeps "), dialogue("my aunt", " sings")]
+    found = exact_matches(answerer.model, answerer.tokenizer, dialogues)
+    assert found == [True] * 4 + [False] * 3
+    assert exact_matches(answerer.model, answerer.tokenizer, dialogues[::-1]) == found[::-1]
+    assert exact_matches(answerer.model, answerer.tokenizer, []) == []
+
+
+def test_what_has_no_answer_to_compare_with_is_refused(answerer):
+    asked = Dialogue([{"role": "user", "content": "what of a cat ?"}])
+    with pytest.raises(ValueError, match="dialogue 2 of 2 does not end with an answer"):
+        exact_matches(answerer.model, answerer.tokenizer, [dialogue("a cat", " sleeps"), asked])
+
+
+def test_a_model_without_roles_says_what_to_do(uninterrupted):
+    with pytest.raises(ValueError, match="dialogues=True"):
+        load_run(uninterrupted).answer("who ?")
+
+
+@pytest.mark.parametrize("lora", [0, 4])
+def test_a_run_with_dialogues_resumes_bit_for_bit(answerer, uninterrupted, tmp_path, lora):
+    data = answerer.config.dataset.data
+    settings = {"dialogues": True, "init_from": str(uninterrupted), "lora": lora, "evaluation_interval": 3}
+    whole = quietly(small_run(data, tmp_path / "whole", max_iterations=6, **settings))
+    stops = iter(range(100))
+    config = small_run(data, tmp_path / "parts", max_iterations=6, **settings)
+    train(config, progress=False, on_step=lambda point: next(stops) >= 3)
+    parts = quietly(config)
+    assert parts.iteration == whole.iteration == 6
+    for name, weight in whole.model.state_dict().items():
+        assert weight.equal(parts.model.state_dict()[name]), name
+    frozen = [name for name, _ in whole.model.named_parameters() if not name.endswith((".down", ".up"))]
+    before = load_run(uninterrupted, "best").model.state_dict()
+    moved = [name for name in frozen if not whole.model.state_dict()[name][: len(before[name])].equal(before[name])]
+    assert (not moved) if lora else (moved == frozen)
+
+
+def test_without_weights_to_correct_there_is_no_lora(uninterrupted, tmp_path):
+    with pytest.raises(ValueError, match="lora must be 0 without init_from"):
+        small_run(tmp_path / "a.txt", tmp_path / "run", lora=4)
+
+
+def test_text_in_which_nobody_answers_is_refused(uninterrupted, tmp_path):
+    row = json.dumps({"messages": [{"role": "user", "content": "who sings and who sleeps ?"}]}) + "\n"
+    (tmp_path / "talk.jsonl").write_text(row * 80)
+    config = small_run(tmp_path / "talk.jsonl", tmp_path / "run", dialogues=True, init_from=str(uninterrupted))
+    with pytest.raises(ValueError, match="has no answers"):
+        quietly(config)
