@@ -21,13 +21,13 @@ def dialogue(who: str, answer: str) -> Dialogue:
 
 
 @pytest.fixture(scope="module")
-def answerer(uninterrupted, tmp_path_factory):
-    """The small run, taught four answers by heart."""
+def answerer(tmp_path_factory):
+    """A small model that has learned four answers by heart."""
     folder = tmp_path_factory.mktemp("answers")
     rows = [[m._asdict() for m in dialogue(who, answer).messages] for who, answer in ANSWERS.items()] * 30
     (folder / "talk.jsonl").write_text("".join(json.dumps({"messages": row}) + "\n" for row in rows))
-    config = small_run(folder / "talk.jsonl", folder / "run", max_iterations=120, dropout=0.0, evaluation_interval=60)
-    return quietly(config.replace(dialogues=True, init_from=str(uninterrupted), context_length=16))
+    settings = {"dialogues": True, "context_length": 32, "vocab_size": 320, "evaluation_interval": 100}
+    return quietly(small_run(folder / "talk.jsonl", folder / "run", max_iterations=100, dropout=0.0, **settings))
 
 
 def test_it_answers_and_stops(answerer):

@@ -96,3 +96,12 @@ def test_a_healthy_modern_run_is_left_alone(tmp_path, choices):
     text = write_text(tmp_path / "words.txt", 4000)
     found = train(small_run(text, tmp_path / "run", **(MODERN | choices)), progress=False).diagnose()
     assert found.problems == [], found
+
+
+@pytest.mark.parametrize("lora", [0, 4])
+def test_a_run_that_began_with_weights_is_judged_by_what_it_has_learned(run, tmp_path, lora):
+    """Its first loss is not that of a fresh model; and of a frozen matrix no probe expects that it learns."""
+    other = write_text(tmp_path / "words.txt", 3000)
+    config = small_run(other, tmp_path / "run", init_from=str(run.folder), lora=lora, max_learning_rate=1e-2)
+    found = train(config, progress=False).diagnose()
+    assert found.problems == []
