@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from os import PathLike, fspath
 from typing import Any
 
+from tinyllm.adapter import apply_adapter
 from tinyllm.config import GenerationConfig, Precision
 from tinyllm.evaluation import Evaluation, evaluate
 from tinyllm.generation.answering import stream_answer
@@ -80,15 +81,21 @@ class Pretrained(TrainedModel):
     tokenizer: Tokenizer
 
 
-def load_pretrained(source: str | PathLike[str], device: str = "auto") -> Pretrained:
+def load_pretrained(
+    source: str | PathLike[str], device: str = "auto", adapter: str | PathLike[str] | None = None
+) -> Pretrained:
     """Load a model of any kind that `train(..., init_from=source)` starts from, with its tokenizer.
 
     `source` is a run folder, a checkpoint, a .safetensors file with tokenizer.json beside it, a folder in Hugging
     Face's layout (GPT-2 or Llama), or a name on the Hub ("gpt2"). Nothing in it can run code.
+
+    With `adapter`, a file of `Run.save_adapter`, what LoRA learned on top of this model is merged into it.
 
     Raises FileNotFoundError if there is no such thing, ConnectionError if the Hub cannot be reached, ValueError for
     what cannot be used.
     """
     chosen = pick_device(device)
     model, tokenizer = read_weights(fspath(source))
+    if adapter is not None:
+        model, tokenizer = apply_adapter(model, tokenizer, fspath(adapter))
     return Pretrained(model.to(chosen).eval(), tokenizer)

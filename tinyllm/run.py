@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from tinyllm.adapter import save_adapter
 from tinyllm.config import Precision, RunConfig
 from tinyllm.evaluation import Evaluation, FloorEvaluation, evaluate, evaluate_split
 from tinyllm.huggingface.export import export_model
@@ -114,6 +115,13 @@ class Run(TrainedModel):
         Raises ValueError for a choice that neither GPT-2 nor Llama has there, OSError if the folder is not empty.
         """
         return export_model(self.model, self.tokenizer, Path(folder).expanduser(), self._facts())
+
+    def save_adapter(self, path: str | Path) -> None:
+        """Write what LoRA learned as one small file, which `load_pretrained(model, adapter=path)` puts back.
+
+        Raises ValueError for a run without `lora`, OSError if the file cannot be written.
+        """
+        save_adapter(self.model, self.tokenizer, path)
 
     def _facts(self) -> Facts:
         """What a model card says of this run."""

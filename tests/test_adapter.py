@@ -1,0 +1,81 @@
+"""Corrections in a file of their own: small, whole, and of use with their own model only."""
+
+import json
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from small_runs import quietly, small_run, write_text
+
+from tinyllm import load_pretrained, load_run, save_model
+from tinyllm.adapter import apply_adapter, save_adapter
+from tinyllm.model.weights import adapt_model
+
+
+@pytest.fixture(scope="module", params=["text", "dialogues"])
+def tuned(request, uninterrupted, tmp_path_factory):
+    """A run that corrects the small one: on other text, or on dialogues, whose roles are new tokens."""
+    folder = tmp_path_factory.mktemp(request.param)
+    data, settings = write_text(folder / "words.txt", 400), {}
+    if request.param == "dialogues":
+        messages = [{"role": "user", "content": "a cat ?"}, {"role": "assistant", "content": "my aunt ."}]
+        data, settings = folder / "talk.jsonl", {"dialogues": True}
+        data.write_text((json.dumps({"messages": messages}) + "\n") * 80)
+    return quietly(small_run(data, folder / "run", init_from=str(uninterrupted), lora=4, max_iterations=5, **settings))
+
+
+def test_a_model_and_its_adapter_are_the_tuned_model(tuned, uninterrupted, tmp_path):
+    tuned.save_adapter(tmp_path / "mine.safetensors")
+    loaded = load_pretrained(uninterrupted, "cpu", adapter=tmp_path / "mine.safetensors")
+    ids = torch.arange(32).view(2, 16)
+    assert loaded.tokenizer.fingerprint == tuned.tokenizer.fingerprint
+    assert loaded.model.config.lora == 0
+    assert not loaded.model.training
+    torch.testing.assert_close(loaded.model(ids), tuned.model.eval()(ids))
+    assert (loaded.model(ids) - load_run(uninterrupted).model(ids)[0, 0, 0]).abs().max() > 0
+
+
+def test_the_file_holds_nothing_of_the_model_itself(tuned, tmp_path):
+    tuned.save_adapter(tmp_path / "mine.safetensors")
+    weights = load_file(tmp_path / "mine.safetensors")
+    others = {name for name in weights if not name.endswith((".down", ".up"))}
+    assert others == ({"token_embedding.roles"} if tuned.answers else set())
+    assert sum(weight.numel() for weight in weights.values()) < count(tuned.model) / 3
+
+
+def count(model: torch.nn.Module) -> int:
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def test_another_model_is_refused(tuned, uninterrupted, tmp_path):
+    tuned.save_adapter(tmp_path / "mine.safetensors")
+    model = adapt_model(load_run(uninterrupted).model)
+    with torch.no_grad():
+        model.final_norm.weight[3] += 1e-4
+    save_model(model, tmp_path / "other.safetensors")
+    load_run(uninterrupted).tokenizer.save(tmp_path / "tokenizer.json")
+    with pytest.raises(ValueError, match=r"mine\.safetensors belongs to another model"):
+        load_pretrained(tmp_path / "other.safetensors", adapter=tmp_path / "mine.safetensors")
+
+
+def test_what_is_no_adapter_is_refused(uninterrupted, tmp_path):
+    run = load_run(uninterrupted)
+    with pytest.raises(ValueError, match="without lora="):
+        run.save_adapter(tmp_path / "none.safetensors")
+    save_model(run.model, tmp_path / "model.safetensors")
+    save_file({"x": torch.ones(1)}, tmp_path / "x.safetensors", {"base": ""})
+    (tmp_path / "text.safetensors").write_text("no tensors here")
+    for name in ("model", "x", "text"):
+        with pytest.raises(ValueError, match=f"{name}.safetensors is not an adapter"):
+            apply_adapter(run.model, run.tokenizer, tmp_path / f"{name}.safetensors")
+    with pytest.raises(FileNotFoundError):
+        apply_adapter(run.model, run.tokenizer, tmp_path / "gone.safetensors")
+
+
+def test_a_rank_that_does_not_fit_is_refused(tuned, uninterrupted, tmp_path):
+    save_adapter(tuned.model, tuned.tokenizer, tmp_path / "mine.safetensors")
+    weights = load_file(tmp_path / "mine.safetensors")
+    weights = {name: weight[:3] if name.endswith(".down") else weight for name, weight in weights.items()}
+    save_file(weights, tmp_path / "other.safetensors", {"base": "0"})
+    with pytest.raises(ValueError, match="belongs to another model"):
+        load_pretrained(uninterrupted, adapter=tmp_path / "other.safetensors")
