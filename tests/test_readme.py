@@ -1,6 +1,7 @@
 """README's commands for a reader's own text, run as they are written, on small files and with small models."""
 
 import csv
+import json
 import re
 import shlex
 from pathlib import Path
@@ -39,6 +40,8 @@ def texts(tmp_path, monkeypatch):
         rows = csv.writer(file)
         rows.writerow(["stars", "review"])
         rows.writerows([5, SENTENCE.format(index)] for index in range(300))
+    talk = [{"role": "user", "content": "who goes out ?"}, {"role": "assistant", "content": "a small fox ."}]
+    Path("talk.jsonl").write_text((json.dumps({"messages": talk}) + "\n") * 200)
     return tmp_path
 
 
@@ -53,6 +56,7 @@ def test_the_commands_for_ones_own_text_do_what_they_say(texts, capsys):
     assert "2 files read" in printed["train laptop --data notes"]
     assert len(load_run("models/reviews").data.splits["train"].starts) > 250  # each row is a document
     assert load_run("models/notes").config.training.init_from
+    assert load_run("models/talk").model.config.lora == 8 and load_run("models/talk").answers
     samples = printed["sample models/laptop --prompt Once upon a time"]
     assert [int(number) for number in re.findall(r"=== (\d) of 4 ===", samples)] == [1, 2, 3, 4]
     assert "perplexity per word" in printed["evaluate models/laptop --data other.txt"]

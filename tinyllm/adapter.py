@@ -12,9 +12,9 @@ from torch import Tensor
 from tinyllm.model.gpt import GPT
 from tinyllm.model.weights import adapt_model
 from tinyllm.system.paths import user_path, utf8_path
-from tinyllm.text.dialogues import Turns
 from tinyllm.text.subword_tokenizer import SubWordTokenizer
 from tinyllm.text.tokenizer import Tokenizer
+from tinyllm.text.turns import Turns
 
 _ROWS = "token_embedding.roles"  # the embeddings of the tokens for roles, which the model underneath may not have
 

@@ -13,9 +13,10 @@ from tinyllm.generation.writing import generate_text, stream_text
 from tinyllm.model.gpt import GPT
 from tinyllm.system.device import pick_device
 from tinyllm.system.precision import pick_precision
-from tinyllm.text.dialogues import Dialogue, Turns
+from tinyllm.text.dialogues import Dialogue
 from tinyllm.text.sources import load_corpus
 from tinyllm.text.tokenizer import Tokenizer
+from tinyllm.text.turns import Turns
 from tinyllm.training.initial_weights import read_weights
 
 

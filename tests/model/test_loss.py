@@ -14,9 +14,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from unchecked import run_unchecked
 
 from tinyllm import GPT
+from tinyllm.config import IGNORED
 from tinyllm.model import loss
 from tinyllm.model.loss import cross_entropy, softcap, token_losses
-from tinyllm.text.batches import IGNORED
 
 ROWS, WIDTH, VOCABULARY, CHUNK = 37, 16, 101, 8  # the last chunk has 5 rows
 

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from tinyllm import GPT, TrainingConfig
+from tinyllm.config import IGNORED
 from tinyllm.model import loss as loss_module
-from tinyllm.text.batches import IGNORED
 from tinyllm.training.gradient_step import accumulate_gradients, apply_gradients, require_finite, train_step
 from tinyllm.training.optimizers import make_optimizer
 

@@ -5,6 +5,9 @@ from typing import Literal
 
 from tinyllm.system.validation import require, require_choice, require_flag, require_number, require_seed
 
+IGNORED = -100
+"""A target that does not count, such as a token of a question; the number is that of torch's own loss."""
+
 
 @dataclass(frozen=True)
 class DataConfig:

@@ -9,8 +9,9 @@ import torch
 from tinyllm.config import GenerationConfig
 from tinyllm.generation.writing import generate, streams_of_ids
 from tinyllm.model.gpt import GPT
-from tinyllm.text.dialogues import Dialogue, Message, Turns, encode_dialogue
+from tinyllm.text.dialogues import Dialogue, Message
 from tinyllm.text.tokenizer import Tokenizer
+from tinyllm.text.turns import Turns
 
 _TOGETHER = 64  # questions of one length that are answered in one batch
 
@@ -57,7 +58,7 @@ def exact_matches(
 
 def _prompt(messages: Sequence[Message], tokenizer: Tokenizer) -> tuple[list[int], Turns]:
     """The ids after which the model speaks, and those of the marks."""
-    ids = encode_dialogue(messages, tokenizer)
+    ids = tokenizer.encode_messages(messages)
     turns = Turns.of(tokenizer)
     assert turns is not None  # else there were no ids
     return [turns.document, *ids, turns.assistant], turns

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from tinyllm.text.batches import IGNORED
+from tinyllm.config import IGNORED
 
 LOGIT_BYTES = {"cuda": 1 << 30, "cpu": 1 << 27}  # float32 logits of a chunk; a CPU's cache gains nothing from more
 THRESHOLD = 1 << 24  # logits; with fewer, a single matrix is simpler and as fast

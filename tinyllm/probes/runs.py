@@ -1,6 +1,5 @@
 """A run of this package, taken apart for the probes."""
 
-import copy
 from collections.abc import Sequence
 from typing import Any
 
@@ -33,7 +32,7 @@ def subject_of_run(
     floor: FloorEvaluation | None,
 ) -> Subject:
     """Everything that the probes examine. The run's own model is copied to the CPU."""
-    model = adapt_model(model) if model.config.lora else model  # the probes train copies, whose matrices must learn
+    model = adapt_model(model).train(model.training)  # in a copy all matrices learn, also what LoRA keeps frozen
     training, splits = config.training, data.splits
     length = min(model.config.context_length, _PROBE_TOKENS)
     blocks = Blocks(splits["train"], length, training.seed, config.dataset.block_begin)
@@ -55,7 +54,7 @@ def subject_of_run(
 
     losses = [point["training_loss"] for point in history if "training_loss" in point]
     return Subject(
-        model=copy.deepcopy(model).cpu(),
+        model=model,
         build=build,
         step=step,
         batch=batch,

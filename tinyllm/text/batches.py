@@ -8,11 +8,9 @@ import bisect
 import numpy as np
 from jaxtyping import Bool, Int
 
-from tinyllm.text.dialogues import Turns
+from tinyllm.config import IGNORED
 from tinyllm.text.tokenized import TokenizedSplit
-
-IGNORED = -100
-"""A target that does not count, such as a token of a question; the number is that of torch's own loss."""
+from tinyllm.text.turns import Turns
 
 
 class Blocks:

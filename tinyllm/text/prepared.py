@@ -19,12 +19,12 @@ from tinyllm.system.cache import home, not_writable
 from tinyllm.system.files import new_folder, read_json, sha256, write_json
 from tinyllm.text.articles import Article
 from tinyllm.text.corpus import Corpus
-from tinyllm.text.dialogues import Turns
 from tinyllm.text.holdout import HELD_OUT, document_size, hold_out
 from tinyllm.text.preparing import Counts, write_splits
 from tinyllm.text.sources import load_corpus
 from tinyllm.text.tokenized import TokenizedSplit, id_dtype
 from tinyllm.text.tokenizer import END_OF_TEXT, Tokenizer, load_tokenizer
+from tinyllm.text.turns import Turns
 
 _FILES = (".bin", "-starts.npy")  # of each split: its ids, and where its documents start
 _FORMAT = 2  # goes up when the files of a prepared corpus change

@@ -20,7 +20,7 @@ from jaxtyping import UInt
 from tinyllm.system.files import read_json
 from tinyllm.system.paths import user_path
 from tinyllm.text.bpe import SPACE_CUT, check_text, read_pieces, special_pattern, whole_words
-from tinyllm.text.dialogues import Dialogue, encode_dialogue
+from tinyllm.text.dialogues import ROLES, Dialogue, Message
 
 END_OF_TEXT = "<|endoftext|>"
 AllowedSpecial = Literal["all"] | Collection[str]
@@ -84,8 +84,20 @@ class Tokenizer:
         Raises ValueError for a `Dialogue` if this tokenizer has no tokens for its roles.
         """
         plain = iter(self.encode_batch([text for text in texts if not isinstance(text, Dialogue)]))
-        every = (encode_dialogue(text.messages, self) if isinstance(text, Dialogue) else next(plain) for text in texts)
+        every = (self.encode_messages(text.messages) if isinstance(text, Dialogue) else next(plain) for text in texts)
         return np.array([token for ids in every for token in (self.end_of_text_id, *ids)], np.uint32)
+
+    def encode_messages(self, messages: Iterable[Message]) -> list[int]:
+        """The ids of the turns of a dialogue, each preceded by that of its role.
+
+        Raises ValueError if this tokenizer has no tokens for roles.
+        """
+        ids: list[int] = []
+        for role, content in messages:
+            if ROLES[role] not in self.special_tokens:
+                raise ValueError(f"this tokenizer has no token {ROLES[role]}: train with dialogues=True (--dialogues)")
+            ids += [self.special_tokens[ROLES[role]], *self.encode(content)]
+        return ids
 
     def _encode_ordinary(self, text: str) -> list[int]:
         raise NotImplementedError

@@ -9,8 +9,8 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from tinyllm.config import IGNORED
 from tinyllm.system.precision import autocast
-from tinyllm.text.batches import IGNORED
 
 Batch = tuple[Int[Tensor, "B T"], Int[Tensor, "B T"]]
 """Token ids, and their targets: the ids one position later."""

@@ -7,13 +7,13 @@ import numpy as np
 import torch
 from jaxtyping import Int
 
-from tinyllm.config import RunConfig
+from tinyllm.config import IGNORED, RunConfig
 from tinyllm.evaluation import evaluate_articles
 from tinyllm.model.evaluation_mode import evaluation_mode
 from tinyllm.model.gpt import GPT
 from tinyllm.system.precision import autocast
 from tinyllm.text.articles import Article
-from tinyllm.text.batches import IGNORED, Blocks
+from tinyllm.text.batches import Blocks
 from tinyllm.text.prepared import PreparedData
 from tinyllm.text.subword_tokenizer import SubWordTokenizer
 
