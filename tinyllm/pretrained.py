@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from os import PathLike, fspath
 from typing import Any
 
-from tinyllm.adapter import apply_adapter
 from tinyllm.config import GenerationConfig, Precision
 from tinyllm.evaluation import Evaluation, evaluate
 from tinyllm.generation.answering import stream_answer
@@ -17,6 +16,7 @@ from tinyllm.text.dialogues import Dialogue
 from tinyllm.text.sources import load_corpus
 from tinyllm.text.tokenizer import Tokenizer
 from tinyllm.text.turns import Turns
+from tinyllm.training.adapter import apply_adapter
 from tinyllm.training.initial_weights import read_weights
 
 

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from tinyllm.adapter import save_adapter
 from tinyllm.config import Precision, RunConfig
 from tinyllm.evaluation import Evaluation, FloorEvaluation, evaluate, evaluate_split
 from tinyllm.huggingface.export import export_model
@@ -28,6 +27,7 @@ from tinyllm.text.holdout import HELD_OUT
 from tinyllm.text.prepared import PreparedData, prepare
 from tinyllm.text.sources import load_corpus, path_from_anywhere
 from tinyllm.text.tokenizer import Tokenizer
+from tinyllm.training.adapter import save_adapter
 from tinyllm.training.checkpoint import (
     Checkpoint,
     Which,

@@ -2,5 +2,5 @@
 
 `sampling` is what temperature, top-k and top-p do to the logits. `decoding` feeds tokens to the model through its KV
 cache, on CUDA as one recorded step. `writing` puts both together: `generate`, `generate_text`, `generate_texts`,
-`stream_text`.
+`stream_text`. `answering` does so for a model that has learned from dialogues.
 """

@@ -6,6 +6,7 @@ Where text comes from:
 - `local_files`, `hub_datasets`, `wikitext`, `tinywiki`: the kinds of corpus, from your files, the Hub, or generated
 - `folders`, `file_formats`, `table_files`: which files of a folder are read, what can be read, and the rows of tables
 - `documents`, `rows`: where a document begins, and table rows as documents or lines
+- `dialogues`: documents in which several speak
 - `tinywiki_grammar`, `articles`, `entropy`: TinyWiki's words and their probabilities, its articles with the exact
   surprise of each, and the entropy floor
 
@@ -20,7 +21,7 @@ From ids to batches:
 
 - `prepared`: a corpus tokenised once and kept on the disk; `preparing`: how it is written
 - `holdout`: which part of the text is never trained on
-- `batches`: which blocks make up each batch
+- `batches`: which blocks make up each batch; `turns`: which of their tokens are learned, where several speak
 
 No model and no loss is here: what a model makes of a batch is in `model` and `training`, and scoring is in
 `evaluation`.

@@ -8,8 +8,8 @@ from safetensors.torch import load_file, save_file
 from small_runs import quietly, small_run, write_text
 
 from tinyllm import load_pretrained, load_run, save_model
-from tinyllm.adapter import apply_adapter, save_adapter
 from tinyllm.model.weights import adapt_model
+from tinyllm.training.adapter import apply_adapter, save_adapter
 
 
 @pytest.fixture(scope="module", params=["text", "dialogues"])
