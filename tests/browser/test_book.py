@@ -18,6 +18,8 @@ CHAPTERS = sorted(path.stem for path in (ROOT / "notebooks").glob("*.ipynb"))
 REPOSITORY = "https://example.org/someone/somewhere"
 PHONE = {"width": 390, "height": 844}
 
+pytestmark = pytest.mark.timeout(1800)  # the book takes a minute to make, and ten where eight others compute
+
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
