@@ -98,6 +98,27 @@ def test_normalising_undoes_what_an_editor_adds(name):
     assert build.text_of(again) == path.read_text(encoding="utf-8")
 
 
+@pytest.mark.parametrize("name", COURSE)
+def test_only_the_bootstrap_cell_is_collapsed(name):
+    """By what is in it, also where an editor has opened it; a cell that an editor has collapsed is opened."""
+    path = FOLDER / f"{name}.ipynb"
+    opened = build.read(path)
+    for cell in opened.cells:
+        cell.metadata["jupyter"] = {"source_hidden": not tagged(cell, "bootstrap")}
+    hidden = [cell for cell in build.normalise(opened, path.name, "").cells if "jupyter" in cell.metadata]
+    assert [tagged(cell, "bootstrap") for cell in hidden] == [True]
+    assert hidden[0].metadata["jupyter"] == {"source_hidden": True}
+
+
+def test_an_emptied_output_is_dropped_and_the_text_around_it_joined():
+    """What is left of a bar: tinyllm/course/run_bar.py."""
+    before, after = (nbformat.v4.new_output("stream", name="stdout", text=text) for text in ("before\n", "after\n"))
+    bar = nbformat.v4.new_output("display_data", {})
+    cell = nbformat.v4.new_code_cell("x = 1", outputs=[before, bar, after])
+    [normal] = build.normalise(nbformat.v4.new_notebook(cells=[cell]), "x.ipynb", "").cells
+    assert [output.text for output in normal.outputs] == ["before\nafter\n"]
+
+
 def test_build_check_names_a_notebook_in_another_form(tmp_path):
     copy_course(tmp_path)
     command = [sys.executable, str(tmp_path / "notebooks" / "build.py"), "--check"]
