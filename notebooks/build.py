@@ -95,7 +95,10 @@ def normalise(notebook: NotebookNode, name: str, repository: str) -> NotebookNod
 
 
 def _outputs(outputs: list[NotebookNode], count: int) -> list[NotebookNode]:
-    """Outputs without widget views, adjacent streams of the same name joined."""
+    """Outputs without widget views, adjacent streams of the same name joined.
+
+    A widget shows a picture too, as an output of its own, which stays.
+    """
     result: list[NotebookNode] = []
     for output in outputs:
         if output.output_type == "stream":
@@ -115,6 +118,8 @@ def _outputs(outputs: list[NotebookNode], count: int) -> list[NotebookNode]:
                 for kind, value in output.data.items()
                 if "widget" not in kind
             }
+            if not data:
+                continue
             metadata = {
                 kind: value for kind, value in output.metadata.items() if kind in data
             }
