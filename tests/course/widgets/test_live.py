@@ -2,6 +2,7 @@
 
 import base64
 import importlib.util
+import os
 import re
 from pathlib import Path
 
@@ -14,12 +15,12 @@ from tinyllm.course.checking.this_python import client_of
 from tinyllm.course.widgets import live
 from tinyllm.plots import bars
 
-BUILD = Path(__file__).parent.parent.parent.parent / "notebooks" / "build.py"
+ROOT = Path(__file__).parent.parent.parent.parent
 CELL = """
 import ipywidgets
 from tinyllm.course.widgets.live import Live
 from tinyllm.plots import bars
-Live(bars([1], ["one"], "One bar", "bars"), ipywidgets.Button(description="Press"))
+Live(bars({"one": 1}, "One bar", "bars"), ipywidgets.Button(description="Press"))
 """
 
 
@@ -37,11 +38,11 @@ def test_the_controls_are_one_output_and_the_picture_is_another(widgets, name, m
 
 
 def test_in_the_committed_form_the_picture_alone_is_left(tmp_path):
-    spec = importlib.util.spec_from_file_location("build", BUILD)
+    spec = importlib.util.spec_from_file_location("build", ROOT / "notebooks" / "build.py")
     build = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(build)
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(CELL)])
-    client_of(notebook, tmp_path).execute()
+    client_of(notebook, tmp_path).execute(env=os.environ | {"PYTHONPATH": str(ROOT)})
     (cell,) = notebook.cells
     assert [sorted(output.data) for output in cell.outputs] == [
         ["application/vnd.jupyter.widget-view+json"],
@@ -70,7 +71,7 @@ def test_only_core_controls_are_used(widgets):
 
 
 def test_a_picture_in_a_widget_is_the_picture_of_a_cell():
-    one = bars([1], ["one"], 'A "bar"', "bars")
+    one = bars({"one": 1}, 'A "bar"', "bars")
     data, metadata = one._repr_mimebundle_()
     written = live.as_html(one)
     assert f'src="data:image/png;base64,{data["image/png"]}"' in written

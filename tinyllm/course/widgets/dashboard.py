@@ -44,7 +44,8 @@ class TrainingDashboard(Live):
             self._last[folder].end()
         self._last[folder] = self
         self._lines, self._points, self._drawn = lines, read_history(folder), 0.0
-        self._stopping, self._thread = threading.Event(), threading.Thread()
+        self._stopping, self._idle = threading.Event(), threading.Event()
+        self._idle.set()
         self.start = ipywidgets.Button(description="Start")
         self.stop = ipywidgets.Button(description="Stop and save", disabled=True)
         self.status = ipywidgets.HTML()
@@ -55,34 +56,33 @@ class TrainingDashboard(Live):
 
     def wait(self) -> None:
         """Return when no training is running. Jupyter's stop button stops and saves it, as it does for `train`."""
-        if self._thread.is_alive():
-            try:
-                self._thread.join()
-            except KeyboardInterrupt:
-                self.end()
+        try:
+            self._idle.wait()
+        except KeyboardInterrupt:
+            self.end()
 
     def end(self) -> None:
         """Stop and save the training, if one is running; return when that is done."""
         self._stopping.set()
-        if self._thread.is_alive():
-            self._thread.join()
+        self._idle.wait()
 
     def _found(self) -> str:
         """What a dashboard says before anything has started."""
         if not self._points:
             return "not started"
-        here, total = self._points[-1]["iteration"], self.config.training.max_iterations
+        last, total = self._points[-1], self.config.training.max_iterations
+        here = last["iteration"] + ("training_loss" in last)  # a step's point counts those before it
         return f"an earlier training is here, up to iteration {here:,} of {total:,}; Start goes on from what it saved"
 
     def _begin(self, _button: Any) -> None:
-        if self._thread.is_alive():
+        if not self._idle.is_set():
             return
         self.start.disabled, self.stop.disabled = True, False
         self._stopping.clear()
+        self._idle.clear()
         self._points = []
         self._say("starting")
-        self._thread = threading.Thread(target=self._train, daemon=True)
-        self._thread.start()
+        threading.Thread(target=self._train, daemon=True).start()
 
     def _train(self) -> None:
         try:
@@ -94,6 +94,7 @@ class TrainingDashboard(Live):
             self._say(f"{type(error).__name__}: {error}")
         finally:
             self.start.disabled, self.stop.disabled = self.run is not None and self.run.finished, True
+            self._idle.set()
 
     def _follow(self, point: dict[str, Any]) -> bool:
         self._points.append(point)

@@ -38,7 +38,7 @@ class Explorer(Live):
             control.style.description_width = "9em"
             control.layout.width = "36em"
             control.observe(self._follow, "value")
-        text.layout.width = "100%"  # a default of the course's own must not be cut
+        text.layout.width = "auto"  # all there is: a default of the course's own must not be cut
         first = self.draw()
         super().__init__(first, text, self.note, *sliders, self.middle, self._view)
         self._show(as_html(first), self.left_out())
@@ -60,7 +60,7 @@ class Explorer(Live):
     def _show(self, view: str, left_out: str = "") -> None:
         self._view.value = view
         hint = f"Press Enter after a change. {left_out}"
-        self.note.value = status(hint, "margin-left: 9em; line-height: 1.4")
+        self.note.value = status(hint, "margin: 0 0 0 calc(9em + 8px); line-height: 1.4")
 
 
 class TokenExplorer(Explorer):
