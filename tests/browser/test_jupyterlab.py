@@ -125,15 +125,18 @@ def test_07_shows_my_models_attention_and_lets_it_write(open_notebook):
     move(output, "Top-p", *["ArrowLeft"] * 10)
     assert " cut" in output.get_by_role("img").get_attribute("alt")
     output.get_by_role("button", name="Sample").click()
-    expect(output.get_by_role("status")).to_contain_text("Agatha", timeout=30 * SECOND)
+    written = output.get_by_role("status").filter(has_text="Agatha")
+    expect(written).to_be_visible(timeout=30 * SECOND)
+    assert written.bounding_box()["y"] < output.locator("img").bounding_box()["y"]
     keep(output, "sampling")
 
 
 def fits(page: Page) -> None:
-    """Neither the page nor the notebook in it can be scrolled sideways."""
-    for part in ("html", ".jp-NotebookPanel-notebook", ".jp-WindowedPanel-outer"):
-        wide = page.locator(part).first.evaluate("part => part.scrollWidth - part.clientWidth")
-        assert wide <= 0, f"{part} is {wide} pixels too wide"
+    """The page, the notebook in it and what its widgets hold are no wider than there is room."""
+    for kind in ("html", ".jp-NotebookPanel-notebook", ".jp-WindowedPanel-outer", ".jp-OutputArea-output .widget-vbox"):
+        for part in page.locator(kind).all():
+            wide = part.evaluate("part => part.scrollWidth - part.clientWidth")
+            assert wide <= 0, f"{kind} is {wide} pixels too wide"
 
 
 def saved(lab: str, name: str) -> nbformat.NotebookNode:
@@ -183,6 +186,12 @@ def test_a_notebook_that_is_opened_again_shows_a_widgets_picture(open_notebook, 
         ["application/vnd.jupyter.widget-view+json"],
         ["image/png", "text/plain"],
     ]
+
+
+def test_a_chapter_fits_a_narrow_window_in_the_dark_theme(open_notebook):
+    page = open_notebook("07_sampling", "dark", width=800)
+    assert page.locator(".jp-RenderedImage img").count() > 5
+    fits(page)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -103,7 +103,7 @@ def test_a_second_dashboard_stops_and_saves_what_the_first_one_trains(dashboard,
 def test_an_interrupted_wait_stops_and_saves(dashboard, tmp_path):
     watched = dashboard(tmp_path / "run", max_iterations=3000)
     begun(watched)
-    timer = threading.Timer(0.5, signal.raise_signal, [signal.SIGINT])
+    timer = threading.Timer(0.5, signal.pthread_kill, [threading.main_thread().ident, signal.SIGINT])
     timer.start()
     watched.wait()
     timer.join()

@@ -31,6 +31,6 @@ def _in_notebook() -> bool:
 
 def _coloured(text: str, correct: bool) -> str:
     colour, mark = (GREEN, "✓") if correct else (ORANGE, "✗")
-    bar = f"border-left: 4px solid {colour}; padding-left: 0.8em; white-space: pre-wrap"
+    bar = f"margin: 0; border-left: 4px solid {colour}; padding-left: 0.8em; white-space: pre-wrap; word-break: normal"
     badge = f'<span style="background: {colour}; color: #FFFFFF; padding: 0 0.4em">{mark}</span>'
     return f'<pre style="{bar}">{badge} {html.escape(text)}</pre>'

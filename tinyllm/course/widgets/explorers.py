@@ -36,9 +36,9 @@ class Explorer(Live):
         self._view = ipywidgets.HTML()
         for control in (text, *sliders):
             control.style.description_width = "9em"
-            control.layout.width = "36em"
+            control.layout.width, control.layout.max_width = "auto", "36em"
             control.observe(self._follow, "value")
-        text.layout.width = "auto"  # all there is: a default of the course's own must not be cut
+        text.layout.max_width = None  # a sentence must not be cut
         first = self.draw()
         super().__init__(first, text, self.note, *sliders, self.middle, self._view)
         self._show(as_html(first), self.left_out())
