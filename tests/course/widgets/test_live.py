@@ -80,5 +80,5 @@ def test_a_picture_in_a_widget_is_the_picture_of_a_cell():
 
 
 def test_what_a_learner_types_is_text_and_no_markup():
-    assert live.status("<b>") == '<p role="status" style="">&lt;b&gt;</p>'
+    assert live.status("<b>") == '<p role="status" style="line-height: 1.4; ">&lt;b&gt;</p>'
     assert live.alert(ValueError("<b>")) == '<p role="alert">&lt;b&gt;</p>'

@@ -60,7 +60,7 @@ class Explorer(Live):
     def _show(self, view: str, left_out: str = "") -> None:
         self._view.value = view
         hint = f"Press Enter after a change. {left_out}"
-        self.note.value = status(hint, "margin: 0 0 0 calc(9em + 8px); line-height: 1.4")
+        self.note.value = status(hint, "margin: 0 0 0 calc(9em + 8px)")
 
 
 class TokenExplorer(Explorer):
@@ -120,10 +120,8 @@ class AttentionViewer(Explorer):
         names = [visible(tokenizer.decode([token]).encode()) for token in ids]
         weights = attention_weights(self._run.model, torch.tensor(ids))[layer - 1, head - 1]
         title = f"Layer {layer}, head {head}: where each token looks."
-        future = torch.ones_like(weights, dtype=torch.bool).triu(1)
-        picture = heatmap(
-            weights.masked_fill(future, torch.nan), title, names, names, "this token looks ...", "... at this one"
-        )
+        shown = weights.masked_fill(torch.ones_like(weights, dtype=torch.bool).triu(1), torch.nan)
+        picture = heatmap(shown, title, names, names, "this token looks ...", "... at this one", "weight")
         picture.axes[0].tick_params(axis="x", rotation=90)
         mostly = [f"{names[row]} at {names[column]}" for row, column in enumerate(weights.argmax(1).tolist())]
         picture.alt = f"Heat map. {title} Mostly: {'; '.join(mostly)}."
@@ -186,7 +184,7 @@ class SamplingPlayground(Explorer):
 
     def _write(self, _button: Any) -> None:
         """Show the text as it is drawn; Jupyter's stop button ends it."""
-        style = "white-space: pre-wrap; word-break: normal; font-family: monospace; line-height: 1.4"
+        style = "white-space: pre-wrap; word-break: normal; font-family: monospace"
         text = self.prompt.value
         self.sample.disabled = True
         try:

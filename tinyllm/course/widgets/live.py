@@ -43,7 +43,7 @@ def as_html(picture: Picture) -> str:
 
 def status(text: str, style: str = "") -> str:
     """A line that a screen reader reads out when it changes."""
-    return f'<p role="status" style="{style}">{html.escape(text)}</p>'
+    return f'<p role="status" style="line-height: 1.4; {style}">{html.escape(text)}</p>'
 
 
 def alert(error: ValueError) -> str:
