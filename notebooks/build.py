@@ -107,7 +107,10 @@ def _metadata(cell: NotebookNode) -> dict[str, object]:
 
 
 def _outputs(outputs: list[NotebookNode], count: int) -> list[NotebookNode]:
-    """Outputs without widget views, adjacent streams of the same name joined."""
+    """Outputs without widget views, adjacent streams of the same name joined.
+
+    A widget shows a picture too, as an output of its own, which stays.
+    """
     result: list[NotebookNode] = []
     for output in outputs:
         if output.output_type == "stream":
@@ -127,6 +130,8 @@ def _outputs(outputs: list[NotebookNode], count: int) -> list[NotebookNode]:
                 for kind, value in output.data.items()
                 if "widget" not in kind
             }
+            if not data:
+                continue
             metadata = {
                 kind: value for kind, value in output.metadata.items() if kind in data
             }
