@@ -10,15 +10,41 @@ import time
 import urllib.request
 from pathlib import Path
 
+import nbformat
 import pytest
 from debian_chromium import chromium
 from playwright.sync_api import Page, sync_playwright
 
-NOTEBOOKS = Path(__file__).parent.parent.parent / "notebooks"
+ROOT = Path(__file__).parent.parent.parent
+NOTEBOOKS = ROOT / "notebooks"
 NAMES = ("00_start_here", "01_tokenization", "07_sampling")
 SETTINGS = {
     "notebook-extension/tracker": {"windowingMode": "none"},  # cells out of sight are drawn too
     "apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False},
+    "apputils-extension/themes": {"adaptive-theme": True},  # light or dark, as the page asks for
+}
+SMALL = {  # a notebook that takes seconds
+    "widget": """
+from tinyllm import SubWordTokenizer
+from tinyllm.course.widgets import TokenExplorer
+from tinyllm.text import tinywiki
+tokenizer = SubWordTokenizer.train([article.text for article in tinywiki.articles("train")[:50]], vocab_size=300)
+TokenExplorer(tokenizer, "The lowest Quillfeather swims in the naïve River Marl. 🙂")
+""",
+    "chart": """
+from tinyllm.plots import bars
+bars({"one": 1, "two": 2, "three": 3}, "A chart", "a unit")
+""",
+    "verdicts": """
+import torch
+from tinyllm.course import check
+
+def causal_mask(length):
+    return torch.ones(length, length).tril() == 1
+
+causal_mask = check("attention.causal_mask", causal_mask)
+causal_mask = check("attention.causal_mask", lambda length: ~causal_mask(length))
+""",
 }
 
 
@@ -30,6 +56,9 @@ def lab(tmp_path_factory):
     (folder / "notebooks").mkdir()
     for name in NAMES:
         shutil.copy(NOTEBOOKS / f"{name}.ipynb", folder / "notebooks")
+    small = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source.strip()) for source in SMALL.values()])
+    small.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3 (ipykernel)"}  # else it is asked for
+    nbformat.write(small, folder / "notebooks" / "small.ipynb")
     for name, settings in SETTINGS.items():
         path = folder / "settings" / "@jupyterlab" / f"{name}.jupyterlab-settings"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -39,6 +68,7 @@ def lab(tmp_path_factory):
         "JUPYTERLAB_SETTINGS_DIR": "settings", "JUPYTERLAB_WORKSPACES_DIR": "workspaces",
     }  # fmt: skip
     environment = os.environ | {variable: str(folder / name) for variable, name in private.items()}
+    environment["PYTHONPATH"] = str(ROOT)
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port = listener.getsockname()[1]
@@ -75,11 +105,14 @@ def browser():
 
 @pytest.fixture
 def open_notebook(lab, browser):
-    """Opens a notebook in a new tab."""
+    """Opens a notebook in a new tab. Nothing may be an error on its console."""
     pages: list[Page] = []
+    errors: list[str] = []
 
-    def open_notebook(name: str) -> Page:
-        page = browser.new_page(viewport={"width": 1200, "height": 1300})
+    def open_notebook(name: str, scheme: str = "light", width: int = 1200) -> Page:
+        page = browser.new_page(viewport={"width": width, "height": 1300}, color_scheme=scheme)
+        page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
+        page.on("pageerror", lambda error: errors.append(str(error)))
         pages.append(page)
         page.goto(f"{lab}/lab/workspaces/t/tree/{name}.ipynb?reset")
         page.get_by_text("Python 3 (ipykernel) | Idle").wait_for(timeout=60_000)  # else "Run" may find no kernel yet
@@ -88,3 +121,5 @@ def open_notebook(lab, browser):
     yield open_notebook
     for page in pages:
         page.close()
+    # of a widget that an earlier kernel has shown
+    assert [error for error in errors if "widget model not found" not in error] == []

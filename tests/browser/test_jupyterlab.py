@@ -1,10 +1,15 @@
 """The course as a learner sees it: JupyterLab, a browser, sliders, a wrong answer and a right one."""
 
 import io
+import json
 import os
 import re
+import urllib.request
 from pathlib import Path
 
+import nbformat
+import pytest
+from contrast import contrast
 from PIL import Image
 from playwright.sync_api import Locator, Page, expect
 
@@ -120,5 +125,90 @@ def test_07_shows_my_models_attention_and_lets_it_write(open_notebook):
     move(output, "Top-p", *["ArrowLeft"] * 10)
     assert " cut" in output.get_by_role("img").get_attribute("alt")
     output.get_by_role("button", name="Sample").click()
-    expect(output.get_by_role("status")).to_contain_text("Agatha", timeout=30 * SECOND)
+    written = output.get_by_role("status").filter(has_text="Agatha")
+    expect(written).to_be_visible(timeout=30 * SECOND)
+    assert written.bounding_box()["y"] < output.locator("img").bounding_box()["y"]
     keep(output, "sampling")
+
+
+def fits(page: Page) -> None:
+    """The page, the notebook in it and what its widgets hold are no wider than there is room."""
+    for kind in ("html", ".jp-NotebookPanel-notebook", ".jp-WindowedPanel-outer", ".jp-OutputArea-output .widget-vbox"):
+        for part in page.locator(kind).all():
+            wide = part.evaluate("part => part.scrollWidth - part.clientWidth")
+            assert wide <= 0, f"{kind} is {wide} pixels too wide"
+
+
+def saved(lab: str, name: str) -> nbformat.NotebookNode:
+    """A notebook as it is on the server's disk."""
+    with urllib.request.urlopen(f"{lab}/api/contents/{name}.ipynb") as answer:
+        return nbformat.from_dict(json.load(answer)["content"])
+
+
+def colours(part: Locator) -> list[str]:
+    """The colour of a text and of what is behind it, like #1A2B3C."""
+    found = part.evaluate(r"""part => {
+        let behind = part
+        while (/^rgba.*, 0\)$/.test(getComputedStyle(behind).backgroundColor)) behind = behind.parentElement
+        return [getComputedStyle(part).color, getComputedStyle(behind).backgroundColor]
+    }""")
+    return ["#" + "".join(f"{int(number):02X}" for number in re.findall(r"\d+", colour)) for colour in found]
+
+
+def cell_with(page: Page, words: str) -> Locator:
+    return page.locator(".jp-CodeCell", has_text=words)
+
+
+def test_a_notebook_that_is_opened_again_shows_a_widgets_picture(open_notebook, lab):
+    page = open_notebook("small")
+    run_all(page)
+    output = widget(page, "Merges")
+    cell = cell_with(page, "TokenExplorer(")
+    expect(cell.locator("img:visible")).to_have_count(1)  # the controls', and not the saved one below it
+    keep(cell, "live")
+    sentence = output.get_by_role("textbox", name="Your sentence")
+    assert sentence.evaluate("field => field.scrollWidth <= field.clientWidth"), "the field cuts its own default"
+
+    page.keyboard.press("Control+s")
+    page.get_by_role("menuitem", name="Kernel", exact=True).click()
+    page.get_by_role("menuitem", name=re.compile("^Restart Kernel…")).click()
+    page.get_by_role("button", name="Confirm Kernel Restart").click()
+    page.get_by_text("Python 3 (ipykernel) | Idle").wait_for(timeout=60 * SECOND)
+    page.reload()
+    page.get_by_text("Python 3 (ipykernel) | Idle").wait_for(timeout=60 * SECOND)
+    picture = cell.locator(".jp-RenderedImage img")
+    expect(picture).to_be_visible(timeout=30 * SECOND)
+    assert picture.bounding_box()["height"] > 100
+    expect(page.get_by_text("Merges", exact=True)).to_have_count(0)
+    keep(cell, "opened_again")
+    outputs = saved(lab, "small").cells[0].outputs
+    assert [[*output.data] for output in outputs] == [
+        ["application/vnd.jupyter.widget-view+json"],
+        ["image/png", "text/plain"],
+    ]
+
+
+def test_a_chapter_fits_a_narrow_window_in_the_dark_theme(open_notebook):
+    page = open_notebook("07_sampling", "dark", width=800)
+    assert page.locator(".jp-RenderedImage img").count() > 5
+    fits(page)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_verdicts_can_be_read_in_both_themes(open_notebook, scheme):
+    page = open_notebook("small", scheme, width=800)
+    run_all(page)
+    assert page.locator("body").get_attribute("data-jp-theme-light") == str(scheme == "light").lower()
+    fits(page)
+    expect(cell_with(page, "bars(").locator("img:visible")).to_have_count(1)
+    cell = cell_with(page, "causal_mask")
+    keep(cell, f"verdicts_{scheme}")
+    keep(page.locator(".jp-NotebookPanel-notebook"), f"small_{scheme}")
+    right, wrong = cell.locator("pre:has(span)").all()
+    expect(right).to_have_text(re.compile("^✓ attention.causal_mask: correct"))
+    expect(wrong).to_have_text(
+        re.compile("^✗ attention.causal_mask: not right yet.*course's own function.$", re.DOTALL)
+    )
+    for verdict in (right, wrong):
+        assert contrast(*colours(verdict)) >= 4.5
+        assert contrast(*colours(verdict.locator("span"))) >= 4.5

@@ -73,6 +73,11 @@ def printed(cell) -> str:
     return re.sub(r"-?\d+\.\d+(e-?\d+)?", "#", text)
 
 
+def verdicts(cell) -> str:
+    """The verdicts on a cell's answers, which are displayed and not printed."""
+    return "\n".join(output.data["text/plain"] for output in cell.outputs if output.output_type == "display_data")
+
+
 @pytest.mark.parametrize(
     "answers",
     [pytest.param(path, marks=[pytest.mark.slow] if path.stem in SLOW else [], id=path.stem) for path in ANSWERS],
@@ -93,7 +98,7 @@ def test_a_notebook_runs_on_the_learners_answers(answers, tmp_path):
 
     errors = [output.evalue for cell in notebook.cells for output in cell.outputs if output.output_type == "error"]
     assert errors == []
-    said = "\n".join(printed(cell) for cell in cells if "_counted(" in cell.source)
+    said = "\n".join(verdicts(cell) for cell in cells if "_counted(" in cell.source)
     assert checks == set(re.findall(r"^(\w+\.\w+): correct", said, re.MULTILINE)), said
     calls = json.loads(last.outputs[0].text)
     assert {name for name, count in calls.items() if not count} == NOT_USED_LATER.get(answers.stem, set())

@@ -3,26 +3,25 @@
 from tinyllm.course.checking.judging import examine
 from tinyllm.course.checking.records import record, recorded
 from tinyllm.course.checking.registry import Function, find_exercise, source_of
+from tinyllm.course.checking.saying import say
+from tinyllm.course.checking.verdicts import show_verdict
 
 
 def check(name: str, answer: Function) -> Function:
-    """Compare your function with the reference, on cases drawn just now, and print the verdict.
+    """Compare your function with the reference, on cases drawn just now, and show the verdict.
 
     Returns the function that the notebook goes on with: yours if it is right, otherwise the reference.
     Raises ValueError, with near names, for an unknown name.
     """
     verdict = examine(name, answer)
     record(name, verdict.kind, verdict.diagnosis)
-    print(verdict.message)
-    if verdict.kind == "correct":
-        return answer
-    print("Until then the notebook goes on with the course's own function.")
-    return find_exercise(name).reference
+    show_verdict(verdict)
+    return answer if verdict.kind == "correct" else find_exercise(name).reference
 
 
 def hint(name: str) -> None:
     """Print what to think of next. Raises ValueError, with near names, for an unknown name."""
-    print(f"{name}: {find_exercise(name).hint}")
+    say(f"{name}: {find_exercise(name).hint}")
 
 
 def solution(name: str, now: bool = False) -> None:
@@ -32,6 +31,7 @@ def solution(name: str, now: bool = False) -> None:
     """
     found = find_exercise(name)
     if not now and name not in recorded():
-        print(f"{name}: try it once, and check it. Or see it at once with solution({name!r}, now=True).")
+        say(f"{name}: try it once, and check it. Or see it at once with solution({name!r}, now=True).")
     else:
-        print(f"{source_of(found.reference)}\n\nWhy: {found.why}")
+        print(source_of(found.reference), end="\n\n")
+        say(f"Why: {found.why}")
