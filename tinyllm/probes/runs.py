@@ -22,6 +22,7 @@ from tinyllm.training.gradient_step import train_step
 from tinyllm.training.optimizers import make_optimizer
 
 _PROBE_TOKENS = 128  # of each block
+_UNSCALED = torch.amp.GradScaler("cpu", enabled=False)
 
 
 def subject_of_run(
@@ -37,7 +38,6 @@ def subject_of_run(
     length = min(model.config.context_length, _PROBE_TOKENS)
     blocks = Blocks(splits["train"], length, training.seed, config.dataset.block_begin)
     pieces = min(2, training.gradient_accumulation_steps)
-    scaler = torch.amp.GradScaler("cpu", enabled=False)
 
     def build() -> tuple[nn.Module, torch.optim.Optimizer]:
         with torch.random.fork_rng(devices=[]):
@@ -46,7 +46,7 @@ def subject_of_run(
         return fresh, make_optimizer(fresh, training)
 
     def step(model: nn.Module, optimizer: torch.optim.Optimizer, batches: Sequence[Batch]) -> float:
-        return train_step(model, batches, optimizer, scaler, training.max_gradient_norm)[0].item()
+        return train_step(model, batches, optimizer, _UNSCALED, training.max_gradient_norm)[0].item()
 
     def batch(index: int) -> list[Batch]:
         arrays = (blocks.batch(first, 2) for first in range(2 * pieces * index, 2 * pieces * (index + 1), 2))
