@@ -25,7 +25,7 @@ def heatmap(
 ) -> Picture:
     """A matrix as shades of blue; up to 12 x 12 with its numbers. Hidden entries (-inf, NaN) are left white.
 
-    Negative numbers are shades of red, and zero is white, unless all of them are rounding errors beside the largest.
+    Negative numbers are shades of red, and zero is white, unless all of them are next to nothing beside the largest.
 
     Args:
         rows: the names of the rows; none by default.
@@ -43,18 +43,23 @@ def heatmap(
     figure, axes = new_chart(title, f"Heat map. {title}", 2 + key + min(6.5, 0.62 * width), chart_height, rows)
     finite = matrix[np.isfinite(matrix)]
     shown = np.where(np.isfinite(matrix), matrix, np.nan)
-    signed = bool(finite.min() < -0.001 * finite.max())
-    most = float(abs(finite).max()) * 1.1 or 1.0
-    shades = Normalize(-most if signed else 0.0, most)
-    image = axes.imshow(shown, cmap="RdBu" if signed else "Blues", aspect="auto", norm=shades)
+    colours, norm = _shades(finite)
+    image = axes.imshow(shown, cmap=colours, aspect="auto", norm=norm)
     if key:
         figure.colorbar(image, label=unit, pad=0.02)
     axes.set(xlabel=column_label, ylabel=row_label)
     axes.set_xticks(range(len(columns)), list(map(str, columns)), parse_math=False, rotation=90 * upright)
     axes.set_yticks(range(len(rows)), list(map(str, rows)), parse_math=False)
     if numbered:
-        _write_numbers(axes, most, matrix, decimals=0 if (finite == finite.round()).all() else 2)
+        _write_numbers(axes, float(norm.vmax or 1.0), matrix, decimals=0 if (finite == finite.round()).all() else 2)
     return figure
+
+
+def _shades(finite: Float[np.ndarray, " _"]) -> tuple[str, Normalize]:
+    """The colours, and which numbers they stand for. Below zero there are none for what would hardly be seen."""
+    signed = bool(finite.min() < -0.01 * finite.max())
+    most = float(abs(finite).max()) * 1.1 or 1.0
+    return "RdBu" if signed else "Blues", Normalize(-most if signed else 0.0, most)
 
 
 def _write_numbers(axes: Axes, most: float, matrix: Float[np.ndarray, "_ _"], decimals: int) -> None:
