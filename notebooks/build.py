@@ -12,8 +12,9 @@
                                                 chapters (in site/ by default)
 
 The committed form: fixed kernel metadata, no cell metadata but tags and names of
-claims, ids derived from the content, code cells counted from 1 to N, adjacent streams
-joined, no widget state. Notebooks run offline, on one thread, in a scratch folder.
+claims, the bootstrap cell collapsed, ids derived from the content, code cells counted
+from 1 to N, adjacent streams joined, no widget state. Notebooks run offline, on one
+thread, in a scratch folder.
 """
 
 import argparse
@@ -41,6 +42,8 @@ COLAB = (
     "accelerator",
     "colab",
 )  # the notebook metadata that Colab reads: 08 asks for a GPU
+# In the bootstrap cell alone.
+ADDRESS_LINE = re.compile(r'^(\s*REPOSITORY = ").*(")', re.MULTILINE)
 BADGE = "https://colab.research.google.com/assets/colab-badge.svg"
 
 
@@ -81,10 +84,7 @@ def normalise(notebook: NotebookNode, name: str, repository: str) -> NotebookNod
             new = nbformat.v4.new_code_cell(
                 source, execution_count=count, outputs=outputs
             )
-        if tags := cell.metadata.get("tags"):
-            new.metadata["tags"] = sorted(tags)
-        if claims := cell.metadata.get("claims"):  # their tests are in tests/claims
-            new.metadata["claims"] = sorted(claims)
+        new.metadata |= _metadata(cell)
         digest = hashlib.sha256(f"{cell.cell_type} {new.source}".encode()).hexdigest()[
             :12
         ]
@@ -92,6 +92,18 @@ def normalise(notebook: NotebookNode, name: str, repository: str) -> NotebookNod
         new["id"] = digest if seen[digest] == 1 else f"{digest}-{seen[digest]}"
         result.cells.append(new)
     return result
+
+
+def _metadata(cell: NotebookNode) -> dict[str, object]:
+    """Tags, and names of claims (tests/claims); the bootstrap cell is collapsed."""
+    kept = {
+        key: sorted(cell.metadata[key])
+        for key in ("tags", "claims")
+        if cell.metadata.get(key)
+    }
+    if cell.cell_type == "code" and ADDRESS_LINE.search(cell.source):
+        kept["jupyter"] = {"source_hidden": True}
+    return kept
 
 
 def _outputs(outputs: list[NotebookNode], count: int) -> list[NotebookNode]:
@@ -123,6 +135,8 @@ def _outputs(outputs: list[NotebookNode], count: int) -> list[NotebookNode]:
             metadata = {
                 kind: value for kind, value in output.metadata.items() if kind in data
             }
+            if not data:  # a bar that has gone
+                continue
             output = nbformat.v4.new_output(output.output_type, data, metadata=metadata)
             if output.output_type == "execute_result":
                 output["execution_count"] = count
@@ -175,12 +189,7 @@ def _with_badge(source: str, name: str, repository: str) -> str:
 def _with_repository(source: str, repository: str) -> str:
     """The bootstrap cell with the address that pip installs the course from."""
     address = repository and f"git+{repository}"
-    return re.sub(
-        r'^(\s*REPOSITORY = ").*(")',
-        rf"\g<1>{address}\g<2>",
-        source,
-        flags=re.MULTILINE,
-    )
+    return ADDRESS_LINE.sub(rf"\g<1>{address}\g<2>", source)
 
 
 # Running

@@ -77,6 +77,15 @@ def test_every_committed_picture_is_drawn_and_small(drawn):
         assert (FIGURES / name).stat().st_size < 80_000, name
 
 
+def test_outside_the_round_corners_of_a_card_is_nothing(drawn):
+    """On a dark page a white corner would show."""
+    for paths in (drawn.values(), FIGURES.glob("*.png")):
+        for path in paths:
+            picture = np.asarray(Image.open(path).convert("RGBA"))
+            assert picture[[0, 0, -1, -1], [0, -1, 0, -1], 3].tolist() == [0] * 4, path
+            assert picture[20:-20, 20:-20, 3].min() == 255, path
+
+
 def test_committed_pictures_are_the_ones_drawn_now(drawn):
     for name, path in drawn.items():
         # Means over 32 x 32 pixels. Letters that matplotlib 3.9 to 3.11 set differently move most by 9 of 255 at most;

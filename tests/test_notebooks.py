@@ -9,6 +9,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import unicodedata
 from collections import Counter
 from pathlib import Path
 from statistics import median
@@ -95,6 +96,27 @@ def test_normalising_undoes_what_an_editor_adds(name):
     assert build.text_of(saved) != path.read_text(encoding="utf-8")
     again = build.normalise(saved, path.name, build.repository_address())
     assert build.text_of(again) == path.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", COURSE)
+def test_only_the_bootstrap_cell_is_collapsed(name):
+    """By what is in it, also where an editor has opened it; a cell that an editor has collapsed is opened."""
+    path = FOLDER / f"{name}.ipynb"
+    opened = build.read(path)
+    for cell in opened.cells:
+        cell.metadata["jupyter"] = {"source_hidden": not tagged(cell, "bootstrap")}
+    hidden = [cell for cell in build.normalise(opened, path.name, "").cells if "jupyter" in cell.metadata]
+    assert [tagged(cell, "bootstrap") for cell in hidden] == [True]
+    assert hidden[0].metadata["jupyter"] == {"source_hidden": True}
+
+
+def test_an_emptied_output_is_dropped_and_the_text_around_it_joined():
+    """What is left of a bar: tinyllm/course/run_bar.py."""
+    before, after = (nbformat.v4.new_output("stream", name="stdout", text=text) for text in ("before\n", "after\n"))
+    bar = nbformat.v4.new_output("display_data", {})
+    cell = nbformat.v4.new_code_cell("x = 1", outputs=[before, bar, after])
+    [normal] = build.normalise(nbformat.v4.new_notebook(cells=[cell]), "x.ipynb", "").cells
+    assert [output.text for output in normal.outputs] == ["before\nafter\n"]
 
 
 def test_build_check_names_a_notebook_in_another_form(tmp_path):
@@ -280,6 +302,39 @@ def test_outputs_contain_no_error_no_warning_and_no_path_of_this_machine(name):
             assert output.get("name") != "stderr"
             text = output.get("text", "") + str(output.get("data", {}).get("text/plain", ""))
             assert not re.search(r"(/tmp/|/home/|/root/|/work/|/usr/|[A-Z]:\\)", text), text
+
+
+@pytest.mark.parametrize("name", COURSE)
+def test_each_assert_says_what_to_do_where_it_fails(name):
+    """A learner meets it after a cell that was not run, or a value of their own. One text for all would say nothing."""
+    asserts = [node for node in nodes(name) if isinstance(node, ast.Assert)]
+    messages = Counter(ast.unparse(node.msg) if node.msg else "no message" for node in asserts)
+    bare = [ast.unparse(node) for node in asserts if node.msg is None or is_blank(node.msg)]
+    assert bare == []
+    assert [message for message, count in messages.items() if count > 2] == []
+
+
+def is_blank(message: ast.expr) -> bool:
+    """Whether a message has no word of its own, as `""`, `f"{x}"` and `x` have none."""
+    texts = [part.value for part in ast.walk(message) if isinstance(part, ast.Constant) and isinstance(part.value, str)]
+    return not re.search(r"[^\W\d_]{2}", " ".join(texts))
+
+
+@pytest.mark.parametrize("name", COURSE)
+def test_no_printed_line_is_too_long_for_a_laptop(name):
+    """JupyterLab wraps it in mid-word, GitHub scrolls it sideways. Beside a picture the text is its alt text."""
+    lines = []
+    for cell in cells(name, "code"):
+        for output in cell.outputs:
+            data = output.get("data", {})
+            if not any(kind.startswith("image/") for kind in data):
+                lines += (output.get("text", "") + data.get("text/plain", "")).splitlines()
+    assert [line for line in lines if columns(line) > 88] == []
+
+
+def columns(line: str) -> int:
+    """A letter of Chinese, Japanese or Korean takes two."""
+    return sum(1 + (unicodedata.east_asian_width(letter) in "WF") for letter in line)
 
 
 def test_the_repository_address_is_kept_in_pyproject_alone():

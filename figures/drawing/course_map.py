@@ -37,7 +37,7 @@ def course_map() -> Figure:
     banner(axes, "08_wikitext103", "08  WikiText-103", "the full run in one cell: the same pieces at full size")
 
     carry(axes, (93, ROAD + 84), (93, ROAD + 48), "text", (93, ROAD + 90))
-    chapter(axes, "01_tokenization", "01  Tokenization", "characters,\nwords, byte-\npair encoding", EMBEDDING)
+    chapter(axes, "01_tokenization", "01  Tokenization", "characters,\nwords,\nbyte pairs", EMBEDDING)
     carry(axes, (158, ROAD), (198, ROAD), "ids", (178, ROAD + 8))
     chapter(axes, "02_data", "02  Data", "stream, blocks,\nthe smallest\nmodel", EMBEDDING)
     carry(axes, (328, ROAD), (392, ROAD), "batches", (360, ROAD + 8))

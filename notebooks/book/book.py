@@ -19,6 +19,7 @@ from nbformat import NotebookNode
 HERE = Path(__file__).parent
 NOTEBOOKS = HERE.parent
 ROOT = NOTEBOOKS.parent
+_REMOTE_IMAGE = re.compile(r"!\[([^\]]*)\]\(https?:[^)]*\)")  # Colab's badge: in the book, its alt text is the link
 CARD = (800, 600)  # the course map's width and height, in its own units
 _NOT_PROSE = re.compile(
     r"```.*?```|`[^`]*`|\$\$.*?\$\$|\$[^$]*\$|!?\[[^\]]*\]\([^)]*\)|<[^>]*>|^#.*?$|^\|.*?$|\*\*[^*]*\*\*",
@@ -86,12 +87,15 @@ def chapter(notebook: NotebookNode, terms: dict[str, str]) -> NotebookNode:
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
             # Within <details>, Markdown is read as such only between blank lines.
-            source = cell.source.replace("</summary>", "</summary>\n\n").replace("</details>", "\n\n</details>")
+            source = _REMOTE_IMAGE.sub(r"\1", cell.source)
+            source = source.replace("</summary>", "</summary>\n\n").replace("</details>", "\n\n</details>")
             cell.source = link_terms(source, terms, linked)
             continue
-        alts = [output.data["text/plain"] for output in cell.outputs if "image/png" in output.get("data", {})]
-        if alts:
-            cell.metadata["mystnb"] = {"image": {"alt": " ".join(alts)}}
+        pictures = [output for output in cell.outputs if "image/png" in output.get("data", {})]
+        if pictures:
+            alt = " ".join(picture.data["text/plain"] for picture in pictures)
+            width = max(picture.metadata["image/png"].get("width", 700) for picture in pictures)
+            cell.metadata["mystnb"] = {"image": {"alt": alt, "width": f"{width}px"}}
     return notebook
 
 

@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +13,7 @@ import torch
 
 from tinyllm import load_run
 from tinyllm.__main__ import main
-from tinyllm.commands.quickstart import judge, quickstart, report_samples
+from tinyllm.commands.quickstart import judge, next_command, quickstart, report_samples
 from tinyllm.evaluation import evaluate_articles
 from tinyllm.presets import get_preset
 from tinyllm.text import tinywiki
@@ -78,6 +79,22 @@ def test_everything_is_reported_to_a_reader(finished):
     for word in ("tokens/s", "entropy floor", "forgetful", "grammar", "recall", "samples parse", "unchanged", "loss"):
         assert word in text, word
     assert "it/s" in text  # the progress bar
+
+
+def test_its_last_line_is_a_command_that_can_be_pasted(finished):
+    """Into the same shell, where perhaps no Python, or another one, is called `python`."""
+    command = finished.stderr.splitlines()[-1]
+    nowhere = os.environ | {"PATH": str(finished.folder)}
+    done = subprocess.run(["/bin/sh", "-c", command], cwd=finished.folder, env=nowhere, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(" = Agatha ")
+
+
+def test_the_next_command_is_quoted_as_a_shell_wants_it(monkeypatch):
+    monkeypatch.setattr(sys, "executable", "/my courses/.venv/bin/python")
+    words = shlex.split(next_command(Path("the models/it's mine")))
+    assert words[:4] == ["/my courses/.venv/bin/python", "-m", "tinyllm", "sample"]
+    assert words[4:] == ["the models/it's mine", "--prompt", " = Agatha"]
 
 
 def test_the_loss_curve_is_a_picture(run_folder):

@@ -68,7 +68,7 @@ def test_every_argument_varies_so_that_no_constant_can_take_its_place(name):
 def test_an_untouched_stub_is_not_attempted(name, capsys):
     assert check(name, stub) is EXERCISES[name].reference
     expected = f"{name}: not attempted yet. Replace `raise NotImplementedError` with your answer."
-    assert capsys.readouterr().out.splitlines()[0] == expected
+    assert capsys.readouterr().out.replace("\n", " ").startswith(f"{expected} Until then")
 
 
 NONSENSE = {
@@ -231,7 +231,7 @@ def test_at_least_nine_in_ten_mutants_are_found():
 def test_a_solution_is_code_that_solves_it_and_says_why(name, capsys):
     solution(name, now=True)
     code, _, why = capsys.readouterr().out.rpartition("\n\nWhy: ")
-    assert why.strip() == EXERCISES[name].why
+    assert why.split() == EXERCISES[name].why.split()
     assert "@" not in code.split("\n")[0]
     names = dict(vars(sys.modules[EXERCISES[name].reference.__module__]))
     exec(code, names)

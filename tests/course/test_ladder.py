@@ -27,6 +27,7 @@ from tinyllm.course.ladder import (
     sample,
     short_run,
 )
+from tinyllm.course.run_bar import Interrupted
 from tinyllm.plots import figures_folder
 from tinyllm.presets import get_preset
 from tinyllm.text import tinywiki
@@ -130,6 +131,20 @@ def test_a_recipe_of_ones_own_trains_on_the_same_batches(text, monkeypatch, own_
     assert len(batches) == 3
     assert all(torch.equal(one, other) for i in range(3) for one, other in zip(batches[i], text.batch(i), strict=True))
     assert result == before
+
+
+def test_a_run_that_is_stopped_is_no_result(text, monkeypatch, own_home):
+    """It would stand in later chapters' charts as if it had been trained to the end."""
+    monkeypatch.setattr(ladder, "ITERATIONS", 5)
+
+    def stopped(model, batches, rate):
+        for number, _ in zip(range(3), batches, strict=False):
+            if number == 2:
+                raise KeyboardInterrupt
+
+    with pytest.raises(Interrupted, match="Stopped after 2 of 5 steps"):
+        short_run(SmallModel(text.vocab_size, 8, nn.Identity()), text, 0.01, name="averaging", recipe=stopped)
+    assert remembered() == {}
 
 
 def test_results_are_remembered_for_later_chapters(text, monkeypatch, own_home):

@@ -5,7 +5,9 @@ import json
 import pytest
 import torch
 
+from tinyllm.course import scaling_runs
 from tinyllm.course.ladder import CourseText, course_text
+from tinyllm.course.run_bar import Interrupted
 from tinyllm.course.scaling_runs import read, short_run, small_model
 from tinyllm.plots import figures_folder
 
@@ -49,6 +51,17 @@ def test_a_short_run_learns_and_comes_out_the_same_each_time(text):
     one, again = (short_run(small_model(text, 8, 1), text, 16, 2, 0.1, seed=1)["all"] for _ in range(2))
     assert one == again < untrained - 0.3
     assert short_run(small_model(text, 8, 1), text, 16, 2, 0.01, "adamw", seed=1)["all"] < untrained
+
+
+def test_a_stopped_run_says_how_far_it_was(text, monkeypatch):
+    def no_more(text, first, count, seed):
+        if first == 4:
+            raise KeyboardInterrupt
+        return read(text, first, count, seed)
+
+    monkeypatch.setattr(scaling_runs, "read", no_more)
+    with pytest.raises(Interrupted, match="Stopped after 2 of 8 steps"):
+        short_run(small_model(text, 8), text, 16, 2, 0.1)
 
 
 def test_the_sweep_on_file_is_whole_and_of_these_models(text, sweep):

@@ -13,6 +13,12 @@ def test_bars_write_their_values():
     assert written(bars({"a": 1152.0, "b": 0.25, "c": 3e-5, "d": 0.0}, "Bars.")) == ["1,152", "0.25", "<0.001", "0"]
 
 
+def test_a_line_to_compare_with_does_not_strike_through_a_value():
+    (label,) = [text for text in bars({"a": 1.0}, "A bar.", lines={"floor": 1.02}).axes[0].texts if text.get_text()]
+    assert label.get_bbox_patch().get_facecolor() == (1, 1, 1, 1)
+    assert label.get_zorder() > 2  # that of a line
+
+
 def test_curves_draw_the_values_given_on_the_scale_asked_for():
     axes = PICTURES["curves"]().axes[0]
     assert axes.lines[0].get_ydata().tolist() == [3.0, 2.0]

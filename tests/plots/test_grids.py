@@ -5,6 +5,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
 from sample_pictures import PICTURES, written
 
@@ -33,13 +34,27 @@ def test_a_heatmaps_names_do_not_overlap_and_its_title_is_whole():
         torch.rand(2, 2), "A title that is longer than the map of two columns would be.", names[:2], ["a", "b"]
     )
     for picture, rotation in ((figure, 90), (few, 0)):
-        (axes,) = picture.axes
+        axes = picture.axes[0]
         assert {label.get_rotation() for label in axes.get_xticklabels()} == {rotation}
         picture.draw_without_rendering()
         boxes = [label.get_window_extent() for label in axes.get_xticklabels()]
         assert all(left.x1 <= right.x0 for left, right in pairwise(boxes))
         title = next(text for text in axes.findobj(Text) if "A title" in text.get_text())
         assert title.get_window_extent().x1 <= picture.bbox.x1
+
+
+@pytest.mark.parametrize("hidden", [-torch.inf, torch.nan])
+@pytest.mark.parametrize("shades", [[0.0, 1.0], [-1.0, 1.0]])
+def test_hidden_entries_are_as_white_as_the_page_and_zero_is_not(hidden, shades):
+    picture = heatmap(torch.tensor([[0.0, hidden], shades]), "")
+    picture.set_dpi(100)
+    canvas = FigureCanvasAgg(picture)
+    canvas.draw()
+    drawn = np.asarray(canvas.buffer_rgba())[::-1]
+    axes = picture.axes[0]
+    zero, empty = (drawn[*np.round(axes.transData.transform((x, -0.4)))[::-1].astype(int)] for x in (0, 1))
+    assert (empty == 255).all()
+    assert not (zero == 255).all()
 
 
 def test_hidden_entries_are_left_without_a_number():
@@ -73,6 +88,7 @@ def test_negative_numbers_are_red_and_zero_is_white():
 
 
 def test_a_unit_brings_a_key():
-    assert len(heatmap(torch.eye(2), "No key.").axes) == 1
+    assert len(heatmap(torch.eye(12), "Its numbers are in it.").axes) == 1
+    assert len(heatmap(torch.eye(13), "Without a key nobody could read it.").axes) == 2
     key = heatmap(torch.eye(2), "A key.", unit="nats").axes[1]
     assert key.get_ylabel() == "nats"

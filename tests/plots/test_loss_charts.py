@@ -36,6 +36,20 @@ def test_a_ladder_of_several_seeds_shows_their_mean_and_standard_deviation_and_o
     assert legend(picture) == ["your run", "mean of several runs, with their standard deviation"]
 
 
+@pytest.mark.parametrize(
+    ("losses", "more", "highest"),
+    [
+        (2.0, {}, 2.0),
+        (2.0, {"lines": {"uniform": 7.0}}, 7.0),
+        (2.0, {"own": {"bigram": {"all": 7.0, "recall": 1.0}}}, 7.0),
+        ([1.0, 2.0, 3.0], {}, 3.0),  # the error bar ends there
+    ],
+)
+def test_a_ladder_has_room_above_its_highest_mark(losses, more, highest):
+    for axes in ladder({"bigram": {"all": losses, "recall": 1.0}}, **more).axes:
+        assert axes.get_ylim() == (0, pytest.approx(1.12 * highest))
+
+
 def test_each_panel_of_a_ladder_has_its_own_line():
     picture = ladder({"bigram": {"all": 2.0, "grammar": 1.0, "recall": 3.0}}, {"floor": {"all": 0.5, "grammar": 0.0}})
     assert [[line.get_ydata()[0] for line in axes.lines] for axes in picture.axes] == [[0.5], [0.0], []]

@@ -6,7 +6,7 @@ from tinyllm.plots import next_token_bars, token_rows, visible
 
 
 def test_tokens_stand_in_boxes_with_their_ids_or_bytes_below():
-    assert written(PICTURES["tokens"]()) == ["two ways: 2 tokens", "ab", "7", "·c", "300", "bytes: 1 tokens", "f0", "0"]
+    assert written(PICTURES["tokens"]()) == ["two ways: 2 tokens", "ab", "7", "·c", "300", "bytes: 1 token", "f0", "0"]
     assert "61 62" in written(token_rows({"one": [(b"ab", 7)]}, show_bytes=True))
     long = token_rows({"one": [(b"word", 1)] * 200})
     boxes = long.axes[0].patches

@@ -56,7 +56,8 @@ def _train(arguments: list[str]) -> Result:
     print(f"done: {run.iteration} iterations, held-out loss {loss:.4f} nats per token; saved in {saved}")
     if lowest < loss:
         print(f"the best was {lowest:.4f}, after {at} iterations: evaluate and sample use that checkpoint")
-    print(f"next: python -m tinyllm evaluate {folder}   or   python -m tinyllm sample {folder}")
+    call = f"{shell_word(sys.executable)} -m tinyllm"  # as it can be pasted: `python` may be another one, or none
+    print(f"next: {call} evaluate {folder}\n  or: {call} sample {folder}")
     best = {"best_validation_loss": lowest, "best_iteration": at}
     return {"validation_loss": loss, "iteration": run.iteration, **best, "run": str(run.folder)}
 

@@ -1,7 +1,9 @@
 """The main job, from nothing to a trained model in about two minutes: `python -m tinyllm quickstart`."""
 
+import sys
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from tinyllm.config import GenerationConfig, RunConfig
@@ -46,7 +48,7 @@ def quickstart(config: RunConfig) -> dict[str, Any] | None:
     samples = report_samples(generate_texts(run.model, run.tokenizer, "", SAMPLING, SAMPLES))
     speed, seconds = _tokens_per_second(run), time.perf_counter() - began
     print(f"\n{speed:,.0f} tokens/s in training; {seconds:.0f} seconds in all. Loss curve: {shown(str(curve))}")
-    print(f"Try: python -m tinyllm sample {shell_word(run.folder)} --prompt ' = Agatha'")
+    print(f"Type next, for an article that begins as you say:\n\n  {next_command(run.folder)}")
     return {
         "validation_loss": result.nats_per_token,
         "entropy_floor": result.floor,
@@ -58,6 +60,11 @@ def quickstart(config: RunConfig) -> dict[str, Any] | None:
         **samples,
         "run": str(run.folder),
     }
+
+
+def next_command(folder: Path) -> str:
+    """A line to paste into the shell from which this Python was started, whether or not it is the one on the PATH."""
+    return f"{shell_word(sys.executable)} -m tinyllm sample {shell_word(folder)} --prompt ' = Agatha'"
 
 
 def _articles(data: str) -> Sequence[Article]:

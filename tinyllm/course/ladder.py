@@ -12,7 +12,7 @@ import contextlib
 import json
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +23,7 @@ from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
 
 from tinyllm.config import TrainingConfig
+from tinyllm.course.run_bar import watched
 from tinyllm.evaluation import label_tokens
 from tinyllm.model.evaluation_mode import evaluation_mode
 from tinyllm.plots.picture import figures_folder
@@ -174,6 +175,19 @@ def plain(model: nn.Module, batches: list[Batch], learning_rate: float) -> None:
         optimizer.zero_grad()
 
 
+class _Watched(list[Batch]):
+    """Batches that call `step` as each is done with: whatever a recipe does, it goes through them."""
+
+    def __init__(self, batches: Iterable[Batch], step: Callable[[], None]):
+        super().__init__(batches)
+        self._step = step
+
+    def __iter__(self) -> Iterator[Batch]:
+        for batch in super().__iter__():
+            yield batch
+            self._step()
+
+
 def short_run(
     model: nn.Module,
     text: CourseText,
@@ -184,11 +198,12 @@ def short_run(
     """Train any model that maps ids (B, T) to logits (B, T, V) for 400 steps; returns its `text.score`.
 
     `recipe` trains it: a function of the model, the 400 batches and the rate. With a `name`, a result on TinyWiki is
-    saved for later chapters, under TINYLLM_HOME.
+    saved for later chapters, under TINYLLM_HOME. Raises Interrupted at Ctrl-C.
     """
     model.train()
-    recipe(model, [text.batch(iteration) for iteration in range(ITERATIONS)], max_learning_rate)
-    result = text.score(model)
+    with watched(ITERATIONS) as step:
+        recipe(model, _Watched(map(text.batch, range(ITERATIONS)), step), max_learning_rate)
+        result = text.score(model)
     if name and text.name == "tinywiki":
         _remember(name, result)
     return result

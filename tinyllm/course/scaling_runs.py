@@ -13,6 +13,7 @@ import torch
 
 from tinyllm.config import ModelConfig, TrainingConfig
 from tinyllm.course.ladder import Batch, CourseText
+from tinyllm.course.run_bar import watched
 from tinyllm.model.gpt import GPT
 from tinyllm.presets import get_preset
 from tinyllm.training.optimizers import make_optimizer
@@ -58,7 +59,10 @@ def short_run(
     optimizer_name: Literal["adamw", "muon"] = "muon",
     seed: int = 0,
 ) -> dict[str, float]:
-    """Train on so many blocks, `batch` at a time, with warm-up and a cosine to 0; returns the model's `text.score`."""
+    """Train on so many blocks, `batch` at a time, with warm-up and a cosine to 0; returns the model's `text.score`.
+
+    Raises Interrupted at Ctrl-C.
+    """
     steps = blocks // batch
     settings = TrainingConfig(
         max_iterations=steps,
@@ -68,11 +72,13 @@ def short_run(
         optimizer=optimizer_name,
     )
     optimizer = make_optimizer(model, settings)
-    for iteration in range(steps):
-        model(*read(text, iteration * batch, batch, seed)).backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate(iteration, settings)
-        optimizer.step()
-        optimizer.zero_grad()
-    return text.score(model)
+    with watched(steps) as step:
+        for iteration in range(steps):
+            model(*read(text, iteration * batch, batch, seed)).backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate(iteration, settings)
+            optimizer.step()
+            optimizer.zero_grad()
+            step()
+        return text.score(model)

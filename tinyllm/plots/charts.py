@@ -21,7 +21,8 @@ def bars(
     figure, axes = new_chart(title, alt, height=1.3 + 0.32 * len(values), names=list(values))
     spread = None if errors is None else [errors[name] for name in values]
     drawn = axes.barh(list(values), list(values.values()), color=BLUE, height=0.7, xerr=spread, capsize=3)
-    axes.bar_label(drawn, fmt=_short_number, padding=3, fontsize=9)
+    on_white = {"facecolor": "white", "edgecolor": "none", "pad": 1}  # where a line to compare with runs through it
+    axes.bar_label(drawn, fmt=_short_number, padding=3, fontsize=9, bbox=on_white)
     axes.invert_yaxis()
     axes.set_xlabel(unit)
     axes.margins(x=0.12)

@@ -30,7 +30,7 @@ def heatmap(
     Args:
         rows: the names of the rows; none by default.
         columns: the names of the columns; none by default.
-        unit: what the numbers are; with it comes a key to the shades.
+        unit: what the numbers are, for a key to the shades. A map without its numbers has a key in any case.
     """
     matrix = np.asarray(values.detach() if isinstance(values, Tensor) else values, float)
     height, width = matrix.shape
@@ -38,19 +38,21 @@ def heatmap(
     column_width = max(min(6.5, 0.62 * width), 0.095 * len(title)) / width
     upright = name_width > column_width  # side by side the columns' names would overlap
     chart_height = 1.2 + min(5.5, 0.45 * height) + upright * name_width
-    figure, axes = new_chart(title, f"Heat map. {title}", 2 + bool(unit) + min(6.5, 0.62 * width), chart_height, rows)
+    numbered = max(height, width) <= _MOST_NUMBERS
+    key = bool(unit) or not numbered
+    figure, axes = new_chart(title, f"Heat map. {title}", 2 + key + min(6.5, 0.62 * width), chart_height, rows)
     finite = matrix[np.isfinite(matrix)]
     shown = np.where(np.isfinite(matrix), matrix, np.nan)
     signed = bool(finite.min() < -0.001 * finite.max())
     most = float(abs(finite).max()) * 1.1 or 1.0
     shades = Normalize(-most if signed else 0.0, most)
     image = axes.imshow(shown, cmap="RdBu" if signed else "Blues", aspect="auto", norm=shades)
-    if unit:
+    if key:
         figure.colorbar(image, label=unit, pad=0.02)
     axes.set(xlabel=column_label, ylabel=row_label)
     axes.set_xticks(range(len(columns)), list(map(str, columns)), parse_math=False, rotation=90 * upright)
     axes.set_yticks(range(len(rows)), list(map(str, rows)), parse_math=False)
-    if max(height, width) <= _MOST_NUMBERS:
+    if numbered:
         _write_numbers(axes, most, matrix, decimals=0 if (finite == finite.round()).all() else 2)
     return figure
 

@@ -101,7 +101,7 @@ _DIAMOND: dict[str, Any] = {"color": "white", "markeredgecolor": "black", "marke
 
 def _panel(axes: Axes, part: str, losses: Mapping[str, Float[np.ndarray, " seeds"]]) -> None:
     """One bar a model, with its loss below it, where neither an error bar nor a dot can hide it."""
-    colours = ("#999999", "#56B4E9", BLUE, GREEN, ORANGE, "#CC79A7")
+    colours = ("#BBBBBB", "#56B4E9", BLUE, GREEN, ORANGE, "#CC79A7")
     means = [float(values.mean()) for values in losses.values()]
     spread = [float(values.std(ddof=1)) if len(values) > 1 else 0.0 for values in losses.values()]
     errors: dict[str, Any] = {}
@@ -109,6 +109,7 @@ def _panel(axes: Axes, part: str, losses: Mapping[str, Float[np.ndarray, " seeds
         label = "mean of several runs, with their standard deviation"
         errors = {"yerr": spread, "error_kw": {"capsize": 2, "linewidth": 1, "label": label}}
     axes.bar(range(len(losses)), means, color=colours[: len(losses)], width=0.8, **errors)
+    axes.margins(y=0.12)  # below the title, also over an error bar or a line at the top
     axes.set_title({"all": "all tokens"}.get(part, part), fontsize=11, fontweight="bold")
     labels = [f"{model}  {mean:.2f}" for model, mean in zip(losses, means, strict=True)]
     axes.set_xticks(range(len(losses)), labels, rotation=90, fontsize=9)

@@ -31,7 +31,8 @@ def token_rows(rows: Mapping[str, Sequence[tuple[bytes, int]]], show_bytes: bool
     """
     lines: list[str | list[_Box]] = []  # headings, and tokens
     for method, tokens in rows.items():
-        lines += [f"{method}: {len(tokens)} tokens", *_broken_lines(tokens, show_bytes)]
+        count = f"{len(tokens)} token{'s' * (len(tokens) != 1)}"
+        lines += [f"{method}: {count}", *_broken_lines(tokens, show_bytes)]
     heights = [0.32 if isinstance(line, str) else 0.52 for line in lines]
     figure = Picture(figsize=(9.5, sum(heights) + 0.1))
     axes = figure.add_axes((0.01, 0, 0.98, 1))
@@ -99,7 +100,7 @@ def next_token_bars(names: Sequence[str], as_trained: Sequence[float], now: Sequ
     labels = [f"{value:.1%}" if value else "cut" for value in now]
     ends = [max(pair) for pair in zip(now, as_trained, strict=True)]
     for row, end, label in zip(rows, ends, labels, strict=True):
-        axes.text(end + 0.005, row, label, va="center", fontsize=8)
+        axes.annotate(label, (end, row), (4, 0), textcoords="offset points", va="center", fontsize=8)
     axes.set_yticks(rows, names, fontsize=9, parse_math=False)
     axes.invert_yaxis()
     axes.set(xlabel="probability", xlim=(0, max(0.12, 1.12 * max(ends))))

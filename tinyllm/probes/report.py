@@ -1,5 +1,6 @@
 """What a probe found, and the report of all probes."""
 
+import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -15,6 +16,7 @@ Step = Callable[[nn.Module, torch.optim.Optimizer, Sequence[Batch]], float]
 """Makes one optimizer step on some micro-batches and returns the loss it reports."""
 
 IGNORED = -100  # a target that does not count, as in `F.cross_entropy`
+_COLUMNS = 88  # JupyterLab breaks a longer line in mid-word beside a file browser
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,7 @@ class Finding:
 
 @dataclass(frozen=True, repr=False)
 class Report:
-    """The findings of all probes. Printed, or last in a cell, it shows one line for each."""
+    """The findings of all probes. Printed, or last in a cell, it shows them one below the other."""
 
     findings: tuple[Finding, ...]
 
@@ -46,6 +48,7 @@ class Report:
     def __str__(self) -> str:
         count = len(self.problems)
         verdict = f"{count} of {len(self.findings)} probes found one." if count else "No probe found a problem."
-        return "\n".join([*map(str, self.findings), verdict])
+        told = [textwrap.fill(str(finding), _COLUMNS, subsequent_indent=9 * " ") for finding in self.findings]
+        return "\n".join([*told, verdict])
 
     __repr__ = __str__

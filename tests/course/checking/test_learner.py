@@ -22,7 +22,9 @@ def test_a_solution_is_shown_after_one_attempt(home, capsys):
 
 def test_a_hint_is_one_thing_to_think_of(capsys):
     hint("gpt.embed")
-    assert capsys.readouterr().out == f"gpt.embed: {find_exercise('gpt.embed').hint}\n"
+    printed = capsys.readouterr().out
+    assert printed.replace("\n", " ").strip() == f"gpt.embed: {find_exercise('gpt.embed').hint}"
+    assert max(map(len, printed.splitlines())) <= 88
     for ask in (hint, solution):
         with pytest.raises(ValueError, match=r"did you mean gpt\.embed"):
             ask("gpt.embde")

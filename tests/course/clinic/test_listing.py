@@ -12,7 +12,7 @@ from tinyllm.course.clinic.listing import cure, lines
 def test_the_lines_of_a_patient_are_few_without_hints_and_hold_its_bug(number):
     code = lines(number)
     assert 4 <= len(code.splitlines()) <= 20
-    assert max(map(len, code.splitlines())) <= 120
+    assert max(map(len, code.splitlines())) <= 88
     defined = {node.name for node in ast.walk(ast.parse(code)) if isinstance(node, ast.FunctionDef)}
     assert not any(name.startswith("_") and name != "__init__" for name in defined)
     assert "#" not in code and '"""' not in code

@@ -3,6 +3,7 @@
 from tinyllm.course.checking.judging import examine
 from tinyllm.course.checking.records import record, recorded
 from tinyllm.course.checking.registry import Function, find_exercise, source_of
+from tinyllm.course.checking.saying import say
 from tinyllm.course.checking.verdicts import show_verdict
 
 
@@ -20,7 +21,7 @@ def check(name: str, answer: Function) -> Function:
 
 def hint(name: str) -> None:
     """Print what to think of next. Raises ValueError, with near names, for an unknown name."""
-    print(f"{name}: {find_exercise(name).hint}")
+    say(f"{name}: {find_exercise(name).hint}")
 
 
 def solution(name: str, now: bool = False) -> None:
@@ -30,6 +31,7 @@ def solution(name: str, now: bool = False) -> None:
     """
     found = find_exercise(name)
     if not now and name not in recorded():
-        print(f"{name}: try it once, and check it. Or see it at once with solution({name!r}, now=True).")
+        say(f"{name}: try it once, and check it. Or see it at once with solution({name!r}, now=True).")
     else:
-        print(f"{source_of(found.reference)}\n\nWhy: {found.why}")
+        print(source_of(found.reference), end="\n\n")
+        say(f"Why: {found.why}")

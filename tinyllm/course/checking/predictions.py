@@ -16,6 +16,7 @@ from torch import nn
 
 from tinyllm.config import ModelConfig
 from tinyllm.course.checking.random_state import own_random_state
+from tinyllm.course.checking.saying import say
 from tinyllm.course.ladder import ARTICLES
 from tinyllm.estimation import estimate, flops_per_token
 from tinyllm.model.gpt import GPT, TransformerBlock
@@ -58,14 +59,14 @@ def predict(name: str, guess: float | None) -> None:
         raise ValueError(f"unknown prediction {name!r}{near_names(str(name), PREDICTIONS)}")
     asked = PREDICTIONS[name]
     if guess is None:
-        print(f"{name}: no prediction yet. Put your number in place of None.")
-        print(f"{asked.question} ({asked.unit})")
+        say(f"{name}: no prediction yet. Put your number in place of None.")
+        say(f"{asked.question} ({asked.unit})")
     elif not isinstance(guess, numbers.Real) or isinstance(guess, bool) or not -LARGEST <= guess <= LARGEST:
-        print(f"{name}: a prediction is one number, such as 3 or 0.5, not {reprlib.repr(guess)}.")
+        say(f"{name}: a prediction is one number, such as 3 or 0.5, not {reprlib.repr(guess)}.")
     else:
         with own_random_state():
             measured = asked.measure()
-        print(f"{name}: {_compare(float(guess), measured, asked.unit)}")
+        say(f"{name}: {_compare(float(guess), measured, asked.unit)}")
 
 
 def _compare(guess: float, measured: float, unit: str) -> str:

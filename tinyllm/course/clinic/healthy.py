@@ -33,13 +33,15 @@ def step(model: nn.Module, optimizer: torch.optim.Optimizer, batches: Sequence[B
 
 def clip_and_step(optimizer: torch.optim.Optimizer) -> None:
     """Clip the gradients to a norm of 1, then change the weights."""
-    nn.utils.clip_grad_norm_([p for group in optimizer.param_groups for p in group["params"]], 1.0)
+    weights = [p for group in optimizer.param_groups for p in group["params"]]
+    nn.utils.clip_grad_norm_(weights, 1.0)
     optimizer.step()
 
 
 def token_losses(model: nn.Module, ids: Int[Tensor, "B T"], targets: Int[Tensor, "B T"]) -> Float[Tensor, " N"]:
     """-log p of each target, 0 where it is ignored; N = B * T."""
-    return F.cross_entropy(model(ids).flatten(0, 1), targets.flatten(), ignore_index=IGNORED, reduction="none")
+    logits, targets = model(ids).flatten(0, 1), targets.flatten()
+    return F.cross_entropy(logits, targets, ignore_index=IGNORED, reduction="none")
 
 
 @torch.no_grad()

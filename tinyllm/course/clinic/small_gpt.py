@@ -29,7 +29,7 @@ class Attention(nn.Module):
     def forward(self, x: Float[Tensor, "B T C"], past: KeysValues | None) -> tuple[Float[Tensor, "B T C"], KeysValues]:
         """The mixed values, and the keys and values for the next call."""
         B, T, C = x.shape
-        q, k, v = (t.view(B, T, HEADS, -1).transpose(1, 2) for t in self.qkv(x).split(C, dim=-1))  # (B, H, T, D)
+        q, k, v = self.qkv(x).view(B, T, 3, HEADS, -1).permute(2, 0, 3, 1, 4)  # (B, H, T, D) each
         if past is not None:
             k, v = torch.cat([past[0], k], dim=2), torch.cat([past[1], v], dim=2)
         scores = q @ k.transpose(-2, -1) / self.scale(q.shape[-1])

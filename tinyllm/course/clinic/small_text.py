@@ -44,9 +44,12 @@ def honest_split() -> tuple[list[int], list[int]]:
 def pad(rows: Rows) -> Batch:
     """Ids, and their targets one position later; short rows are padded with targets that are ignored."""
     longest, end = max(map(len, rows)), rows[0][0]
-    ids = torch.tensor([[*row, *[end] * (longest - len(row))] for row in rows])
-    targets = torch.tensor([[*row[1:], *[IGNORED] * (longest - len(row) + 1)] for row in rows])
-    return ids, targets
+    ids, targets = [], []
+    for row in rows:
+        missing = longest - len(row)
+        ids.append([*row, *[end] * missing])
+        targets.append([*row[1:], *[IGNORED] * (missing + 1)])
+    return torch.tensor(ids), torch.tensor(targets)
 
 
 def one_piece(rows: Rows) -> list[Batch]:

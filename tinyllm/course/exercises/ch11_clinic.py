@@ -35,7 +35,7 @@ SUSPECTS = {
 }
 
 PROBES = {
-    "attention": "what the scores are divided by, and how narrow attention is before the first step",
+    "attention": "what the scores are divided by, and how narrow attention begins",
     "average": "the gradient of a step beside that of the mean over all its tokens",
     "cache": "the logits of one pass beside those of one token at a time",
     "causality": "how far logits before t move when the token at t is changed",
