@@ -11,14 +11,13 @@ from contrast import contrast
 
 from tinyllm.course.checking import verdicts
 from tinyllm.course.checking.judging import Verdict
+from tinyllm.course.checking.saying import wrapped
 from tinyllm.course.checking.this_python import client_of
 
 ROOT = Path(__file__).parent.parent.parent.parent
 GOES_ON = "Until then the notebook goes on with the course's own function."
-RIGHT, WRONG = (
-    Verdict("correct", "a.b: correct."),
-    Verdict("wrong", "a.b: not right yet.\n  got: <int>\n  lower: a < b"),
-)
+RIGHT = Verdict("correct", "a.b: correct.")
+WRONG = Verdict("wrong", f"a.b: not right yet. {'It is long. ' * 10}\n  got: <int>\n  lower: a < b")
 UNTOUCHED = Verdict("not attempted", "a.b: not attempted yet.")
 CELL = """
 from tinyllm.course.checking.judging import Verdict
@@ -32,7 +31,7 @@ def test_in_plain_python_a_verdict_is_printed(capsys):
     assert capsys.readouterr().out == "a.b: correct.\n"
     for verdict in (WRONG, UNTOUCHED):
         verdicts.show_verdict(verdict)
-        assert capsys.readouterr().out == f"{verdict.message}\n{GOES_ON}\n"
+        assert capsys.readouterr().out == wrapped(f"{verdict.message}\n{GOES_ON}") + "\n"
 
 
 def test_in_a_notebook_the_same_words_have_a_colour_and_an_untouched_stub_has_none(tmp_path):
@@ -44,7 +43,7 @@ def test_in_a_notebook_the_same_words_have_a_colour_and_an_untouched_stub_has_no
         (right, RIGHT.message, "✓", verdicts.GREEN),
         (wrong, f"{WRONG.message}\n{GOES_ON}", "✗", verdicts.ORANGE),
     ):
-        assert output.data["text/plain"] == text
+        assert output.data["text/plain"] == wrapped(text)
         coloured = output.data["text/html"]
         assert html.unescape(re.sub("<[^>]+>", "", coloured)) == f"{mark} {text}"
         assert coloured.count(colour) == 2
