@@ -210,6 +210,37 @@ def hands_on_too_early(last):
             waiting.append(one)
 
 
+@mistake(
+    backward,
+    "Each time you come to a number, it hands on all it has by then, so what came first is handed on twice. Visit each "
+    "number once, after all that use it.",
+)
+def hands_on_all_it_has(last):
+    def walk(number):
+        for one, slope in number.inputs:
+            one.grad += slope * number.grad
+            walk(one)
+
+    last.grad = 1.0
+    walk(last)
+
+
+@mistake(
+    backward,
+    "A number that is on your list again hands on all it has once more. Each number hands its gradient on once, when "
+    "it has received all of it.",
+)
+def waits_in_line_again(last):
+    last.grad = 1.0
+    waiting = [last]
+    while waiting:
+        number = waiting.pop()
+        for one, slope in number.inputs:
+            one.grad += slope * number.grad
+            if one not in waiting:
+                waiting.append(one)
+
+
 # matmul_backward
 
 mistake(
