@@ -1,6 +1,7 @@
 """Wrong answers that were once taken for right: one of each kind, so that no kind comes back."""
 
 import math
+import random
 
 import numpy as np
 import pytest
@@ -154,6 +155,25 @@ def visits_twice(last):
         waiting += [one for one, _ in number.inputs if one not in waiting]
 
 
+def targets_two_further_on(stream, context_length, batch_size, seed):
+    starts = list(range(0, len(stream) - context_length, context_length))
+    random.Random(seed).shuffle(starts)
+    rows = [(stream[s : s + context_length], stream[s + 2 : s + context_length + 2]) for s in starts]
+    parts = [rows[first : first + batch_size] for first in range(0, len(rows), batch_size)]
+    return [tuple(map(list, zip(*part, strict=True))) for part in parts]
+
+
+def steps_first(model, optimizer, x, targets):
+    optimizer.zero_grad()
+    loss = F.cross_entropy(model(x), targets)
+    optimizer.step()
+    loss.backward()
+
+
+def never_clips(model, optimizer, batches, rates, max_norm):
+    return find_exercise("training.mend_loop").reference(model, optimizer, batches, rates, 1e9)
+
+
 UNTRUE = [
     ("block.dropout", repeated_in_a_vector, ("rows", "columns", "share p", "draws anew", "training.")),
     ("scaling.mend_fit", without_the_first_floor, ("right at first", "wrong where")),
@@ -165,6 +185,10 @@ UNTRUE = [
         ("reverse order", "oth"),
     ),
     ("gpt.parameter_count", lambda V, T, C, L, F: counted(V, T, C, L, F) - L * C, ("in one place",)),
+    ("data.mend_batches", targets_two_further_on, ("two different orders",)),
+    ("clinic.one_step", steps_first, ("between `backward` and the step",)),
+    ("training.mend_loop", never_clips, ("too late",)),
+    ("clinic.leaked_share", lambda copies, h: (copies - 1) / copies, ("others",)),
 ]
 merged, counted = (find_exercise(name).reference for name in ("tokenization.merge", "gpt.parameter_count"))
 

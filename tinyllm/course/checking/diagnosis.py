@@ -35,11 +35,18 @@ def diagnose(exercise: Exercise, judged: list[Judged], side_effects: bool = Fals
     """
     if any(one.got.timed_out for one in judged):
         return ""
-    alike = _alike_in_all if side_effects else _alike_in_value
+    some_wrong = not side_effects and any(one.fault for one in judged)
+
+    def alike(trial: Trial, one: Judged) -> bool:
+        if side_effects:
+            return _alike_in_all(trial, one.got)
+        # Where a mistake fails, such as at a division by 0, an answer that makes it may have taken care of that case.
+        return _alike_in_value(trial, one.got) or (some_wrong and trial.error is not None and one.fault is None)
+
     found = [
         diagnosis
         for function, diagnosis in exercise.mistakes
-        if all(alike(try_answer(exercise, function, one.case, one.expected), one.got) for one in judged)
+        if all(alike(try_answer(exercise, function, one.case, one.expected), one) for one in judged)
     ]
     return found[0] if len(set(found)) == 1 else ""
 

@@ -112,7 +112,7 @@ def _found(exercise: Exercise, answer: Function, judged: list[Judged]) -> str:
     if found := relation(exercise, judged):
         return found
     arguments = like_other_arguments(exercise, answer, judged)
-    code = Likeness() if arguments.everywhere else like_other_code(exercise, judged)
+    code = Likeness() if arguments.everywhere else like_other_code(exercise, answer, judged)
     if arguments.everywhere or code.everywhere:
         return arguments.everywhere or code.everywhere
     known = diagnose_where_wrong(exercise, judged) if tells_much([one for one in judged if one.fault]) else ""

@@ -136,7 +136,7 @@ def sets_instead_of_adding(last):
 
 @mistake(
     backward,
-    "Only the inputs of the last number get a gradient: the others hand theirs on before it has come. Go from the "
+    "Only the inputs of the last number get a gradient. Each number must hand its own on, once it has it: go from the "
     "result back to the beginning, through the reversed list.",
 )
 def goes_forwards(last):
@@ -278,6 +278,16 @@ mistake(
 
 def _minus_one_hot(p, targets):
     return p - F.one_hot(targets, p.shape[1])
+
+
+@mistake(
+    loss_backward,
+    "[:, targets] takes 1 from these columns in every row. Each row has one target: [torch.arange(N), targets].",
+)
+def takes_from_whole_columns(logits, targets):
+    grad = logits.softmax(1)
+    grad[:, targets] -= 1
+    return grad / len(targets)
 
 
 mistake(
