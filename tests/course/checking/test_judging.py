@@ -230,16 +230,19 @@ def test_what_an_exercise_calls_twenty_times_is_heard_once_and_a_flood_is_cut(ca
     assert len(capsys.readouterr().out) < 800
 
 
-@pytest.mark.parametrize("name", ["attention.causal_mask", "tokenization.merge", "scaling.intensity", "modern.rotate"])
+@pytest.mark.parametrize("name", ["tokenization.merge", "scaling.intensity", "modern.rotate"])
 def test_a_wrong_answer_is_called_once_a_case(name):
+    """Also where nothing is known of it, so that all is tried to name its mistake."""
     seen = []
 
     def wrong(*arguments):
         seen.append(repr([one.tolist() if isinstance(one, torch.Tensor) else one for one in arguments]))
         result = find_exercise(name).reference(*arguments)
-        return [*result, 7] if isinstance(result, list) else torch.as_tensor(result) * 1.37
+        if isinstance(result, list):
+            return [3 * one + index**2 for index, one in enumerate(result)]
+        return (3 * torch.as_tensor(result)).sin() + 0.123
 
-    assert examine(name, wrong).kind in ("wrong", "unusable")
+    assert examine(name, wrong).kind == "wrong"
     fixed = {repr(list(case)) for case in find_exercise(name).cases()}  # the same in both draws
     assert {case for case, times in Counter(seen).items() if times > 1} <= fixed
     assert max(Counter(seen).values()) <= 2

@@ -358,7 +358,9 @@ def decays_by_sign(parameter, gradient, m, v, step, lr, beta1, beta2, eps, weigh
 mistake(
     clip,
     "You clip tensor by tensor, each by its own norm. One norm over all of them gives one factor for all.",
-    lambda gradients, max_norm: [gradient * min(1.0, max_norm / gradient.norm().item()) for gradient in gradients],
+    lambda gradients, max_norm: [
+        gradient * (max_norm / gradient.norm().clamp(min=1e-12)).clamp(max=1.0) for gradient in gradients
+    ],
 )
 
 
