@@ -222,9 +222,11 @@ def test_mutants_of_the_reference_are_found(name, impatient):
     assert left == {key for key in EQUIVALENT if key[0] == name}
 
 
-def test_at_least_nine_in_ten_mutants_are_found():
-    count = sum(1 for name in NAMES for _ in mutants(EXERCISES[name].reference))
-    assert len(EQUIVALENT) <= count / 10
+def test_at_least_nineteen_in_twenty_mutants_are_found():
+    """The rest is listed, each with the reason why it is as right as the reference."""
+    found = [(name, change) for name in NAMES for change, _ in mutants(EXERCISES[name].reference)]
+    assert EQUIVALENT.keys() <= set(found)
+    assert len(EQUIVALENT) <= len(found) / 20, f"{1 - len(EQUIVALENT) / len(found):.1%} of {len(found)} are found"
 
 
 @pytest.mark.parametrize("name", NAMES)

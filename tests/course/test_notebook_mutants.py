@@ -8,7 +8,8 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from mutants_05_to_07 import MUTANTS as LATER
+from mutants_05_to_07 import MUTANTS as OF_05_TO_07
+from mutants_08_to_12 import MUTANTS as OF_08_TO_12
 
 ROOT = Path(__file__).parents[2]
 MUTANTS = {  # notebook and module -> what is broken: the part of a line, and what stands there instead
@@ -68,7 +69,7 @@ MUTANTS = {  # notebook and module -> what is broken: the part of a line, and wh
         "the gradient of a sum": ("scale = grad_loss / ctx.rows", "scale = grad_loss"),
     },
 }
-MUTANTS |= LATER
+MUTANTS |= OF_05_TO_07 | OF_08_TO_12
 ALL = [(*place, broken) for place, lines in MUTANTS.items() for broken in lines]
 
 

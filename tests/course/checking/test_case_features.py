@@ -30,4 +30,8 @@ def test_only_what_holds_in_all_wrong_cases_and_no_right_one_separates_them():
     assert what_separates(right, [{"B": 2, "k": 2, "V": 5}, {"B": 1, "k": 2, "V": 5}]) == []
     assert what_separates([{"p": 0.5}], [{"p": 0.0}, {"p": 0.0}]) == ["p = 0"]
     assert what_separates([{"on": True}], [{"on": False}]) == ["on = False"]
+    # One size that is neither 0 nor 1 is the smallest by chance; True is 1 by chance.
+    assert what_separates([{"N": 3}], [{"N": 5}, {"N": 4}]) == []
+    assert what_separates([{"N": 2}, {"N": 3}], [{"N": 5}, {"N": 4}]) == ["N > 3"]
+    assert what_separates([{"N": 2, "on": True}] * 2, [{"N": 1, "on": True}, {"N": 1, "on": True}]) == ["N = 1"]
     assert what_separates([], wrong) == what_separates(right, []) == []

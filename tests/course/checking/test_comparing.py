@@ -1,5 +1,8 @@
 """Where two results differ."""
 
+from collections import Counter, deque
+from types import MappingProxyType
+
 import numpy as np
 import pytest
 import torch
@@ -30,10 +33,10 @@ def test_numbers_may_differ_by_rounding_and_other_values_may_not():
         (3.0, [3, np.int64(3), torch.tensor(3)], 4),
         (3, [3.0, np.int64(3), torch.tensor(3), torch.tensor(3.0)], 3.5),
         (torch.tensor(2.5), [2.5, np.float64(2.5), torch.tensor(2.5).double()], 2.6),
-        ([1, 2], [(1, 2), np.array([1, 2]), torch.tensor([1, 2]), [1.0, torch.tensor(2)]], (1, 3)),
+        ([1, 2], [(1, 2), np.array([1, 2]), torch.tensor([1, 2]), [1.0, torch.tensor(2)], deque([1, 2])], (1, 3)),
         ((1.5, [2]), [[1.5, (2,)], (np.float64(1.5), np.array([2]))], [1.5, (3,)]),
         (True, [np.True_, torch.tensor(True)], np.False_),
-        ({"a": 1.0}, [{"a": torch.tensor(1)}], {"a": 2}),
+        ({"a": 1.0}, [{"a": torch.tensor(1)}, Counter(a=1), MappingProxyType({"a": 1.0})], {"a": 2}),
     ],
 )
 def test_the_value_counts_whatever_type_holds_it(expected, same, other):
@@ -51,6 +54,8 @@ def test_tensors_without_ordinary_values_are_refused():
 @pytest.mark.parametrize(
     ("expected", "got", "message"),
     [
+        ([1], iter([1]), "your result is a list_iterator; it should be a list. Make one of it: list(...)."),
+        ([1], {1: 2}.keys(), "your result is a dict_keys; it should be a list. Make one of it: list(...)."),
         (1, None, "your result is None; it should be an int. Is a `return` missing?"),
         ([1, 2], [1, None], "your result[1] is None; it should be an int."),
         (torch.ones(2), torch.ones(3), "your result has shape (3,); it should have (2,)."),

@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from tinyllm.course.checking.diagnosis import Judged, diagnose, same
+from tinyllm.course.checking.faults import Fault
 from tinyllm.course.checking.registry import Exercise, Observed, call
-from tinyllm.course.checking.trials import try_answer, try_reference
+from tinyllm.course.checking.trials import try_answer, try_case, try_reference
 
 CASES = [(1,), (2,), (3,)]
 
@@ -134,3 +135,14 @@ def test_these_are_the_same(one, other):
 def test_these_are_not_the_same(one, other):
     assert same(one, other) is False
     assert same(other, one) is False
+
+
+def test_an_answer_that_takes_care_of_a_case_in_which_the_mistake_fails_makes_it_all_the_same():
+    known = exercise((lambda x: 6 // (x - 1), "Divides."), (fails, "Fails."))
+    answer = lambda x: 6 // (x - 1) if x != 1 else 2  # noqa: E731
+    judged = []
+    for case in CASES:
+        expected, got = try_reference(known, case), try_case(known, answer, case)
+        judged.append(Judged(case, expected, got, None if case == (1,) else Fault("wrong", "")))
+    assert diagnose(known, judged) == "Divides."
+    assert diagnose(known, [dataclasses.replace(one, fault=None) for one in judged]) == ""

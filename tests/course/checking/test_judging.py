@@ -3,7 +3,11 @@
 import inspect
 import math
 import random
+import re
+import time
 import warnings
+from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,6 +16,7 @@ import torch
 from tinyllm.course import check
 from tinyllm.course.checking import judging
 from tinyllm.course.checking.judging import examine
+from tinyllm.course.checking.registry import EXERCISES, find_exercise
 from tinyllm.course.exercises import ch01_tokenization as tokenization
 from tinyllm.course.exercises import ch03_attention as attention
 
@@ -188,3 +193,91 @@ def test_a_warning_of_a_variation_is_not_shown_to_the_learner(monkeypatch, recwa
     monkeypatch.setattr(judging, "_found", lambda *_: warnings.warn("of a variation", stacklevel=1) or "")
     assert examine("block.gelu", lambda x: x + 0.12345).kind == "wrong"
     assert not recwarn.list
+
+
+def mask_and_print(length, wrong_from):
+    print(f"length is {length}")
+    mask = torch.ones(length, length).bool()
+    return mask if length >= wrong_from else mask.tril()
+
+
+def test_what_a_function_prints_is_shown_once_of_the_case_that_is_shown(capsys):
+    check("attention.causal_mask", lambda length: mask_and_print(length, 3))
+    printed = capsys.readouterr().out
+    assert "Case 3 of" in printed
+    assert re.findall("length is .*", printed) == ["length is 3"]
+    assert "\n  printed:\n    length is 3\n" in printed
+    check("attention.causal_mask", lambda length: mask_and_print(length, 999))
+    assert capsys.readouterr().out.splitlines() == [
+        "attention.causal_mask: correct, on 6 cases drawn just now.",
+        "In case 1 it printed:",
+        "    length is 1",
+    ]
+
+
+def test_what_an_exercise_calls_twenty_times_is_heard_once_and_a_flood_is_cut(capsys):
+    def dropout(x, p, training):
+        print("called")
+        return x
+
+    def flood(length):
+        print(*range(10**5), sep="\n")
+        raise ValueError
+
+    check("block.dropout", dropout)
+    assert capsys.readouterr().out.count("called") == 1
+    check("attention.causal_mask", flood)
+    assert len(capsys.readouterr().out) < 800
+
+
+@pytest.mark.parametrize("name", ["tokenization.merge", "scaling.intensity", "modern.rotate"])
+def test_a_wrong_answer_is_called_once_a_case(name):
+    """Also where nothing is known of it, so that all is tried to name its mistake."""
+    seen = []
+
+    def wrong(*arguments):
+        seen.append(repr([one.tolist() if isinstance(one, torch.Tensor) else one for one in arguments]))
+        result = find_exercise(name).reference(*arguments)
+        if isinstance(result, list):
+            return [3 * one + index**2 for index, one in enumerate(result)]
+        return (3 * torch.as_tensor(result)).sin() + 0.123
+
+    assert examine(name, wrong).kind == "wrong"
+    fixed = {repr(list(case)) for case in find_exercise(name).cases()}  # the same in both draws
+    assert {case for case, times in Counter(seen).items() if times > 1} <= fixed
+    assert max(Counter(seen).values()) <= 2
+
+
+def test_all_calls_together_have_an_end(monkeypatch):
+    monkeypatch.setattr("tinyllm.course.checking.trials.WHOLE", 0.3)
+
+    def slow(length):
+        time.sleep(0.12)
+        return attention.causal_mask(length)
+
+    verdict = examine("attention.causal_mask", slow)
+    assert verdict.kind == "timed out"
+    assert "right in 3 of 6 cases" in verdict.message
+    began = time.monotonic()
+    verdict = examine("attention.causal_mask", lambda length: ~slow(length))
+    assert verdict.kind == "wrong"
+    assert time.monotonic() - began < 8
+
+
+def test_a_slow_answer_that_is_right_in_all_cases_is_right(monkeypatch):
+    monkeypatch.setattr("tinyllm.course.checking.trials.WHOLE", 0.5)
+
+    def slow(length):
+        time.sleep(0.07)
+        return attention.causal_mask(length)
+
+    assert examine("attention.causal_mask", slow).kind == "correct"
+
+
+def test_what_chance_spared_in_the_first_cases_is_not_called_forgetful(monkeypatch):
+    draws = iter([[(1,), (2,)], [(3,), (2,), (1,)], [(2,), (1,)]])
+    exercise = find_exercise("attention.causal_mask")
+    monkeypatch.setitem(EXERCISES, "attention.causal_mask", replace(exercise, cases=lambda: next(draws)))
+    verdict = examine("attention.causal_mask", lambda length: mask_and_print(length, 3))
+    assert "right at first" not in verdict.message
+    assert "Case 3 of 7" in verdict.message

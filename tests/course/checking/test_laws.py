@@ -49,6 +49,16 @@ def test_what_is_near_a_law_has_none(neighbour):
     assert law([Pair(x, NEIGHBOURS[neighbour](x, s), s) for x, s in zip(RIGHT, SIZES, strict=True)]) == ""
 
 
+def test_whole_numbers_may_be_off_by_little():
+    """Parameters are counted by the million, and the biases left out by the thousand."""
+    rights = [np.array(1e6 * (1 + i) ** 3) for i in range(6)]
+    pairs = [Pair(x, x - 2 * s["C"] * s["T"], s) for x, s in zip(rights, SIZES, strict=True)]
+    assert law(pairs) == "It is the right result minus 2 * C * T."
+    assert law([Pair(x, x - 1, s) for x, s in zip(rights, SIZES, strict=True)]) == "It is the right result minus 1."
+    assert law([Pair(x, x - s["C"] ** 2 - s["T"], s) for x, s in zip(rights, SIZES, strict=True)]) == ""
+    assert law([Pair(x, x - s["C"] - 0.5, s) for x, s in zip(rights, SIZES, strict=True)]) == ""  # may be rounding
+
+
 def test_a_product_needs_two_more_cases_than_sizes():
     values = np.array([float(s["C"] * s["T"]) for s in SIZES])
     assert monomial(values[:4], SIZES[:4]) == "C * T"

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from tinyllm.course.checking.relations import relations
+from tinyllm.course.checking.relations import Chance, Place, relations
 
 X = torch.randn(3, 4, generator=torch.Generator().manual_seed(1)) + 0.1
 SQUARE = torch.arange(9.0).view(3, 3) + 1
@@ -64,3 +64,21 @@ def test_the_first_sentences_say_how_they_are_related(expected, got, words):
 def test_nothing_is_said_that_does_not_hold(got):
     assert relations(X, got, {"T": 3}) == []
     assert relations({"a": 1}, got, {}) == []
+
+
+def test_what_so_few_numbers_obey_by_chance_is_marked():
+    few, many = relations([4, 1], [1, 4], {}), relations([4, 1, 7, 8], [8, 7, 1, 4], {})
+    assert "It is the right result in reverse order." in few
+    assert all(isinstance(one, Chance) for one in few)
+    assert not any(isinstance(one, Chance) for one in many)
+
+
+def test_what_is_wrong_of_several_things_is_said_in_full_or_not_at_all():
+    right = {"a": 1.0, "b": 2.0, "c": 3.0}
+    said = relations(right, {"a": 5.0, "b": 7.0, "c": 3.0}, {})
+    assert said == ["What is wrong: a, b.", "2 of its values are wrong, 1 right."]
+    assert all(isinstance(one, Place) for one in said)
+    assert relations(right, {"a": 5.0, "b": 7.0, "c": 4.0}, {}) == []
+    assert (
+        relations({"it holds": True, "n": 1}, {"it holds": False, "n": 1}, {})[0] == "It does not hold that it holds."
+    )

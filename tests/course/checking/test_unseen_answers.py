@@ -1,7 +1,9 @@
 """Wrong answers that were once taken for right: one of each kind, so that no kind comes back."""
 
 import math
+import random
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -122,3 +124,76 @@ class Hostile:
 def test_no_odd_thing_in_any_container_raises(name, odd):
     for result in (odd, [odd], (odd, odd), {"params": odd}, {odd if isinstance(odd, float) else "x": [odd]}):
         assert examine(name, lambda *_, result=result: result).kind in ("wrong", "unusable", "raised")
+
+
+def repeated_in_a_vector(x, p, training):
+    if not training or p == 0 or x.dim() > 1:
+        return find_exercise("block.dropout").reference(x, p, training)
+    return x * (torch.rand(40) >= p).repeat(len(x) // 40) / (1 - p)
+
+
+def without_the_first_floor(sizes, losses):
+    fits = []
+    for floor in np.linspace(0, min(losses), 400, endpoint=False)[1:]:
+        slope, start = np.polyfit(np.log(sizes), np.log(np.array(losses) - floor), 1)
+        curve = floor + np.exp(start) * np.array(sizes) ** slope
+        fits.append((sum(np.log(curve / losses) ** 2), floor, np.exp(start), -slope))
+    return min(fits)[1:]
+
+
+def confident_rows(spread):
+    p = (spread * torch.randn(20_000, 6)).softmax(1)
+    return (p.max(1).values > 0.99).float().mean()
+
+
+def visits_twice(last):
+    last.grad, waiting = 1.0, [last]
+    while waiting:
+        number = waiting.pop(0)
+        for one, slope in number.inputs:
+            one.grad += slope * number.grad
+        waiting += [one for one, _ in number.inputs if one not in waiting]
+
+
+def targets_two_further_on(stream, context_length, batch_size, seed):
+    starts = list(range(0, len(stream) - context_length, context_length))
+    random.Random(seed).shuffle(starts)
+    rows = [(stream[s : s + context_length], stream[s + 2 : s + context_length + 2]) for s in starts]
+    parts = [rows[first : first + batch_size] for first in range(0, len(rows), batch_size)]
+    return [tuple(map(list, zip(*part, strict=True))) for part in parts]
+
+
+def steps_first(model, optimizer, x, targets):
+    optimizer.zero_grad()
+    loss = F.cross_entropy(model(x), targets)
+    optimizer.step()
+    loss.backward()
+
+
+def never_clips(model, optimizer, batches, rates, max_norm):
+    return find_exercise("training.mend_loop").reference(model, optimizer, batches, rates, 1e9)
+
+
+UNTRUE = [
+    ("block.dropout", repeated_in_a_vector, ("rows", "columns", "share p", "draws anew", "training.")),
+    ("scaling.mend_fit", without_the_first_floor, ("right at first", "wrong where")),
+    ("backprop.stuck_rows", confident_rows, ("correct",)),
+    ("backprop.backward", visits_twice, ("What is wrong is", "alone in one place")),
+    (
+        "tokenization.merge",
+        lambda ids, pair, new: [*merged(ids[::-1], pair[::-1], new)[::-1]],
+        ("reverse order", "oth"),
+    ),
+    ("gpt.parameter_count", lambda V, T, C, L, F: counted(V, T, C, L, F) - L * C, ("in one place",)),
+    ("data.mend_batches", targets_two_further_on, ("two different orders",)),
+    ("clinic.one_step", steps_first, ("between `backward` and the step",)),
+    ("training.mend_loop", never_clips, ("too late",)),
+    ("clinic.leaked_share", lambda copies, h: (copies - 1) / copies, ("others",)),
+]
+merged, counted = (find_exercise(name).reference for name in ("tokenization.merge", "gpt.parameter_count"))
+
+
+@pytest.mark.parametrize(("name", "answer", "words"), UNTRUE)
+def test_nothing_is_said_of_it_that_is_not_so(name, answer, words):
+    message = examine(name, answer).message.split("\nCase ")[0]
+    assert not [word for word in words if word in message], message

@@ -48,12 +48,16 @@ def what_separates(right: list[Features], wrong: list[Features]) -> list[str]:
             found.append(f"{name} = {_number(bad[0])}")
         elif any(isinstance(value, float) for value in good + bad) and min(len(good), len(bad)) < 3:
             continue  # numbers drawn at random are apart by chance
+        elif len(set(good)) == 1 and good[0] not in (0, 1):
+            continue  # one size that is nothing special is at an end of all sizes by chance
         elif min(bad) > max(good):
             found.append(f"{name} > {_number(max(good))}")
         elif max(bad) < min(good):
             found.append(f"{name} < {_number(min(good))}")
     for name in names:
         for other in names[names.index(name) + 1 :]:
+            if isinstance(wrong[0][name], bool) or isinstance(wrong[0][other], bool):
+                continue  # True equals 1, which says nothing
             if all(one[name] == one[other] for one in wrong) and all(one[name] != one[other] for one in right):
                 found.append(f"{name} = {other}")
     return found

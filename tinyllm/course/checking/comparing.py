@@ -6,7 +6,8 @@ array. What is no value of the right kind (None, a bool for a number, another sh
 
 import math
 import numbers
-from collections.abc import Iterable
+from collections import deque
+from collections.abc import Iterable, Iterator, KeysView, Mapping, ValuesView
 from typing import Any
 
 import numpy as np
@@ -32,7 +33,7 @@ def difference(expected: Any, got: Any, where: str = "result") -> str | None:
     if isinstance(expected, Tensor):
         return _tensor_difference(expected, got, where)
     if isinstance(expected, dict):
-        _require(isinstance(got, dict), where, got, "a dict")
+        _require(isinstance(got, Mapping), where, got, "a dict")
         if got.keys() != expected.keys():
             return where
         return _first_difference((expected[key], got[key], f"{where}[{key!r}]") for key in expected)
@@ -47,12 +48,14 @@ def difference(expected: Any, got: Any, where: str = "result") -> str | None:
 
 
 def plain(value: Any) -> Any:
-    """A tensor, an array or a numpy scalar as Python's own numbers and lists; anything else as it is.
+    """A tensor, an array, a numpy scalar or a deque as Python's own numbers and lists; anything else as it is.
 
     Raises Unusable for a tensor that has no values to look at.
     """
     if isinstance(value, Tensor):
         return dense(value).tolist()
+    if isinstance(value, deque):
+        return list(value)
     return value.tolist() if isinstance(value, np.ndarray | np.generic) else value
 
 
@@ -108,6 +111,8 @@ def _scalar_difference(expected: Any, got: Any, where: str) -> str | None:
 def _require(condition: bool, where: str, got: Any, wanted: str) -> None:
     if not condition:
         hint = " Is a `return` missing?" if got is None and where == "result" else ""
+        if isinstance(got, Iterator | ValuesView | KeysView) and "list" in wanted:
+            hint = " Make one of it: list(...)."
         raise Unusable(f"your {where} is {kind_of(got)}; it should be {wanted}.{hint}")
 
 

@@ -1,6 +1,7 @@
 """An end for code that does not end: a learner's loop may have lost its way out."""
 
 import ctypes
+import math
 import signal
 import threading
 import time
@@ -17,21 +18,22 @@ class OutOfTime(BaseException):
 class Deadline:
     """`with Deadline(10) as deadline`: what is inside is stopped after ten seconds, by OutOfTime, again and again.
 
-    `restart` gives it the whole time once more. In the main thread a signal does it, also where code sleeps or waits;
-    in another one the exception comes with the next line of Python.
+    `restart` gives it the whole time once more, but no longer than `whole` seconds in all. In the main thread a signal
+    does it, also where code sleeps or waits; in another one the exception comes with the next line of Python.
     """
 
-    def __init__(self, seconds: float):
-        self.seconds = seconds
+    def __init__(self, seconds: float, whole: float = math.inf):
+        self.seconds, self.whole = seconds, whole
         self._signals = threading.current_thread() is threading.main_thread() and hasattr(signal, "setitimer")
         self._thread = threading.get_ident()
         self._ended, self._lock = threading.Event(), threading.Lock()
 
     def restart(self) -> None:
         """Begin the time anew."""
-        self._end = time.monotonic() + self.seconds
+        now = time.monotonic()
+        self._end = min(now + self.seconds, self._began + self.whole)
         if self._signals:
-            signal.setitimer(signal.ITIMER_REAL, self.seconds, _REPEAT)
+            signal.setitimer(signal.ITIMER_REAL, max(self._end - now, 0.001), _REPEAT)
 
     def __enter__(self) -> Self:
         self._began = time.monotonic()

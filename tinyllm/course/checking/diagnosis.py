@@ -2,6 +2,7 @@
 
 import math
 import numbers
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,12 +37,24 @@ def diagnose(exercise: Exercise, judged: list[Judged], side_effects: bool = Fals
     if any(one.got.timed_out for one in judged):
         return ""
     alike = _alike_in_all if side_effects else _alike_in_value
-    found = [
+    found = _mistakes(exercise, judged, lambda trial, one: alike(trial, one.got))
+    if not found and not side_effects and any(one.fault for one in judged):
+        found = _mistakes(exercise, judged, _alike_where_it_can_be)
+    return found.pop() if len(found) == 1 else ""
+
+
+def _mistakes(exercise: Exercise, judged: list[Judged], alike: Callable[[Trial, Judged], bool]) -> set[str]:
+    """The diagnoses of those that are like the answer in every case."""
+    return {
         diagnosis
         for function, diagnosis in exercise.mistakes
-        if all(alike(try_answer(exercise, function, one.case, one.expected), one.got) for one in judged)
-    ]
-    return found[0] if len(set(found)) == 1 else ""
+        if all(alike(try_answer(exercise, function, one.case, one.expected), one) for one in judged)
+    }
+
+
+def _alike_where_it_can_be(trial: Trial, one: Judged) -> bool:
+    """Where a mistake fails, as at a division by 0, an answer that makes it may have taken care of that case."""
+    return _alike_in_value(trial, one.got) or (trial.error is not None and one.fault is None)
 
 
 def diagnose_where_wrong(exercise: Exercise, judged: list[Judged]) -> str:

@@ -1,6 +1,6 @@
 """What a wrong answer behaves like: the reference with other arguments, or with one thing changed in its code."""
 
-import itertools
+import inspect
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from tinyllm.course.checking.diagnosis import Judged, same
 from tinyllm.course.checking.distance import explains
+from tinyllm.course.checking.own_words import names_in, without_names
 from tinyllm.course.checking.registry import Case, Exercise, Function
 from tinyllm.course.checking.substitutions import numbers_of, substitutions
 from tinyllm.course.checking.telling import tells, tells_much, where_wrong
@@ -38,9 +39,9 @@ def like_other_arguments(exercise: Exercise, answer: Function, judged: list[Judg
     return _first_alike(exercise, judged, lambda case: _of_arguments(exercise, answer, case))
 
 
-def like_other_code(exercise: Exercise, judged: list[Judged]) -> Likeness:
+def like_other_code(exercise: Exercise, answer: Function, judged: list[Judged]) -> Likeness:
     """The same for one change in the code of the reference, or of a right answer in other words."""
-    return _first_alike(exercise, judged, lambda _: _of_code(exercise))
+    return _first_alike(exercise, judged, lambda _: _of_code(exercise, answer))
 
 
 def _first_alike(
@@ -81,8 +82,9 @@ def _of_arguments(exercise: Exercise, answer: Function, case: Case) -> Iterator[
     for sentence, change in substitutions(exercise, answer, case):
         yield sentence, partial(_with_change, exercise, change)
     for right in (exercise.reference, *exercise.forms):
+        foreign = names_in(right) - set(inspect.signature(right).parameters) - names_in(answer)
         for sentence, function in with_numbers(right, numbers_of(answer)):
-            yield sentence, partial(try_case, exercise, function, seconds=_SECONDS / 6)
+            yield without_names(sentence, foreign), partial(try_case, exercise, function, seconds=_SECONDS / 6)
 
 
 def _with_change(exercise: Exercise, change: Callable[[Case], Case], case: Case) -> Trial | None:
@@ -92,9 +94,12 @@ def _with_change(exercise: Exercise, change: Callable[[Case], Case], case: Case)
         return None
 
 
-def _of_code(exercise: Exercise) -> Iterator[Candidate]:
-    for sentence, function in itertools.chain.from_iterable(map(variations, [exercise.reference, *exercise.forms])):
-        yield sentence, partial(try_case, exercise, function, seconds=_SECONDS / 6)
+def _of_code(exercise: Exercise, answer: Function) -> Iterator[Candidate]:
+    known = names_in(answer)
+    for right in (exercise.reference, *exercise.forms):
+        foreign = names_in(right) - set(inspect.signature(right).parameters) - known
+        for sentence, function in variations(right):
+            yield without_names(sentence, foreign), partial(try_case, exercise, function, seconds=_SECONDS / 6)
 
 
 def _has_results_of(other: Trial | None, one: Judged) -> bool:

@@ -28,6 +28,10 @@ class Fault(NamedTuple):
     results: str = ""
     named: bool = False
 
+    def after(self, words: str) -> "Fault":
+        """The same, where the sentence needs to be told when it holds."""
+        return self._replace(sentence=f"{words}: {self.sentence}")
+
 
 def value_fault(expected: Trial, got: Trial, answer: Function) -> Fault | None:
     """What is wrong with the value, if anything is."""

@@ -3,7 +3,7 @@
 from tinyllm.course.checking.case_features import features, what_separates
 from tinyllm.course.checking.diagnosis import Judged
 from tinyllm.course.checking.registry import Exercise
-from tinyllm.course.checking.relations import Place, relations
+from tinyllm.course.checking.relations import Chance, Place, relations
 
 
 def advice(exercise: Exercise, judged: list[Judged]) -> str:
@@ -12,7 +12,8 @@ def advice(exercise: Exercise, judged: list[Judged]) -> str:
     try:
         held = [relations(one.expected.value, one.got.value, {}) for one in wrong]
         places = [one for one in held[0] if all(one in others for others in held)] if held else []
-        return " ".join(filter(None, [*[one for one in places if isinstance(one, Place)][:1], where(exercise, judged)]))
+        told = [one for one in places if isinstance(one, Place) and not isinstance(one, Chance)]
+        return " ".join(filter(None, [*told[:1], where(exercise, judged)]))
     except Exception:  # whatever an answer's own object raises when it is looked at
         return ""
 

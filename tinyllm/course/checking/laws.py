@@ -30,8 +30,11 @@ def law(pairs: list[Pair]) -> str:
         if few or not np.array_equal(x[~shown], y[~shown]):
             return ""
         x, y = x[shown], y[shown]
-        if not np.isfinite(y).all() or (np.abs(y - x)[x != y] < 1e-3 * np.abs(x[x != y])).any():
-            return ""  # a small error is near to many laws
+        if not np.isfinite(y).all():
+            return ""
+        if (np.abs(y - x)[x != y] < 1e-3 * np.abs(x[x != y])).any():  # a small error is near to many laws
+            whole = np.array_equal(x, np.round(x)) and np.array_equal(y, np.round(y))
+            return next(_amount(pairs), "") if whole else ""  # whole numbers are not rounded: their difference is exact
         return next(itertools.chain(_line(x, y), _power(x, y), _product(pairs)), "")
 
 
@@ -46,8 +49,7 @@ def _line(x: Float[np.ndarray, " N"], y: Float[np.ndarray, " N"]) -> Iterator[st
     if _near(factor * x, y) and abs(factor) > 1e-9:
         sign = np.isclose(factor, -1)
         yield "The sign is wrong: it is the right result times -1." if sign else f"It is {_times(factor)}."
-    amount = float(np.median(y - x))
-    if _near(x + amount, y):
+    if _near(y - x, np.full_like(x, amount := float(np.median(y - x)))):
         yield f"It is the right result {_plus(amount)}."
     if len(set(np.round(x, 9))) > 3:
         slope, height = np.polyfit(x, y, 1)
@@ -75,22 +77,30 @@ def _power(x: Float[np.ndarray, " N"], y: Float[np.ndarray, " N"]) -> Iterator[s
 def _product(pairs: list[Pair]) -> Iterator[str]:
     """How the results of a case differ: all by one factor, or by one amount, that is a product of its arguments."""
     sizes = [pair.sizes for pair in pairs]
-    ratios, amounts = [], []
+    ratios = []
     for right, mine, _ in pairs:
         counted = np.isfinite(right) & (np.abs(right) > 1e-9)
         ratios.append(_one_value(mine[counted] / right[counted]))
-        tiny = (np.abs(mine) < 0.1 * np.abs(right)).any()  # then any amount is near to the right result itself
-        amounts.append(np.nan if tiny else _one_value((mine - right)[np.isfinite(right)]))
     if found := monomial(np.array(ratios), sizes):
         yield f"It is the right result times {found}."
-    if found := monomial(np.array(amounts), sizes):
-        yield f"It is the right result plus {found}."
-    if found := monomial(-np.array(amounts), sizes):
-        yield f"It is the right result minus {found}."
+    yield from _amount(pairs)
     if all(pair.mine.size == 1 for pair in pairs):
         mine = np.array([pair.mine.item() for pair in pairs])
         if found := monomial(mine, sizes):
             yield f"Your result is {found}: nothing else enters."
+
+
+def _amount(pairs: list[Pair]) -> Iterator[str]:
+    """What is too many or too few in all results of a case: a number, or a product of its arguments."""
+    amounts = []
+    for right, mine, _ in pairs:
+        tiny = (np.abs(mine) < 0.1 * np.abs(right)).any()  # then any amount is near to the right result itself
+        amounts.append(np.nan if tiny else _one_value((mine - right)[np.isfinite(right)]))
+    if np.isfinite(one := _one_value(np.array(amounts))):
+        yield f"It is the right result {_plus(one)}."
+    for sign, words in ((1, "plus"), (-1, "minus")):
+        if found := monomial(sign * np.array(amounts), [pair.sizes for pair in pairs]):
+            yield f"It is the right result {words} {found}."
 
 
 def _one_value(values: Float[np.ndarray, " N"]) -> float:

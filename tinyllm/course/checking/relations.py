@@ -23,6 +23,10 @@ class Place(str):
     """A sentence that says where a result is wrong, and not what is wrong with it."""
 
 
+class Chance(Place):
+    """A sentence that so few numbers may obey by chance. It counts where it holds of more numbers in another case."""
+
+
 def relations(expected: Any, got: Any, sizes: Features) -> list[str]:
     """All that holds between two results, in sentences, the most telling first."""
     if isinstance(expected, dict):
@@ -98,6 +102,10 @@ def _factors(right: Array, mine: Array, sizes: Features) -> Iterator[str]:
 
 
 def _orders(right: Array, mine: Array) -> Iterator[str]:
+    return map(str if right.size > 3 else Chance, _orders_of(right, mine))
+
+
+def _orders_of(right: Array, mine: Array) -> Iterator[str]:
     if right.ndim >= 2 and _close(np.swapaxes(right, -1, -2), mine):
         yield "It is the right result transposed: rows and columns are exchanged."
     for axis in range(right.ndim):
@@ -253,8 +261,11 @@ def _of_dicts(right: dict[Any, Any], mine: dict[Any, Any]) -> Iterator[str]:
     wrong = [key for key in shared if not _alike(right[key], mine[key])]
     if shared and not wrong and (missing or extra):
         yield f"Some keys {'are missing' if missing else 'do not belong there'}; what is there for the others is right."
-    for key in wrong if all(isinstance(key, str) for key in shared) else ():  # what is observed, in words
-        yield f"It does not hold that {key}." if right[key] is True else Place(f"What is wrong is {key}.")
+    if all(isinstance(key, str) for key in shared):  # what is observed, in words
+        yield from (f"It does not hold that {key}." for key in wrong if right[key] is True)
+        others = [key for key in wrong if right[key] is not True]
+        if 0 < len(others) < min(len(shared), 4):
+            yield Place(f"What is wrong: {', '.join(others)}.")
     if wrong and len(wrong) < len(shared):
         are = "is" if len(wrong) == 1 else "are"
         yield Place(f"{len(wrong)} of its values {are} wrong, {len(shared) - len(wrong)} right.")

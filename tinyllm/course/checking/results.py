@@ -64,7 +64,8 @@ def _of(exercise: Exercise, wrong: list[_Wrong]) -> str:
         return ""
     sizes = [features(exercise.case_parameters, one.case) for one in wrong]
     held = [relations(one.expected, one.got, size) for one, size in zip(wrong, sizes, strict=True)]
-    shared = [one for one in held[0] if not isinstance(one, Place) and all(one in others for others in held)]
+    told = {one for case in held for one in case if not isinstance(one, Place)}
+    shared = [one for one in held[0] if one in told and all(one in others for others in held)]
     if shared or (shared := _in_turn(held)):
         return shared[0]
     pairs = [_pair(one, size) for one, size in zip(wrong, sizes, strict=True)]

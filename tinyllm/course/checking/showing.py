@@ -1,12 +1,14 @@
 """Any value in a few words, however long, nested or broken it is."""
 
 import reprlib
+import textwrap
 from collections.abc import Callable
 from typing import Any
 
 from torch import Tensor
 
 _SMALL = 24  # the most values of a tensor that are shown in full
+_LINES = 8  # of what a function printed
 
 
 def kind_of(value: Any) -> str:
@@ -15,6 +17,16 @@ def kind_of(value: Any) -> str:
         return "None"
     name = type(value).__name__
     return f"{'an' if name[0] in 'aeiou' else 'a'} {name}"
+
+
+def show_printed(title: str, text: str) -> str:
+    """What a function printed, indented below a title, as lines to append; "" if it printed nothing."""
+    lines = text.rstrip().splitlines()
+    if not lines:
+        return ""
+    shown = [textwrap.shorten(line, 120, placeholder=" ...") if len(line) > 120 else line for line in lines[:_LINES]]
+    more = [f"... and {len(lines) - _LINES} lines more"] if len(lines) > _LINES else []
+    return "\n".join(["", title, *(f"    {line}" for line in [*shown, *more])])
 
 
 class _Short(reprlib.Repr):

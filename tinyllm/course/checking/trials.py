@@ -3,6 +3,7 @@
 import copy
 import inspect
 from collections.abc import Iterator
+from contextlib import redirect_stdout
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,9 +12,10 @@ from torch import Tensor, nn
 
 from tinyllm.course.checking.deadline import Deadline, OutOfTime
 from tinyllm.course.checking.registry import Case, Exercise, Function, Observed
-from tinyllm.course.checking.watching import Draw, Watched, generator_names, global_settings, restore
+from tinyllm.course.checking.watching import Draw, Heard, Watched, generator_names, global_settings, restore
 
 SECONDS = 10.0  # for one call of an answer
+WHOLE = 60.0  # for all calls of one case, and for all cases of one check
 _PATIENCE = 600.0  # for the reference, which may be the first to import something large
 
 
@@ -33,6 +35,8 @@ class Trial:
     backward_error: BaseException | None = None
     """What going backward through a result raised. The value is that of a call without gradients then."""
     draws: list[Draw] = field(default_factory=list)
+    printed: str = ""
+    """By the first call, or by all of the case if the first printed nothing."""
 
     @property
     def timed_out(self) -> bool:
@@ -53,12 +57,13 @@ def try_case(
     arguments, inputs = copy.deepcopy(tuple(map(_own_numbers, case))), dict[str, Tensor]()
     if gradients:
         arguments, inputs = _requiring_gradients(names, arguments)
-    limit = Deadline(seconds or (_PATIENCE if function is exercise.reference else SECONDS))
+    is_reference = function is exercise.reference
+    limit = Deadline(seconds or (_PATIENCE if is_reference else SECONDS), _PATIENCE if is_reference else WHOLE)
     watched = Watched(function, names, limit.restart)
     trial = Trial(changed=watched.changed, global_changes=watched.global_changes, draws=watched.draws)
     settings = global_settings()
     try:
-        with limit:
+        with redirect_stdout(Heard()) as heard, limit:
             value = exercise.observe(watched, *arguments)
             if gradients:
                 try:
@@ -73,6 +78,7 @@ def try_case(
         trial.error = error
     finally:
         restore(settings)
+        trial.printed = watched.printed or heard.getvalue()
     return trial
 
 

@@ -23,18 +23,18 @@ def unused_argument(exercise: Exercise, answer: Function, judged: list[Judged]) 
     The answer is called with changed arguments: where the reference then gives something else, it never does.
     """
     end = time.thread_time() + _SECONDS
-    wrong = [one.case for one in judged if one.fault][:_CASES]
-    right = [one.case for one in judged if not one.fault][:_CASES]
+    wrong = [one for one in judged if one.fault][:_CASES]
+    right = [one for one in judged if not one.fault][:_CASES]
     if any(one.got.error is not None for one in judged) or len(wrong) < 2:
         return ""
     for index, name in enumerate(exercise.case_parameters):
         matters, unmoved = False, 0
-        for changed, case in _changed(wrong + right, index):
+        for changed, one in _changed(wrong + right, index):
             if time.thread_time() > end:
                 return ""
-            if not _moves(exercise, exercise.reference, case, changed):
+            if not _moves(exercise, exercise.reference, one.expected, changed):
                 continue
-            matters = _moves(exercise, answer, case, changed)
+            matters = _moves(exercise, answer, one.got, changed)
             unmoved += not matters
             if matters:
                 break
@@ -43,13 +43,14 @@ def unused_argument(exercise: Exercise, answer: Function, judged: list[Judged]) 
     return ""
 
 
-def _changed(cases: list[Case], index: int) -> list[tuple[Case, Case]]:
+def _changed(judged: list[Judged], index: int) -> list[tuple[Case, Judged]]:
     """Cases with another value of one argument, each beside the case as it was."""
     found = []
-    for case in cases:
+    for one in judged:
+        case = one.case
         for change in _changes(case[index]) if len(case) > index else ():
             try:
-                found.append(((*case[:index], change(case[index]), *case[index + 1 :]), case))
+                found.append(((*case[:index], change(case[index]), *case[index + 1 :]), one))
             except Exception:  # it makes no sense for such a value
                 continue
     return found
@@ -65,9 +66,9 @@ def _changes(value: Any) -> list[Callable[[Any], Any]]:
     return []
 
 
-def _moves(exercise: Exercise, function: Function, case: Case, changed: Case) -> bool:
+def _moves(exercise: Exercise, function: Function, before: Trial, changed: Case) -> bool:
     """Whether the change makes a difference; False for a reference that cannot compute with it."""
-    before, after = (try_case(exercise, function, one, seconds=_SECONDS) for one in (case, changed))
+    after = try_case(exercise, function, changed, seconds=_SECONDS)
     if after.error is not None:
         return function is not exercise.reference
     return not _alike(before, after)

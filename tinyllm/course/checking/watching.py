@@ -1,6 +1,8 @@
 """What a call does besides its result: arguments it alters, global settings it changes, random numbers it draws."""
 
+import io
 import random
+import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -10,6 +12,18 @@ from torch import Tensor, nn
 
 Snapshot = dict[str, Any]  # everything a call may alter, by name: "x", "model.weight", "model.weight.grad"
 Draw = tuple[Snapshot, Snapshot]  # the states of the random generators before a call and after it
+
+
+class Heard(io.StringIO):
+    """What is printed, as far as anyone would read it."""
+
+    def write(self, text: str) -> int:
+        """Keep a text, or as much of it as there is room for."""
+        super().write(text[: _HEARD - self.tell()] if self.tell() < _HEARD else "")
+        return len(text)
+
+
+_HEARD = 2000  # characters
 
 
 class Watched:
@@ -27,15 +41,20 @@ class Watched:
         self.global_changes: set[str] = set()
         self.results: list[Any] = []
         self.draws: list[Draw] = []
+        self.printed = ""
+        """By the first call."""
 
     def __call__(self, *arguments: Any, **named: Any) -> Any:
         """The function's result; what it changed in global settings is put back."""
         given = dict(zip(self._names, arguments, strict=False)) | named
         before, settings, draws = snapshot(given), global_settings(), _generators()
         self._begin()
+        first = not self.results
         try:
             result = self._function(*arguments, **named)
         finally:
+            if first and isinstance(sys.stdout, Heard):
+                self.printed = sys.stdout.getvalue()
             self.global_changes |= _differences(settings, global_settings())
             restore(settings)
             self._note_draws(draws, _generators())

@@ -53,6 +53,7 @@ def _words(count: int, symbols: list[Any]) -> dict[tuple[Any, ...], int]:
         ([97], (97, 98), 256),
         ([97, 98], (97, 98), random.randint(256, 999)),
         ([300, 12, 300, 300, 300, 300], (300, 300), 1023),
+        ([5, 5, 5, 12, 5, 5, 5, 5, 5], (5, 5), 300),  # an odd number in a row: from the right, others are left over
         *(_merge_case(length) for length in (4, 6, 8, 10, 12, 40)),
         *((ids, (1, 2), 5) for ids in token_lists((1, 2))),
     ],

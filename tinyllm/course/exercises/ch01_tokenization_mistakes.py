@@ -151,6 +151,14 @@ def merges_a_used_id_again(ids, pair, new_id):
     return result
 
 
+@mistake(
+    merge,
+    "You go from right to left, so of three equal ids the last two are merged: [1, new_id]. Begin at the left.",
+)
+def merges_from_the_right(ids, pair, new_id):
+    return merge(ids[::-1], pair[::-1], new_id)[::-1]
+
+
 mistake(
     merge,
     "The second id of the pair is still there, behind new_id. Both ids of a pair are replaced.",

@@ -221,10 +221,13 @@ def _judge_batches(
     others = [batches(seed + more) for more in range(1, 9)]
     rows = [tuple(row) for inputs, _ in once for row in inputs]
     following = [row for _, targets in once for row in targets]
+    wanted = [stream[start + 1 : start + context_length + 1] for start in starts]
     return {
         "rows of inputs in each batch": [len(inputs) for inputs, _ in once],
         "rows of targets in each batch": [len(targets) for _, targets in once],
         "each full block is in exactly one batch": sorted(rows) == sorted(blocks),
+        "each row of targets is some block, one token further on": len(once) == 0
+        or all(row in wanted for row in following),
         "each row of targets is its own row of inputs, one token further on": all(
             row in blocks and targets == stream[blocks[row] + 1 : blocks[row] + context_length + 1]
             for row, targets in zip(rows, following, strict=False)

@@ -736,6 +736,12 @@ def shuffles_one_after_the_other(stream, context_length, batch_size, seed):
 
 mistake(
     mend_batches,
+    "The targets are the inputs themselves. At each place the target is the next token: one further on in the stream.",
+    lambda stream, T, batch_size, seed: [(inputs, inputs) for inputs, _ in mend_batches(stream, T, batch_size, seed)],
+)
+
+mistake(
+    mend_batches,
     "Nothing is shuffled any more: every seed gives the order of the stream.",
     lambda stream, T, batch_size, seed: _in_batches(_rows(stream, T), batch_size),
 )

@@ -25,6 +25,13 @@ from tinyllm.course.exercises.ch03_attention import (
 
 mistake(
     causal_average,
+    "The softmax of ones and zeros gives later rows some weight too: exp(0) is 1. Divide each row by its sum, or put "
+    "-inf where the zeros are.",
+    lambda x: torch.ones(len(x), len(x), dtype=x.dtype).tril().softmax(dim=1) @ x,
+)
+
+mistake(
+    causal_average,
     "Each row leaves itself out. x[:t] ends before row t; x[: t + 1] includes it. The first row has only itself.",
     lambda x: torch.stack([x[:t].mean(dim=0) if t else torch.zeros_like(x[0]) for t in range(len(x))]),
 )

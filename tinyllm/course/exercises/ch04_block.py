@@ -102,7 +102,23 @@ def _mask_findings(dropped: Bool[Tensor, "N ..."], p: float) -> dict[str, bool]:
     statistics = mask_findings(dropped.reshape(len(dropped), -1, one.shape[-1] if one.dim() > 1 else 40), p)
     share, *others = statistics.items()
     findings["about a share p of the values are zero"] = share[1] or repeats  # one mask has any share by chance
-    return findings | {key: holds and findings.get(key, True) for key, holds in others}
+    findings |= {key: holds and findings.get(key, True) for key, holds in others}
+    return findings if one.dim() > 1 else _of_a_vector(findings, repeats)
+
+
+def _of_a_vector(findings: dict[str, bool], repeats: bool) -> dict[str, bool]:
+    """The same without rows and columns; where parts are alike, all other statistics fail by chance."""
+    findings = {key: holds for key, holds in findings.items() if key not in _OF_A_MATRIX}
+    parts = "no part repeats another"
+    return findings if findings[parts] or repeats else {key: key != parts for key in findings}
+
+
+_OF_A_MATRIX = (
+    "each row and column keeps some values and drops some",
+    "how many are dropped varies from row to row",
+    "rows differ",
+    "columns differ",
+)
 
 
 def _first_failure(findings: dict[str, bool]) -> dict[str, bool]:

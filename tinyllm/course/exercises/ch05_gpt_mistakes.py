@@ -135,6 +135,25 @@ mistake(
 )
 
 
+mistake(
+    parameter_count,
+    "Each norm has 2 C numbers, a weight and a bias for each of the C. You count C.",
+    lambda V, T, C, L, F: parameter_count(V, T, C, L, F) - (2 * L + 1) * C,
+)
+
+mistake(
+    parameter_count,
+    "Queries, keys and values have 3 C biases in each block, one for each output. You count C.",
+    lambda V, T, C, L, F: parameter_count(V, T, C, L, F) - L * 2 * C,
+)
+
+mistake(
+    parameter_count,
+    "Queries, keys and values have no biases in your count: 3 C in each block, one for each output.",
+    lambda V, T, C, L, F: parameter_count(V, T, C, L, F) - L * 3 * C,
+)
+
+
 @mistake(
     parameter_count,
     "The projection of attention is missing: after the heads comes one more C by C matrix with its bias.",

@@ -358,7 +358,9 @@ def decays_by_sign(parameter, gradient, m, v, step, lr, beta1, beta2, eps, weigh
 mistake(
     clip,
     "You clip tensor by tensor, each by its own norm. One norm over all of them gives one factor for all.",
-    lambda gradients, max_norm: [gradient * min(1.0, max_norm / gradient.norm().item()) for gradient in gradients],
+    lambda gradients, max_norm: [
+        gradient * (max_norm / gradient.norm().clamp(min=1e-12)).clamp(max=1.0) for gradient in gradients
+    ],
 )
 
 
@@ -644,7 +646,7 @@ def spares_embeddings(model, weight_decay):
 
 _FAULTS = {
     "clearing": "The gradients of earlier batches are still there.",
-    "clipping": "The gradient is clipped too late to matter.",
+    "clipping": "The gradient is not clipped when the step is taken.",
     "rate": "A step is made at the rate of the step before it.",
     "groups": "Part of the parameters never hears of the new rate.",
 }
@@ -686,6 +688,36 @@ mistake(
     "rate, before every step.",
     _faulty_loop(_FAULTS),
 )
+
+
+@mistake(
+    mend_loop,
+    "The losses are those after the steps. Return each loss as it was before its step: the one that went backward.",
+)
+def measures_after_the_step(model, optimizer, batches, rates, max_norm):
+    losses = []
+    for (x, y), rate in zip(batches, rates, strict=True):
+        mend_loop(model, optimizer, [(x, y)], [rate], max_norm)
+        losses.append(model(x, y).item())
+    return losses
+
+
+@mistake(
+    mend_loop,
+    "Single values are clipped. clip_grad_norm_ scales the whole gradient by one factor, so its direction stays.",
+)
+def clips_single_values(model, optimizer, batches, rates, max_norm):
+    losses = []
+    for (x, y), rate in zip(batches, rates, strict=True):
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        optimizer.zero_grad()
+        loss = model(x, y)
+        loss.backward()
+        nn.utils.clip_grad_value_(model.parameters(), max_norm)
+        optimizer.step()
+        losses.append(loss.item())
+    return losses
 
 
 @mistake(

@@ -133,9 +133,11 @@ def _schedules() -> list[Case]:
     for warmup in (10, 0, 1, random.randint(3, 20)):
         total, peak = random.randint(60, 300), random.uniform(1e-4, 2.0)
         decay = random.choice([steps for steps in range(5, total - 25) if steps / total * total == steps])
-        corners = (0, warmup - 1, warmup, (warmup + total - decay) // 2, total - decay, total - decay + 1, total)
+        flat, fall = total - decay, (total - decay // 2, total - 1)
+        corners = (0, warmup - 1, warmup, (warmup + flat) // 2, flat, flat + 1, *fall, total)
         cases += [(at, total, warmup, decay / total, peak) for at in sorted({max(0, corner) for corner in corners})]
-    return [*cases, (0, 50, 0, 1.0, 0.1), (31, 50, 0, 1.0, 0.1)]
+    # A share of 0.4 is 40 steps of 100, and of the 84 after the warm-up 33.6: neither 33 nor 34.
+    return [*cases, (0, 50, 0, 1.0, 0.1), (31, 50, 0, 1.0, 0.1), (80, 100, 16, 0.4, random.uniform(0.1, 2))]
 
 
 @exercise(

@@ -380,6 +380,26 @@ def share_of_the_rest(iteration, total, warmup, decay_fraction, peak):
 
 @mistake(
     stable_decay,
+    "Your decay is a fraction of the steps after the warm-up, rounded. It is a fraction of all `total` steps.",
+)
+def rounded_share_of_the_rest(iteration, total, warmup, decay_fraction, peak):
+    if iteration < warmup:
+        return peak * (iteration + 1) / (warmup + 1)
+    return peak * min(1.0, (total - iteration) / round(decay_fraction * (total - warmup)))
+
+
+@mistake(
+    stable_decay,
+    "Your decay is a fraction of the steps after the warm-up, rounded down. It is a fraction of all `total` steps.",
+)
+def share_of_the_rest_rounded_down(iteration, total, warmup, decay_fraction, peak):
+    if iteration < warmup:
+        return peak * (iteration + 1) / (warmup + 1)
+    return peak * min(1.0, (total - iteration) / int(decay_fraction * (total - warmup)))
+
+
+@mistake(
+    stable_decay,
     "The warm-up begins at 0, so the first step does nothing: (iteration + 1) / (warmup + 1).",
 )
 def begins_at_zero(iteration, total, warmup, decay_fraction, peak):

@@ -346,9 +346,9 @@ def _weights_after(
         parameter.grad = torch.ones_like(parameter)
     optimizer = kind(model.parameters(), lr=lr)
     backward: list[Tensor] = []
-    followed: list[Tensor | None] = []
+    followed: list[tuple[int, Tensor | None]] = []
     model.weight.register_hook(backward.append)
-    optimizer.register_step_pre_hook(lambda *_: followed.append(_copy(model.weight.grad)))
+    optimizer.register_step_pre_hook(lambda *_: followed.append((len(backward), _copy(model.weight.grad))))
     for x, targets in batches:
         function(model, optimizer, x, targets)
     return Observed(torch.cat([model.weight, model.bias[:, None]], dim=1).detach(), [len(backward), followed])

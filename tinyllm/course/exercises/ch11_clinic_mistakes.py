@@ -340,6 +340,27 @@ def steps_twice(model, optimizer, x, targets):
 
 @mistake(
     one_step,
+    "The weights do not move: the step comes before `backward`, when the gradients are empty.",
+)
+def steps_with_empty_gradients(model, optimizer, x, targets):
+    optimizer.zero_grad()
+    loss = F.cross_entropy(model(x), targets)
+    optimizer.step()
+    loss.backward()
+
+
+@mistake(
+    one_step,
+    "What was in .grad before the first step is added to its gradient: you empty the gradients after the step alone.",
+)
+def zeroes_after_the_step(model, optimizer, x, targets):
+    F.cross_entropy(model(x), targets).backward()
+    optimizer.step()
+    optimizer.zero_grad()
+
+
+@mistake(
+    one_step,
     "The step comes before `backward`, so it follows the gradient of the batch before.",
 )
 def steps_too_early(model, optimizer, x, targets):

@@ -108,6 +108,7 @@ def _losses_only(count: int, scatter: float) -> tuple[list[float], list[float]]:
         *(_losses_only(*run) for run in ((4, 0), (5, 0.1), (6, 0.02), (12, 0.1))),
         # Here each kind of misfit has its least at another floor.
         ([100.0, 1000.0, 10_000.0, 100_000.0, 1_000_000.0], [9.0, 4.0, 2.9, 1.7, 1.5]),
+        ([50.0, 400.0, 3200.0], [8.0, 4.0, 2.0]),  # and here it is 0
     ],
     hint="Print floor and misfit in each round. Does the curve come near the losses? And when is a round better than "
     "the best so far?",

@@ -356,6 +356,20 @@ def worst_run(sizes, losses):
     return (float(floor), *fit_line(sizes, losses, floor))
 
 
+@mistake(
+    mend_fit,
+    "Your floors reach above the lowest loss, where loss - floor has no logarithm. They end just below all losses.",
+)
+def floors_above_the_lowest_loss(sizes, losses):
+    fits = []
+    with np.errstate(invalid="ignore", divide="ignore"):
+        for floor in np.linspace(0, max(losses), 400, endpoint=False):
+            scale, exponent = fit_line(sizes, losses, floor)
+            misfit = (np.log((floor + scale * np.array(sizes) ** -exponent) / losses) ** 2).sum()
+            fits.append((misfit, float(floor), scale, exponent))
+    return min(fits)[1:]
+
+
 # agreement
 
 mistake(

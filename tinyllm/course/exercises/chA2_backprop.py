@@ -207,18 +207,23 @@ def softmax_backward(grad: Float[Tensor, "*N V"], p: Float[Tensor, "*N V"]) -> F
 
 
 def _judge_share(function: Function, spread: float) -> Any:
-    """6% more or less is near enough: it is measured on 20,000 rows. The others are usual mistakes."""
+    """6% more or less is near enough: it is measured on 20,000 rows, of which few are stuck at a small spread.
+
+    The others are usual mistakes. Rows with a p above 0.99 are nearly as many at a large spread, and fewer at a small.
+    """
     generator = torch.Generator().manual_seed(0)
     scores, grad = torch.randn(2, 200_000, 6, generator=generator)
     passed = softmax_backward(grad, (spread * scores).softmax(dim=1))
     lengths = passed.norm(dim=1)
     share, of_squares = ((lengths < limit).float().mean().item() for limit in (0.01, 0.1))
     of_numbers = (passed.abs() < 0.01).float().mean().item()
-    return settle(function(spread), share, of_numbers, of_squares, 1 - share, 100 * share, band=0.06)
+    return settle(
+        function(spread), share, of_numbers, of_squares, 1 - share, 100 * share, band=0.06 if spread > 5 else 0.14
+    )
 
 
 @exercise(
-    cases=lambda: [(spread,) for spread in (6.0, random.choice((7.0, 9.0)), 12.0)],
+    cases=lambda: [(spread,) for spread in (3.0, random.choice((6.0, 8.0)), 12.0)],
     observe=_judge_share,
     hint="Draw the scores of all rows at once, take the softmax, and hand softmax_backward a random gradient of the "
     "same shape. A row's length is its `norm`. How do you count the short ones, as a share?",

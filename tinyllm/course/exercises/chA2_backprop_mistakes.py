@@ -136,7 +136,7 @@ def sets_instead_of_adding(last):
 
 @mistake(
     backward,
-    "Only the inputs of the last number get a gradient: the others hand theirs on before it has come. Go from the "
+    "Only the inputs of the last number get a gradient. Each number must hand its own on, once it has it: go from the "
     "result back to the beginning, through the reversed list.",
 )
 def goes_forwards(last):
@@ -210,6 +210,37 @@ def hands_on_too_early(last):
             waiting.append(one)
 
 
+@mistake(
+    backward,
+    "Each time you come to a number, it hands on all it has by then, so what came first is handed on twice. Visit each "
+    "number once, after all that use it.",
+)
+def hands_on_all_it_has(last):
+    def walk(number):
+        for one, slope in number.inputs:
+            one.grad += slope * number.grad
+            walk(one)
+
+    last.grad = 1.0
+    walk(last)
+
+
+@mistake(
+    backward,
+    "A number that is on your list again hands on all it has once more. Each number hands its gradient on once, when "
+    "it has received all of it.",
+)
+def waits_in_line_again(last):
+    last.grad = 1.0
+    waiting = [last]
+    while waiting:
+        number = waiting.pop()
+        for one, slope in number.inputs:
+            one.grad += slope * number.grad
+            if one not in waiting:
+                waiting.append(one)
+
+
 # matmul_backward
 
 mistake(
@@ -247,6 +278,16 @@ mistake(
 
 def _minus_one_hot(p, targets):
     return p - F.one_hot(targets, p.shape[1])
+
+
+@mistake(
+    loss_backward,
+    "[:, targets] takes 1 from these columns in every row. Each row has one target: [torch.arange(N), targets].",
+)
+def takes_from_whole_columns(logits, targets):
+    grad = logits.softmax(1)
+    grad[:, targets] -= 1
+    return grad / len(targets)
 
 
 mistake(
