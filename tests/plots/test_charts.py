@@ -10,7 +10,7 @@ from tinyllm.plots import bars, curves, loglog
 
 def test_bars_write_their_values():
     assert written(PICTURES["bars"]()) == ["1", "2"]
-    assert written(bars({"a": 1152.0, "b": 0.25, "c": 3e-5, "d": 0.0}, "Bars.")) == ["1,152", "0.25", "<0.001", "0"]
+    assert written(bars({"a": 1152.0, "b": 0.25, "c": 3e-5, "d": 0.0}, "Bars.")) == ["1,152", "0.250", "<0.001", "0"]
 
 
 def test_a_line_to_compare_with_does_not_strike_through_a_value():
@@ -77,3 +77,18 @@ def test_curves_over_two_decades_have_ticks_at_powers_of_ten_only():
     assert 5 in near.get_yticks() and 5 not in far.get_yticks()
     assert near.get_legend() is None  # one curve needs none
     assert curves({"a": [1.0], "b": [2.0]}, "Two.", "x", "y").axes[0].get_legend() is not None
+
+
+@pytest.mark.parametrize(
+    ("values", "written"),
+    [
+        ([1.3, 1.33], ["1.30", "1.33"]),
+        ([0.15, 0.119, 0.0374], ["0.150", "0.119", "0.037"]),
+        ([3, 12, 1152], ["3", "12", "1,152"]),
+        ([1234.5, 67.25, 0.0], ["1,234", "67.2", "0"]),
+        ([0.0004, 0.5, -0.0004], ["<0.001", "0.500", "0"]),
+    ],
+)
+def test_the_numbers_of_bars_have_as_many_digits(values, written):
+    picture = bars({str(index): value for index, value in enumerate(values)}, "Bars.")
+    assert [text.get_text() for text in picture.axes[0].texts] == written

@@ -1,5 +1,6 @@
 """Bars and lines."""
 
+import math
 from collections.abc import Mapping, Sequence
 
 from tinyllm.plots.axes import compare_with, new_chart, round_log_ticks
@@ -22,7 +23,7 @@ def bars(
     spread = None if errors is None else [errors[name] for name in values]
     drawn = axes.barh(list(values), list(values.values()), color=BLUE, height=0.7, xerr=spread, capsize=3)
     on_white = {"facecolor": "white", "edgecolor": "none", "pad": 1}  # where a line to compare with runs through it
-    axes.bar_label(drawn, fmt=_short_number, padding=3, fontsize=9, bbox=on_white)
+    axes.bar_label(drawn, _short_numbers(list(values.values())), padding=3, fontsize=9, bbox=on_white)
     axes.invert_yaxis()
     axes.set_xlabel(unit)
     axes.margins(x=0.12)
@@ -32,11 +33,21 @@ def bars(
     return figure
 
 
-def _short_number(value: float) -> str:
-    """Three digits, at most three decimals, without powers of ten: 1,152, 0.25 and 0.002; <0.001 for a small share."""
-    if abs(value) >= 1000:
-        return f"{value:,.0f}"
-    return "<0.001" if 0 < value < 0.001 else f"{round(value, 3) + 0.0:.3g}"  # + 0.0: no minus before a zero
+def _short_numbers(values: Sequence[float]) -> list[str]:
+    """Three digits each, at most three decimals, none for whole numbers: 1,152, 12.0, 0.250 and 0.002.
+
+    A small share is <0.001. Zeros at the end stay, so that 1.30 and 1.33 are read alike.
+    """
+    whole = all(value == round(value) for value in values)
+    return [_short_number(value, whole) for value in values]
+
+
+def _short_number(value: float, whole: bool) -> str:
+    if 0 < value < 0.001:
+        return "<0.001"
+    value = round(value, 3) + 0.0  # no minus before a zero
+    decimals = 0 if whole or value == 0 else min(3, max(0, 2 - math.floor(math.log10(abs(value)))))
+    return f"{value:,.{decimals}f}"
 
 
 def curves(
