@@ -92,3 +92,9 @@ def test_a_unit_brings_a_key():
     assert len(heatmap(torch.eye(13), "Without a key nobody could read it.").axes) == 2
     key = heatmap(torch.eye(2), "A key.", unit="nats").axes[1]
     assert key.get_ylabel() == "nats"
+
+
+@pytest.mark.parametrize("values", [[[0.0, 1.0]], [[-3.0, 2.0]], [[-1.0, -2.0]]])
+def test_the_key_has_the_shades_that_numbers_have(values):
+    key = heatmap(np.array(values), "Numbers.", unit="nats").axes[1]
+    assert key.get_ylim() == (min(0.0, *values[0]), max(0.0, *values[0]))

@@ -46,7 +46,8 @@ def heatmap(
     colours, norm = _shades(finite)
     image = axes.imshow(shown, cmap=colours, aspect="auto", norm=norm)
     if key:
-        figure.colorbar(image, label=unit, pad=0.02)
+        shades = figure.colorbar(image, label=unit, pad=0.02)
+        shades.ax.set_ylim(min(0.0, finite.min()), max(0.0, finite.max()))  # no shade that no number has
     axes.set(xlabel=column_label, ylabel=row_label)
     axes.set_xticks(range(len(columns)), list(map(str, columns)), parse_math=False, rotation=90 * upright)
     axes.set_yticks(range(len(rows)), list(map(str, rows)), parse_math=False)

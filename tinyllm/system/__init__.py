@@ -5,6 +5,7 @@
 - `cache`: the folder for what is kept between calls (TINYLLM_HOME)
 - `device`: CUDA, MPS or the CPU, and whether to compile
 - `precision`: the number format of matrix products
+- `bars`: progress bars, in a terminal and in a notebook
 - `distributed`: the processes that `torchrun` starts
 - `hub`: whether a server answers, asked with a time-out
 - `validation`: checks of settings, and near names for error messages

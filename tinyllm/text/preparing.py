@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import Int
-from tqdm.auto import tqdm
 
 from tinyllm.config import DataConfig
+from tinyllm.system.bars import Bar
 from tinyllm.text.corpus import Corpus
 from tinyllm.text.dialogues import ROLES
 from tinyllm.text.holdout import HELD_OUT, HoldOut, document_size, hold_out
@@ -132,7 +132,7 @@ def _write_split(
     words = size = 0
     with (
         (folder / f"{split}.bin").open("wb") as file,
-        tqdm(desc=f"tokenising {split}", unit="B", unit_scale=True, disable=not progress, leave=False) as bar,
+        Bar(desc=f"tokenising {split}", unit="B", unit_scale=True, disable=not progress, leave=False) as bar,
         closing(tokenized_batches(documents, tokenizer)) as batches,
     ):
         for batch in batches:

@@ -9,6 +9,7 @@ from typing import Any
 from tqdm.auto import tqdm
 
 from tinyllm.config import RunConfig
+from tinyllm.system.bars import Bar
 from tinyllm.system.validation import plain
 from tinyllm.training.history import History
 from tinyllm.training.logs import open_logs
@@ -27,7 +28,7 @@ class Watchers:
     def __init__(self, config: RunConfig, history: History, start: int, shown: bool, on_step: OnStep | None):
         self.stop = threading.Event()
         self._config, self._history, self._start = config, history, start
-        self._bar = tqdm(total=config.training.max_iterations, initial=start, disable=not shown, unit="it")
+        self._bar = Bar(total=config.training.max_iterations, initial=start, disable=not shown, unit="it")
         self._watch: list[OnStep] = [] if on_step is None else [on_step]
         self._close: list[Callable[[], None]] = [self._bar.close]
         self.failure: BaseException | None = None
