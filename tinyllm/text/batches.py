@@ -6,7 +6,7 @@ So a resumed run needs to remember nothing about its data.
 import bisect
 
 import numpy as np
-from jaxtyping import Bool, Int
+from jaxtyping import Int
 
 from tinyllm.config import IGNORED
 from tinyllm.text.tokenized import TokenizedSplit
@@ -35,7 +35,8 @@ class Blocks:
         begin: str = "anywhere",
         turns: Turns | None = None,
     ):
-        self.tokens, self.documents, self.turns = split.tokens, split.starts, turns
+        self.tokens, self.turns = split.tokens, turns
+        self.marks = None if turns is None else np.flatnonzero(np.isin(split.tokens, turns))
         self.context_length = context_length
         self.seed = seed
         self.possible_starts = len(self.tokens) - context_length  # a block can begin at any smaller index
@@ -83,12 +84,9 @@ class Blocks:
     def _cut(self, starts: Int[np.ndarray, " N"]) -> tuple[Int[np.ndarray, "N T"], Int[np.ndarray, "N T"]]:
         blocks = np.stack([self.tokens[start : start + self.context_length + 1] for start in starts]).astype(np.int64)
         ids, targets = blocks[:, :-1], blocks[:, 1:]
-        if self.turns is not None:
-            targets = np.where([self._learned(int(start), self.turns) for start in starts], targets, IGNORED)
+        if self.turns is not None and self.marks is not None:
+            # Who speaks where a block begins is said by the latest mark there or before: a text begins with one.
+            latest = self.tokens[self.marks[np.searchsorted(self.marks, starts, side="right") - 1]]
+            learned = [self.turns.learned(block)[1:] for block in np.column_stack([latest, targets])]
+            targets = np.where(learned, targets, IGNORED)
         return ids, targets
-
-    def _learned(self, start: int, turns: Turns) -> Bool[np.ndarray, " T"]:
-        """Which targets of a block count. Who speaks at its start is known from the start of its document."""
-        document = self.documents[np.searchsorted(self.documents, start, side="right") - 1]
-        learned = turns.learned(self.tokens[document : start + self.context_length + 1])
-        return learned[-self.context_length :]
