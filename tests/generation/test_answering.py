@@ -104,3 +104,16 @@ def test_text_in_which_nobody_answers_is_refused(uninterrupted, tmp_path):
     config = small_run(tmp_path / "talk.jsonl", tmp_path / "run", dialogues=True, init_from=str(uninterrupted))
     with pytest.raises(ValueError, match="has no answers"):
         quietly(config)
+
+
+def test_muon_does_not_move_corrections(tmp_path):
+    with pytest.raises(ValueError, match="optimizer must be 'adamw' with lora"):
+        small_run(tmp_path / "a.txt", tmp_path / "run", lora=4, init_from="x", optimizer="muon")
+
+
+def test_the_card_of_what_is_exported_counts_no_corrections(answerer, uninterrupted, tmp_path):
+    settings = {"dialogues": True, "init_from": str(uninterrupted), "lora": 4, "max_iterations": 2}
+    run = quietly(small_run(answerer.config.dataset.data, tmp_path / "run", **settings))
+    card = (run.export(tmp_path / "theirs") / "README.md").read_text()
+    parameters = sum(parameter.numel() for parameter in load_pretrained(tmp_path / "theirs").model.parameters())
+    assert f"| parameters | {parameters:,} |" in card
