@@ -117,3 +117,16 @@ def test_the_card_of_what_is_exported_counts_no_corrections(answerer, uninterrup
     card = (run.export(tmp_path / "theirs") / "README.md").read_text()
     parameters = sum(parameter.numel() for parameter in load_pretrained(tmp_path / "theirs").model.parameters())
     assert f"| parameters | {parameters:,} |" in card
+
+
+def test_text_without_dialogues_is_no_text_with_dialogues(text, uninterrupted, tmp_path):
+    with pytest.raises(ValueError, match=r"words\.txt has no answers to learn: .*'messages'"):
+        quietly(small_run(text, tmp_path / "run", dialogues=True, init_from=str(uninterrupted)))
+
+
+def test_only_the_text_that_watches_has_answers(uninterrupted, tmp_path):
+    asked = {"role": "user", "content": "who sings ?"}
+    for name, row in (("train", [asked]), ("valid", [asked, {"role": "assistant", "content": "my aunt ."}])):
+        (tmp_path / f"{name}.jsonl").write_text((json.dumps({"messages": row}) + "\n") * 80)
+    with pytest.raises(ValueError, match="has no answers to learn"):
+        quietly(small_run(tmp_path, tmp_path / "run", dialogues=True, init_from=str(uninterrupted)))
