@@ -136,3 +136,11 @@ def test_a_row_with_one_message_that_is_none_is_named(tmp_path):
     (tmp_path / "talk.jsonl").write_text(rows(2) + json.dumps({"messages": [QUESTION, "my aunt ."]}))
     with pytest.raises(ValueError, match=r"talk\.jsonl, line 3: message 2 of a dialogue is str"):
         list(load_corpus(str(tmp_path / "talk.jsonl"), "messages").documents("train"))
+
+
+def test_a_dialogue_too_long_to_hold_out_is_passed_over(tmp_path):
+    long = json.dumps({"messages": [QUESTION, ANSWER | {"content": "my aunt . " * 3000}]}) + "\n"
+    for seed in range(4):
+        (tmp_path / "talk.jsonl").write_text(rows(5) + long * 3)
+        config = DataConfig(data=str(tmp_path / "talk.jsonl"), tokenizer="bpe", dialogues=True, split_seed=seed)
+        assert len(prepare(config, 270, progress=False).splits["train"].starts) >= 3
