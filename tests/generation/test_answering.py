@@ -5,7 +5,7 @@ import json
 import sys
 
 import pytest
-from small_runs import quietly, small_run
+from small_runs import losses, quietly, small_run
 
 from tinyllm import load_pretrained, load_run, train
 from tinyllm.__main__ import main
@@ -130,3 +130,13 @@ def test_only_the_text_that_watches_has_answers(uninterrupted, tmp_path):
         (tmp_path / f"{name}.jsonl").write_text((json.dumps({"messages": row}) + "\n") * 80)
     with pytest.raises(ValueError, match="has no answers to learn"):
         quietly(small_run(tmp_path, tmp_path / "run", dialogues=True, init_from=str(uninterrupted)))
+
+
+def test_answers_that_are_rare_are_watched_all_the_same(uninterrupted, tmp_path):
+    """Most blocks hold nothing but a question: among them, a step may have no answer to learn."""
+    row = [{"role": "user", "content": "a cat sleeps " * 60}, {"role": "assistant", "content": "my aunt ."}]
+    (tmp_path / "talk.jsonl").write_text((json.dumps({"messages": row}) + "\n") * 80)
+    settings = {"dialogues": True, "init_from": str(uninterrupted), "batch_size": 1, "gradient_accumulation_steps": 1}
+    run = quietly(small_run(tmp_path / "talk.jsonl", tmp_path / "run", **settings))
+    assert all(point["validation_loss"] > 0 for point in run.history if "validation_loss" in point)
+    assert 0 in losses(run)

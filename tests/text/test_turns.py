@@ -70,5 +70,5 @@ def test_a_block_of_a_long_document_is_marked_without_reading_what_is_before_it(
     split = tokenize(["the old dog sleeps . " * 500, Dialogue([QUESTION, ANSWER])], tokenizer)
     read, learned = [], Turns.learned
     monkeypatch.setattr(Turns, "learned", lambda turns, tokens: read.append(len(tokens)) or learned(turns, tokens))
-    Blocks(split, 8, turns=Turns.of(tokenizer)).fixed(5)
+    Blocks(split, 8, turns=Turns.of(tokenizer)).batch(0, 5)
     assert read == [9] * 5

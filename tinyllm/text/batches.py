@@ -62,9 +62,18 @@ class Blocks:
         return self._cut(np.array([self._start(index) for index in range(first, first + count)]))
 
     def fixed(self, count: int) -> tuple[Int[np.ndarray, "N T"], Int[np.ndarray, "N T"]]:
-        """Up to `count` blocks spread evenly over the text, the same at each call."""
-        chosen = np.linspace(0, len(self.starts) - 1, min(count, len(self.starts))).astype(int)
-        return self._cut(self.starts[chosen])
+        """Up to `count` blocks spread evenly over the text, the same at each call.
+
+        Of a text with dialogues they are blocks with targets that count, if it has any.
+        """
+        starts = self.starts
+        if self.turns is not None:
+            starts = np.union1d(starts, self.possible_starts - 1)  # a last block, which reaches the end of the text
+            counted = np.concatenate([[0], np.cumsum(self.turns.learned(self.tokens))])  # before each token
+            has_targets = counted[starts + self.context_length + 1] > counted[starts + 1]
+            starts = starts[has_targets] if has_targets.any() else starts
+        chosen = np.linspace(0, len(starts) - 1, min(count, len(starts))).astype(int)
+        return self._cut(starts[chosen])
 
     def _start(self, index: int) -> int:
         """Where block `index` of the run begins in the text."""
