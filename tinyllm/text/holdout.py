@@ -40,8 +40,8 @@ def hold_out(sizes: Sequence[int], fraction: float, seed: int, cuttable: bool = 
     Of a short text it is more, so that there is something to score: 2,000 bytes, but not above a tenth. First choice is
     a seeded sample of `fraction` of the documents. Where that is too far from the wanted size, because documents are
     few, or of very different sizes, they are drawn one after another until there are enough. One that is too long for
-    what is still missing is cut, and its end held out; if documents are not `cuttable` it is passed over, unless all are
-    too long.
+    what is still missing is cut, and its end held out. Where documents are not `cuttable` it is passed over, unless all
+    are too long.
     """
     count, total = len(sizes), sum(sizes)
     wanted = max(total * fraction, min(_ENOUGH, total / 10))

@@ -61,7 +61,7 @@ class PreparedData:
 
     @property
     def turns(self) -> Turns | None:
-        """What separates the messages of dialogues; None for text without them."""
+        """What separates the messages of dialogues; None if the tokenizer has no tokens for that."""
         return Turns.of(self.tokenizer)
 
     @property

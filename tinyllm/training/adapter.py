@@ -1,4 +1,4 @@
-"""What LoRA learned, as a file of its own: a thousandth of the model, which belongs to that model and to no other."""
+"""What LoRA learned, as a file of its own: at rank 8 a hundredth of the model, and of use with that model only."""
 
 import hashlib
 from collections.abc import Iterator
