@@ -1,6 +1,7 @@
 """Runs: `train` makes one, `load_run` loads one; a `Run` evaluates, generates, plots and diagnoses."""
 
 import contextlib
+import dataclasses
 import os
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from tinyllm.config import Precision, RunConfig
+from tinyllm.estimation import count_parameters
 from tinyllm.evaluation import Evaluation, FloorEvaluation, evaluate, evaluate_split
 from tinyllm.huggingface.export import export_model
 from tinyllm.huggingface.model_card import Facts
@@ -130,7 +132,7 @@ class Run(TrainedModel):
         }
         training = self.config.training
         return Facts(
-            parameters=sum(parameter.numel() for parameter in self.model.parameters()),
+            parameters=count_parameters(dataclasses.replace(self.model.config, lora=0)),  # merged in what is exported
             data=self.config.dataset.data,
             iterations=self.iteration,
             tokens=self.iteration * training.global_batch * self.config.model.context_length,

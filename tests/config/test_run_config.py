@@ -29,7 +29,7 @@ def test_field_names_are_unique_across_a_runs_parts():
 def test_defaults_are_the_reference_run():
     model, training = RunConfig().model, RunConfig().training
     assert dataclasses.astuple(model)[:8] == (50_257, 512, 512, 8, 8, 2048, 0.1, "gelu")
-    assert dataclasses.astuple(model)[8:] == ("layernorm", "learned", None, False, True, False, None)
+    assert dataclasses.astuple(model)[8:] == ("layernorm", "learned", None, False, True, False, None, 0)
     assert (model.head_dim, model.kv_heads) == (64, 8)
     assert (training.optimizer, training.schedule) == ("adamw", "cosine")
     assert (training.max_iterations, training.batch_size, training.gradient_accumulation_steps) == (100_000, 8, 4)

@@ -5,7 +5,7 @@ import json
 import sys
 
 import pytest
-from small_runs import quietly, small_run
+from small_runs import losses, quietly, small_run
 
 from tinyllm import load_pretrained, load_run, train
 from tinyllm.__main__ import main
@@ -104,3 +104,39 @@ def test_text_in_which_nobody_answers_is_refused(uninterrupted, tmp_path):
     config = small_run(tmp_path / "talk.jsonl", tmp_path / "run", dialogues=True, init_from=str(uninterrupted))
     with pytest.raises(ValueError, match="has no answers"):
         quietly(config)
+
+
+def test_muon_does_not_move_corrections(tmp_path):
+    with pytest.raises(ValueError, match="optimizer must be 'adamw' with lora"):
+        small_run(tmp_path / "a.txt", tmp_path / "run", lora=4, init_from="x", optimizer="muon")
+
+
+def test_the_card_of_what_is_exported_counts_no_corrections(answerer, uninterrupted, tmp_path):
+    settings = {"dialogues": True, "init_from": str(uninterrupted), "lora": 4, "max_iterations": 2}
+    run = quietly(small_run(answerer.config.dataset.data, tmp_path / "run", **settings))
+    card = (run.export(tmp_path / "theirs") / "README.md").read_text()
+    parameters = sum(parameter.numel() for parameter in load_pretrained(tmp_path / "theirs").model.parameters())
+    assert f"| parameters | {parameters:,} |" in card
+
+
+def test_text_without_dialogues_is_no_text_with_dialogues(text, uninterrupted, tmp_path):
+    with pytest.raises(ValueError, match=r"words\.txt has no answers to learn: .*'messages'"):
+        quietly(small_run(text, tmp_path / "run", dialogues=True, init_from=str(uninterrupted)))
+
+
+def test_only_the_text_that_watches_has_answers(uninterrupted, tmp_path):
+    asked = {"role": "user", "content": "who sings ?"}
+    for name, row in (("train", [asked]), ("valid", [asked, {"role": "assistant", "content": "my aunt ."}])):
+        (tmp_path / f"{name}.jsonl").write_text((json.dumps({"messages": row}) + "\n") * 80)
+    with pytest.raises(ValueError, match="has no answers to learn"):
+        quietly(small_run(tmp_path, tmp_path / "run", dialogues=True, init_from=str(uninterrupted)))
+
+
+def test_answers_that_are_rare_are_watched_all_the_same(uninterrupted, tmp_path):
+    """Most blocks hold nothing but a question: among them, a step may have no answer to learn."""
+    row = [{"role": "user", "content": "a cat sleeps " * 60}, {"role": "assistant", "content": "my aunt ."}]
+    (tmp_path / "talk.jsonl").write_text((json.dumps({"messages": row}) + "\n") * 80)
+    settings = {"dialogues": True, "init_from": str(uninterrupted), "batch_size": 1, "gradient_accumulation_steps": 1}
+    run = quietly(small_run(tmp_path / "talk.jsonl", tmp_path / "run", **settings))
+    assert all(point["validation_loss"] > 0 for point in run.history if "validation_loss" in point)
+    assert 0 in losses(run)

@@ -35,6 +35,9 @@ def test_a_dialogue_reads_as_its_template_filled_in():
         ([{"content": "x"}], "message 1 .*not ''"),
         ([{"role": "user", "content": 3}], "content that is text, not 'user' and int"),
         ([{"role": "user", "content": None}], "NoneType"),
+        ([{"role": ["user"], "content": "x"}], "message 1 .*not \\['user'\\]"),
+        ([QUESTION, "who ?"], "message 2 of a dialogue is str, not a dictionary"),
+        ({"role": "user", "content": "x"}, "message 1 of a dialogue is str"),
     ],
 )
 def test_what_is_no_dialogue_is_refused_with_its_message(messages, fault):
@@ -127,3 +130,17 @@ def test_dialogues_are_read_from_their_own_column_unless_another_is_named():
 def test_a_dialogue_is_never_cut_in_two():
     with pytest.raises(ValueError, match="too few dialogues"):
         cut_document(Dialogue([QUESTION, ANSWER]), 0.1)
+
+
+def test_a_row_with_one_message_that_is_none_is_named(tmp_path):
+    (tmp_path / "talk.jsonl").write_text(rows(2) + json.dumps({"messages": [QUESTION, "my aunt ."]}))
+    with pytest.raises(ValueError, match=r"talk\.jsonl, line 3: message 2 of a dialogue is str"):
+        list(load_corpus(str(tmp_path / "talk.jsonl"), "messages").documents("train"))
+
+
+def test_a_dialogue_too_long_to_hold_out_is_passed_over(tmp_path):
+    long = json.dumps({"messages": [QUESTION, ANSWER | {"content": "my aunt . " * 3000}]}) + "\n"
+    for seed in range(4):
+        (tmp_path / "talk.jsonl").write_text(rows(5) + long * 3)
+        config = DataConfig(data=str(tmp_path / "talk.jsonl"), tokenizer="bpe", dialogues=True, split_seed=seed)
+        assert len(prepare(config, 270, progress=False).splits["train"].starts) >= 3

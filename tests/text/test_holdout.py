@@ -157,3 +157,13 @@ def test_a_text_of_five_words_is_refused_in_one_line(tmp_path, home, capsys):
     error = capsys.readouterr().err
     assert "use more text or a smaller context_length" in error
     assert error.count("\n") == 1
+
+
+def test_a_document_that_may_not_be_cut_is_passed_over_unless_all_are_too_long():
+    sizes = [100] * 30 + [90_000] * 3
+    for seed in range(20):
+        chosen = hold_out(sizes, 0.01, seed, cuttable=False)
+        assert chosen.cut is None
+        assert chosen.whole and max(chosen.whole) < 30
+    assert any(hold_out(sizes, 0.01, seed).cut is not None for seed in range(20))
+    assert hold_out([90_000] * 3, 0.01, 0, cuttable=False).cut is not None

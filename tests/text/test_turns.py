@@ -64,3 +64,11 @@ def test_a_block_knows_who_speaks_where_it_begins(tokenizer, begin, length):
 def test_without_roles_every_target_counts():
     blocks = Blocks(split_of([40]), 8)
     assert (blocks.batch(0, 3)[1] != IGNORED).all()
+
+
+def test_a_block_of_a_long_document_is_marked_without_reading_what_is_before_it(tokenizer, monkeypatch):
+    split = tokenize(["the old dog sleeps . " * 500, Dialogue([QUESTION, ANSWER])], tokenizer)
+    read, learned = [], Turns.learned
+    monkeypatch.setattr(Turns, "learned", lambda turns, tokens: read.append(len(tokens)) or learned(turns, tokens))
+    Blocks(split, 8, turns=Turns.of(tokenizer)).batch(0, 5)
+    assert read == [9] * 5

@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from small_runs import quietly, small_run, write_text
 
-from tinyllm import load_pretrained, load_run, save_model
+from tinyllm import load_pretrained, load_run, save_model, train
 from tinyllm.model.weights import adapt_model
 from tinyllm.training.adapter import apply_adapter, save_adapter
 
@@ -63,7 +63,7 @@ def test_what_is_no_adapter_is_refused(uninterrupted, tmp_path):
     with pytest.raises(ValueError, match="without lora="):
         run.save_adapter(tmp_path / "none.safetensors")
     save_model(run.model, tmp_path / "model.safetensors")
-    save_file({"x": torch.ones(1)}, tmp_path / "x.safetensors", {"base": ""})
+    save_file({"x": torch.ones(1)}, tmp_path / "x.safetensors", {"base": "", "context_length": "16"})
     (tmp_path / "text.safetensors").write_text("no tensors here")
     for name in ("model", "x", "text"):
         with pytest.raises(ValueError, match=f"{name}.safetensors is not an adapter"):
@@ -76,6 +76,16 @@ def test_a_rank_that_does_not_fit_is_refused(tuned, uninterrupted, tmp_path):
     save_adapter(tuned.model, tuned.tokenizer, tmp_path / "mine.safetensors")
     weights = load_file(tmp_path / "mine.safetensors")
     weights = {name: weight[:3] if name.endswith(".down") else weight for name, weight in weights.items()}
-    save_file(weights, tmp_path / "other.safetensors", {"base": "0"})
+    save_file(weights, tmp_path / "other.safetensors", {"base": "0", "context_length": "16"})
     with pytest.raises(ValueError, match="belongs to another model"):
         load_pretrained(uninterrupted, adapter=tmp_path / "other.safetensors")
+
+
+def test_an_adapter_of_a_shorter_context_fits_its_model(uninterrupted, text, tmp_path):
+    config = small_run(text, tmp_path / "run", init_from=str(uninterrupted), lora=4, max_iterations=2)
+    run = train(config, progress=False, context_length=8)
+    run.save_adapter(tmp_path / "mine.safetensors")
+    loaded = load_pretrained(uninterrupted, "cpu", adapter=tmp_path / "mine.safetensors").model
+    ids = torch.arange(16).view(2, 8)
+    assert loaded.config.context_length == 8
+    torch.testing.assert_close(loaded(ids), run.model.eval()(ids))

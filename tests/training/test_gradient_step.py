@@ -175,3 +175,9 @@ def test_however_a_batch_is_cut_each_target_that_counts_weighs_the_same(model):
         for parameter, gradient in zip(model.parameters(), gradients, strict=True):
             torch.testing.assert_close(parameter.grad, gradient)
         model.zero_grad()
+
+
+def test_where_no_target_counts_nothing_is_learned(model):
+    batches = [(ids, torch.full_like(targets, IGNORED)) for ids, targets in pieces(2, 2)]
+    loss, norm = train_step(model, batches, torch.optim.SGD(model.parameters(), lr=1.0), UNSCALED, 1.0)
+    assert loss == norm == 0

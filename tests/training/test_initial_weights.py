@@ -245,3 +245,13 @@ def test_the_run_of_a_source_keeps_its_weights(parent, text, tmp_path):
     before = load_run(parent.folder).model.state_dict()
     quietly(OTHERS.replace(data=str(text), init_from=str(parent.folder), run_folder=str(tmp_path / "tuned")))
     assert equal(load_run(parent.folder).model.state_dict(), before)
+
+
+def test_roles_leave_a_vocabulary_its_name_and_are_named_where_they_matter(parent, tmp_path, monkeypatch):
+    monkeypatch.setattr("tinyllm.training.initial_weights._GPT2_FINGERPRINT", parent.tokenizer.fingerprint)
+    config = OTHERS.replace(init_from=str(parent.folder), dialogues=True, tokenizer="gpt2")
+    start = starting_point(config, given=["tokenizer"])
+    assert start.config.dataset.tokenizer == "gpt2"
+    size = parent.tokenizer.vocab_size
+    with pytest.raises(ValueError, match=f"vocab_size is {size}, but .* with roles has {size + 3}"):
+        starting_point(config.replace(vocab_size=size), given=["vocab_size"])

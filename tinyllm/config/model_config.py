@@ -55,7 +55,7 @@ class ModelConfig:
     logit_softcap: float | None = None
     """Soft bound of the logits: x becomes bound * tanh(x / bound); by default none."""
     lora: int = 0
-    """Rank of a low-rank correction (LoRA) beside each matrix in the blocks, which alone is trained; 0: none."""
+    """Rank of the low-rank correction (LoRA) beside each matrix in the blocks. It alone is trained; 0: none."""
 
     def __post_init__(self) -> None:
         # No model comes near these bounds; a file that claims more must not make us allocate it.

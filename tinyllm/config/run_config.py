@@ -34,6 +34,8 @@ class RunConfig:
             require(isinstance(value, kind), name, value, f"a {kind.__name__}")
         trained = self.model.lora == 0 or self.training.init_from is not None
         require(trained, "lora", self.model.lora, "0 without init_from: LoRA corrects a model that was trained")
+        moved = self.model.lora == 0 or self.training.optimizer == "adamw"
+        require(moved, "optimizer", self.training.optimizer, "'adamw' with lora, whose thin matrices are not Muon's")
         require(isinstance(self.run_folder, str) and self.run_folder != "", "run_folder", self.run_folder, "a path")
         object.__setattr__(self, "run_folder", str(user_path(self.run_folder)))
 

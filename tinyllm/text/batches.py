@@ -6,7 +6,7 @@ So a resumed run needs to remember nothing about its data.
 import bisect
 
 import numpy as np
-from jaxtyping import Bool, Int
+from jaxtyping import Int
 
 from tinyllm.config import IGNORED
 from tinyllm.text.tokenized import TokenizedSplit
@@ -35,7 +35,8 @@ class Blocks:
         begin: str = "anywhere",
         turns: Turns | None = None,
     ):
-        self.tokens, self.documents, self.turns = split.tokens, split.starts, turns
+        self.tokens, self.turns = split.tokens, turns
+        self.marks = None if turns is None else np.flatnonzero(np.isin(split.tokens, turns))
         self.context_length = context_length
         self.seed = seed
         self.possible_starts = len(self.tokens) - context_length  # a block can begin at any smaller index
@@ -61,9 +62,18 @@ class Blocks:
         return self._cut(np.array([self._start(index) for index in range(first, first + count)]))
 
     def fixed(self, count: int) -> tuple[Int[np.ndarray, "N T"], Int[np.ndarray, "N T"]]:
-        """Up to `count` blocks spread evenly over the text, the same at each call."""
-        chosen = np.linspace(0, len(self.starts) - 1, min(count, len(self.starts))).astype(int)
-        return self._cut(self.starts[chosen])
+        """Up to `count` blocks spread evenly over the text, the same at each call.
+
+        Of a text with dialogues they are blocks with targets that count, if it has any.
+        """
+        starts = self.starts
+        if self.turns is not None:
+            starts = np.union1d(starts, self.possible_starts - 1)  # a last block, which reaches the end of the text
+            counted = np.concatenate([[0], np.cumsum(self.turns.learned(self.tokens))])  # before each token
+            has_targets = counted[starts + self.context_length + 1] > counted[starts + 1]
+            starts = starts[has_targets] if has_targets.any() else starts
+        chosen = np.linspace(0, len(starts) - 1, min(count, len(starts))).astype(int)
+        return self._cut(starts[chosen])
 
     def _start(self, index: int) -> int:
         """Where block `index` of the run begins in the text."""
@@ -83,12 +93,9 @@ class Blocks:
     def _cut(self, starts: Int[np.ndarray, " N"]) -> tuple[Int[np.ndarray, "N T"], Int[np.ndarray, "N T"]]:
         blocks = np.stack([self.tokens[start : start + self.context_length + 1] for start in starts]).astype(np.int64)
         ids, targets = blocks[:, :-1], blocks[:, 1:]
-        if self.turns is not None:
-            targets = np.where([self._learned(int(start), self.turns) for start in starts], targets, IGNORED)
+        if self.turns is not None and self.marks is not None:
+            # Who speaks where a block begins is said by the latest mark there or before: a text begins with one.
+            latest = self.tokens[self.marks[np.searchsorted(self.marks, starts, side="right") - 1]]
+            learned = [self.turns.learned(block)[1:] for block in np.column_stack([latest, targets])]
+            targets = np.where(learned, targets, IGNORED)
         return ids, targets
-
-    def _learned(self, start: int, turns: Turns) -> Bool[np.ndarray, " T"]:
-        """Which targets of a block count. Who speaks at its start is known from the start of its document."""
-        document = self.documents[np.searchsorted(self.documents, start, side="right") - 1]
-        learned = turns.learned(self.tokens[document : start + self.context_length + 1])
-        return learned[-self.context_length :]

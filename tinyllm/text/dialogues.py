@@ -40,7 +40,10 @@ class Dialogue(str):
 def _message(number: int, message: Message | Mapping[str, Any]) -> Message:
     if isinstance(message, Mapping):
         message = Message(message.get("role", ""), message.get("content", ""))
-    if message.role not in ROLES or not isinstance(message.content, str):
+    if not isinstance(message, Message):
+        kind = type(message).__name__
+        raise ValueError(f"message {number} of a dialogue is {kind}, not a dictionary with a role and content")
+    if message.role not in list(ROLES) or not isinstance(message.content, str):
         raise ValueError(
             f"message {number} of a dialogue needs a role ({', '.join(ROLES)}) and content that is text, "
             f"not {message.role!r} and {type(message.content).__name__}"

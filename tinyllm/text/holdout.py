@@ -34,13 +34,14 @@ class HoldOut:
                 yield document
 
 
-def hold_out(sizes: Sequence[int], fraction: float, seed: int) -> HoldOut:
+def hold_out(sizes: Sequence[int], fraction: float, seed: int, cuttable: bool = True) -> HoldOut:
     """Hold out about `fraction` of the text whose documents have these sizes in bytes.
 
     Of a short text it is more, so that there is something to score: 2,000 bytes, but not above a tenth. First choice is
     a seeded sample of `fraction` of the documents. Where that is too far from the wanted size, because documents are
     few, or of very different sizes, they are drawn one after another until there are enough. One that is too long for
-    what is still missing is cut, and its end held out.
+    what is still missing is cut, and its end held out. Where documents are not `cuttable` it is passed over, unless all
+    are too long.
     """
     count, total = len(sizes), sum(sizes)
     wanted = max(total * fraction, min(_ENOUGH, total / 10))
@@ -55,13 +56,13 @@ def hold_out(sizes: Sequence[int], fraction: float, seed: int) -> HoldOut:
         if size + sizes[index] <= most:
             whole.add(index)
             size += sizes[index]
-        elif size < least:
-            return HoldOut(frozenset(whole), index, (wanted - size) / sizes[index])
-        else:
+        elif size >= least:
             break
+        elif cuttable:
+            return HoldOut(frozenset(whole), index, (wanted - size) / sizes[index])
         if size >= wanted:
             break
-    return HoldOut(frozenset(whole))
+    return HoldOut(frozenset(whole)) if whole else HoldOut(cut=index, share=wanted / sizes[index])
 
 
 def document_size(document: str) -> int:

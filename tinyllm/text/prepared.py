@@ -61,7 +61,7 @@ class PreparedData:
 
     @property
     def turns(self) -> Turns | None:
-        """What separates the messages of dialogues; None for text without them."""
+        """What separates the messages of dialogues; None if the tokenizer has no tokens for that."""
         return Turns.of(self.tokenizer)
 
     @property
@@ -134,8 +134,9 @@ def _tokenizer_name(config: DataConfig, vocab_size: int, tokenizer: Tokenizer | 
     if tokenizer is not None:
         if END_OF_TEXT not in tokenizer.special_tokens:
             raise ValueError(f"this {tokenizer.kind} tokenizer has no {END_OF_TEXT}, which separates documents")
-        return f"given {tokenizer.fingerprint}"
-    name = f"{config.tokenizer} {vocab_size}" if config.tokenizer in ("bpe", "word") else config.tokenizer
+        name = f"given {tokenizer.fingerprint}"
+    else:
+        name = f"{config.tokenizer} {vocab_size}" if config.tokenizer in ("bpe", "word") else config.tokenizer
     return f"{name} with roles" if config.dialogues else name
 
 

@@ -57,7 +57,7 @@ def _choose(corpus: Corpus, config: DataConfig, sizes: "array[int]") -> HoldOut:
         return HoldOut()
     if not sizes:
         sizes.extend(map(document_size, corpus.documents("train")))
-    return hold_out(sizes, config.validation_fraction, config.split_seed)
+    return hold_out(sizes, config.validation_fraction, config.split_seed, cuttable=not config.dialogues)
 
 
 def _learn(corpus: Corpus, config: DataConfig, vocab_size: int, held_out: HoldOut) -> Tokenizer:

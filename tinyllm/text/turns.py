@@ -1,7 +1,7 @@
-"""Which tokens of a text with dialogues are learned: the ids alone say it.
+"""Which tokens of a text with dialogues are learned; the ids alone decide.
 
-Those of an answer are, with the token that ends it: the model learns to answer and to stop, and not to ask. Of a
-document without roles all are, so that dialogues and ordinary text can be mixed.
+An answer is, with the token that ends it: the model learns to answer and to stop, but not to ask. A document without
+roles is learned whole, so that dialogues and ordinary text can be mixed.
 
 Source: Ouyang et al., "Training language models to follow instructions with human feedback" (2022).
 """

@@ -1,4 +1,4 @@
-"""What LoRA learned, as a file of its own: a thousandth of the model, which belongs to that model and to no other."""
+"""What LoRA learned, as a file of its own: at rank 8 a hundredth of the model, and of use with that model only."""
 
 import hashlib
 from collections.abc import Iterator
@@ -30,7 +30,7 @@ def save_adapter(model: GPT, tokenizer: Tokenizer, path: str | Path) -> None:
     turns = Turns.of(tokenizer)
     if turns is not None:
         weights[_ROWS] = model.token_embedding.weight[list(turns[1:])]
-    metadata = {"base": _fingerprint(model, turns)}
+    metadata = {"base": _fingerprint(model, turns), "context_length": str(model.config.context_length)}
     path = user_path(path)
     path.touch()  # with the rights that the user gives to new files
     rights = path.stat().st_mode
@@ -50,7 +50,8 @@ def apply_adapter(model: GPT, tokenizer: Tokenizer, path: str | Path) -> tuple[G
     path.open("rb").close()  # safetensors says of a file that may not be read that there is none
     try:
         with utf8_path(path) as readable, safe_open(readable, framework="pt") as file:
-            base = (file.metadata() or {})["base"]
+            metadata = file.metadata() or {}
+            base, context_length = metadata["base"], int(metadata["context_length"])
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
         rank = next(len(weight) for name, weight in weights.items() if name.endswith(".down"))
     except (SafetensorError, ValueError, KeyError, TypeError, StopIteration) as error:
@@ -58,7 +59,8 @@ def apply_adapter(model: GPT, tokenizer: Tokenizer, path: str | Path) -> tuple[G
     if _ROWS in weights and isinstance(tokenizer, SubWordTokenizer):
         tokenizer = tokenizer.with_roles()
     turns = Turns.of(tokenizer) if _ROWS in weights else None
-    adapted = adapt_model(model, vocab_size=tokenizer.vocab_size, lora=rank)
+    context_length = min(context_length, model.config.context_length)  # training may have made it shorter
+    adapted = adapt_model(model, context_length, vocab_size=tokenizer.vocab_size, lora=rank)
     own = dict(_corrections(adapted))
     shapes = {name: weight.shape for name, weight in weights.items() if name != _ROWS}
     fits = shapes == {name: weight.shape for name, weight in own.items()}

@@ -39,13 +39,15 @@ def accumulate_gradients(
     """Add the mean loss's gradient, times the scaler's scale, to the weights. Returns that loss, over all processes.
 
     A micro-batch weighs as much as it has targets that count, so that however a batch is cut, the mean is the same.
+    Where none counts, the loss and its gradient are 0.
     """
     total = torch.zeros((), device=batches[0][0].device)
     counts = [(targets != IGNORED).sum() for _, targets in batches]
-    count = torch.stack(counts).sum()
+    count, processes = torch.stack(counts).sum(), 1
     if isinstance(model, DistributedDataParallel):  # which means the gradients over the processes
         torch.distributed.all_reduce(count, torch.distributed.ReduceOp.SUM)
-        count = count / torch.distributed.get_world_size()
+        processes = torch.distributed.get_world_size()
+    count = count.clamp(min=1) / processes
     for index, (ids, targets) in enumerate(batches):
         with _exchange(model, last=index == len(batches) - 1):
             with autocast(ids.device, precision):
@@ -54,7 +56,7 @@ def accumulate_gradients(
         total += loss.detach()
     if isinstance(model, DistributedDataParallel):
         torch.distributed.all_reduce(total, torch.distributed.ReduceOp.SUM)
-        total /= torch.distributed.get_world_size()
+        total /= processes
     return total
 
 

@@ -116,17 +116,19 @@ def starting_point(config: RunConfig, given: Collection[str] = (), checkpoint: C
 def _begin(config: RunConfig, source: str, given: Collection[str]) -> Start:
     """A new run from these weights: all but its dropout, and a context that is to be shorter, is as they are."""
     model, tokenizer = read_weights(source)
+    setting, owner = _setting(tokenizer), source
     if config.dataset.dialogues:
         if not isinstance(tokenizer, SubWordTokenizer):
             raise ValueError(f"dialogues need sub-word tokens, but {source} has a {tokenizer.kind} tokenizer")
-        tokenizer = tokenizer.with_roles()
-    there = _shape(model.config) | {"vocab_size": tokenizer.vocab_size, "tokenizer": _setting(tokenizer)}
+        grown = tokenizer.with_roles()
+        tokenizer, owner = grown, source if grown is tokenizer else f"{source} with roles"
+    there = _shape(model.config) | {"vocab_size": tokenizer.vocab_size, "tokenizer": setting}
     here = _shape(config.model) | {"tokenizer": config.dataset.tokenizer}
     for name, value in there.items():
         shorter = name == "context_length" and here[name] < value
         if name in given and here[name] != value and not shorter:
             raise ValueError(
-                f"{name} is {here[name]!r}, but {source} has {value!r}: leave it out, as init_from decides it"
+                f"{name} is {here[name]!r}, but {owner} has {value!r}: leave it out, as init_from decides it"
             )
         if name in given and shorter:
             there = there | {name: here[name]}

@@ -69,6 +69,7 @@ class Trainer:
         self.config, self.processes, self.news = config, processes, ""
         start = start or Start(config)
         self.data = prepare(config.dataset, config.model.vocab_size, progress, start.tokenizer)
+        _check_answers(self.data)
         self.summary = shown(self.data.summary()) if progress else ""
         self.model = (start.model or _new_model(config, self.data)).to(device)
         self.optimizer = make_optimizer(self.model, training)
@@ -256,6 +257,15 @@ def _check_vocab_size(config: RunConfig) -> None:
     needed = GPT2_VOCAB_SIZE + (len(ROLES) if config.dataset.dialogues else 0)
     if config.dataset.tokenizer == "gpt2" and asked != needed:
         raise ValueError(f"vocab_size is {asked}, but the gpt2 tokenizer needs vocab_size={needed}")
+
+
+def _check_answers(data: PreparedData) -> None:
+    turns = data.turns
+    if data.config.dialogues and (turns is None or turns.assistant not in data.splits["train"].tokens):
+        raise ValueError(
+            f"{data.config.data} has no answers to learn: with dialogues=True (--dialogues) the column "
+            f"{data.config.text_field!r} of a table holds lists of messages, some with the role 'assistant'"
+        )
 
 
 def _new_model(config: RunConfig, data: PreparedData) -> GPT:

@@ -34,7 +34,7 @@ class BlockMonitor:
         blocks = Blocks(split, length, begin=config.dataset.block_begin, turns=data.turns)
         self.ids, self.targets = blocks.fixed(config.training.evaluation_blocks)
         if not (self.targets != IGNORED).any():
-            raise ValueError(f"{config.dataset.data} has no answers in what watches: is the assistant's role there?")
+            raise ValueError(f"{config.dataset.data} has no answers to watch: is the role 'assistant' in its messages?")
         self.precision = precision
 
     def __call__(self, model: GPT) -> dict[str, Any]:
