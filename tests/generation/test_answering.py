@@ -70,6 +70,11 @@ def test_what_has_no_answer_to_compare_with_is_refused(answerer):
         exact_matches(answerer.model, answerer.tokenizer, [dialogue("a cat", " sleeps"), asked])
 
 
+def test_what_is_answered_already_is_not_answered_again(answerer):
+    with pytest.raises(ValueError, match="the last message is an answer already"):
+        answerer.answer([message._asdict() for message in dialogue("a cat", " sleeps").messages])
+
+
 def test_a_model_without_roles_says_what_to_do(uninterrupted):
     with pytest.raises(ValueError, match="dialogues=True"):
         load_run(uninterrupted).answer("who ?")

@@ -144,3 +144,9 @@ def test_a_dialogue_too_long_to_hold_out_is_passed_over(tmp_path):
         (tmp_path / "talk.jsonl").write_text(rows(5) + long * 3)
         config = DataConfig(data=str(tmp_path / "talk.jsonl"), tokenizer="bpe", dialogues=True, split_seed=seed)
         assert len(prepare(config, 270, progress=False).splits["train"].starts) >= 3
+
+
+def test_a_row_without_messages_is_named(tmp_path):
+    (tmp_path / "talk.jsonl").write_text(rows(1) + '{"messages": []}\n')
+    with pytest.raises(ValueError, match=r"talk\.jsonl, line 2: a dialogue without messages"):
+        list(load_corpus(str(tmp_path / "talk.jsonl"), "messages").documents("train"))

@@ -57,7 +57,7 @@ def _train(arguments: list[str]) -> Result:
     if lowest < loss:
         print(f"the best was {lowest:.4f}, after {at} iterations: evaluate and sample use that checkpoint")
     call = f"{shell_word(sys.executable)} -m tinyllm"  # as it can be pasted: `python` may be another one, or none
-    print(f"next: {call} evaluate {folder}\n  or: {call} sample {folder}")
+    print(f"next: {call} evaluate {folder}\n  or: {call} {'write' if run.answers else 'sample'} {folder}")
     best = {"best_validation_loss": lowest, "best_iteration": at}
     return {"validation_loss": loss, "iteration": run.iteration, **best, "run": str(run.folder)}
 

@@ -21,8 +21,11 @@ def stream_answer(
 ) -> Iterator[str]:
     """Yield the answer to the last message piece by piece, as it is drawn; it ends where a turn or the dialogue does.
 
-    Raises ValueError if the tokenizer has no tokens for roles: the model has not learned from dialogues.
+    Raises ValueError if the last message is an answer already, or if the tokenizer has no tokens for roles: the model
+    has not learned from dialogues.
     """
+    if messages[-1].role == "assistant":
+        raise ValueError("the last message is an answer already: end with a question, of the role 'user'")
     config = config or GenerationConfig()
     prompt, turns = _prompt(messages, tokenizer)
     if config.stop_tokens is None:

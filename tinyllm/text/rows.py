@@ -21,7 +21,7 @@ def row_texts(rows: Iterable[tuple[int, object]], text_field: str, source: str, 
         if value is None:
             yield ""
             continue
-        if isinstance(value, list) and any(isinstance(message, dict) for message in value):
+        if isinstance(value, list) and (not value or any(isinstance(message, dict) for message in value)):
             try:
                 value = Dialogue(value)
             except ValueError as error:

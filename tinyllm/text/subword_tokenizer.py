@@ -131,16 +131,15 @@ class SubWordTokenizer(Tokenizer):
 
     def encode_documents(self, texts: Sequence[str]) -> UInt[np.ndarray, " N"]:
         # One call for all texts, during which tiktoken lets other threads run Python. It cuts the text at each
-        # separator, so no token spans two documents.
-        if any(isinstance(text, Dialogue) for text in texts):
+        # separator, so no token spans two documents. Not where another special token may begin with that.
+        if len(self.special_tokens) > 1 or any(isinstance(text, Dialogue) for text in texts):
             return super().encode_documents(texts)
         together = END_OF_TEXT.join(["", *texts])
         with contextlib.suppress(UnicodeEncodeError):
             ids = self.encoding.encode_to_numpy(together, allowed_special={END_OF_TEXT}, disallowed_special=())
-            if len(self.special_tokens) == 1 and np.count_nonzero(ids == self.end_of_text_id) == len(texts):
+            if np.count_nonzero(ids == self.end_of_text_id) == len(texts):
                 return ids
-        # A text contains a lone surrogate, which is an error, or `<|endoftext|>`, which is ordinary text there; or
-        # another special token may begin with that.
+        # A text contains a lone surrogate, which is an error, or `<|endoftext|>`, which is ordinary text there.
         return super().encode_documents(texts)
 
     def decode_bytes(self, ids: Iterable[int]) -> bytes:
