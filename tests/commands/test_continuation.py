@@ -112,6 +112,8 @@ def test_the_continuation_appears_while_it_is_drawn(monkeypatch):
     terminal, shown = Terminal(), []
 
     class Slow(TrainedModel):
+        answers = False
+
         def stream(self, prompt: str = "", **settings: object) -> Iterator[str]:
             for piece in "abc":
                 shown.append(terminal.shown)

@@ -42,7 +42,7 @@ MUTANTS = {
             "(model.parameters(), max_gradient_norm)",
             "(model.parameters(), 1.1 * max_gradient_norm)",
         ),
-        "micro-batches are not divided": ("model(ids, targets) / len(batches)", "model(ids, targets)"),
+        "micro-batches are not divided": ("model(ids, targets) / (count / counts[index])", "model(ids, targets)"),
         "gradients are not cleared": ("    optimizer.zero_grad()\n", ""),
     },
     ("07_sampling", "generation/sampling"): {

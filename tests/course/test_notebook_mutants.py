@@ -31,7 +31,7 @@ MUTANTS = {  # notebook and module -> what is broken: the part of a line, and wh
         "documents from the last to the first": ("encode_documents(texts)", "encode_documents(texts[::-1])"),
     },
     ("02_data", "model/loss"): {
-        "the sum of the losses": ("logit_softcap), targets)\n", 'logit_softcap), targets, reduction="sum")\n'),
+        "the sum of the losses": ('reduction="sum") / counted(targets)\n    if', 'reduction="sum")\n    if'),
         "a loss in bits": ("return F.cross_entropy(", "return 1.4427 * F.cross_entropy("),
     },
     ("02_data", "text/articles"): {
@@ -65,8 +65,8 @@ MUTANTS = {  # notebook and module -> what is broken: the part of a line, and wh
         "no scale": ("is_causal=causal,", "is_causal=causal, scale=1.0,"),
     },
     ("A2_backpropagation", "model/loss"): {
-        "nothing is taken from the right token": ("scatter_add_(1, targets[:, None], -ones)", "clone()"),
-        "the gradient of a sum": ("scale = grad_loss / ctx.rows", "scale = grad_loss"),
+        "nothing is taken from the right token": ("scatter_add_(1, targets, -torch.ones_like(counts))", "clone()"),
+        "the gradient of a sum": ("scale = grad_loss / count", "scale = grad_loss"),
     },
 }
 MUTANTS |= OF_05_TO_07 | OF_08_TO_12

@@ -45,8 +45,9 @@ def test_a_file_of_any_name_is_trained_on_to_the_end_then_evaluated_and_sampled(
     assert main(["train", "laptop", "--tokenizer", "bpe", "--data", data, "--run-folder", folder, *SMALL]) == 0
     printed = capsys.readouterr()
     assert "training on " in printed.out
-    evaluate, sample = printed.out.splitlines()[-1].removeprefix("next: ").split("   or   ")
-    assert evaluate.startswith("python -m tinyllm evaluate ")
+    evaluate, sample = printed.out.splitlines()[-2:]
+    assert evaluate.startswith("next: ") and " -m tinyllm evaluate " in evaluate
+    assert sample.startswith("  or: ") and " -m tinyllm sample " in sample
     if "$'" not in evaluate:  # which bash reads, but not shlex
         folder = shlex.split(evaluate)[-1]
         assert shlex.split(sample)[-1] == folder

@@ -105,8 +105,8 @@ def test_an_overfit_run_is_seen_stopped_and_its_best_is_kept(tmp_path, capsys):
     best = min(points, key=lambda point: point["validation_loss"])
     lowest, end = f"{best['validation_loss']:.4f}", points[-1]["iteration"]
     assert end < 300
-    assert f"stopped early after {end} iterations: no held-out loss since was lower than {lowest}, after" in said[-4]
-    assert said[-2] == (
+    assert f"stopped early after {end} iterations: no held-out loss since was lower than {lowest}, after" in said[-5]
+    assert said[-3] == (
         f"the best was {lowest}, after {best['iteration']} iterations: evaluate and sample use that checkpoint"
     )
     run = load_run(folder)

@@ -1,4 +1,4 @@
-"""Dialogues as documents: before each message comes a special token that says who speaks.
+"""Dialogues as documents: before each message comes a special token that says who speaks::
 
     <|endoftext|><|user|>When was Agatha Quillwick born?<|assistant|>In 1834.<|endoftext|>
 

@@ -244,7 +244,8 @@ def test_a_wrong_answer_is_called_once_a_case(name):
 
     assert examine(name, wrong).kind == "wrong"
     fixed = {repr(list(case)) for case in find_exercise(name).cases()}  # the same in both draws
-    assert {case for case, times in Counter(seen).items() if times > 1} <= fixed
+    again = {case for case, times in Counter(seen).items() if times > 1} - fixed
+    assert len(again) <= 1  # of short cases chance may draw one twice
     assert max(Counter(seen).values()) <= 2
 
 

@@ -358,7 +358,7 @@ def worst_run(sizes, losses):
 
 @mistake(
     mend_fit,
-    "Your floors reach above the lowest loss, where loss - floor has no logarithm. They end just below all losses.",
+    "Your floors reach above the lowest loss, where loss - floor has no logarithm. They end a little below all losses.",
 )
 def floors_above_the_lowest_loss(sizes, losses):
     fits = []
