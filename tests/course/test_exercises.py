@@ -170,8 +170,10 @@ EQUIVALENT: dict[tuple[str, str], str] = {
 @pytest.mark.parametrize(("name", "index"), KNOWN)
 def test_a_known_mistake_gets_its_own_diagnosis(name, index):
     function, diagnosis = EXERCISES[name].mistakes[index]
-    for _ in range(5):
-        verdict = examine(name, function)
+    verdicts = [examine(name, function) for _ in range(5)]
+    spared = [verdict for verdict in verdicts if verdict.diagnosis.startswith("right at first; then")]
+    assert len(spared) <= 1  # by chance, in all cases of a first draw
+    for verdict in [verdict for verdict in verdicts if verdict not in spared]:
         assert verdict.kind in ("wrong", "unusable", "raised"), verdict.message
         assert verdict.diagnosis == diagnosis
         assert diagnosis in verdict.message
