@@ -149,8 +149,9 @@ def test_jupyters_stop_button_ends_the_writing_and_keeps_the_text(widgets):
             raise KeyboardInterrupt
 
     playground.written.observe(stop, "value")
+    torch.manual_seed(0)  # of a draw that does not end by itself
     playground.sample.click()
-    assert len(" = Agatha") < len(text_of(playground.written)) < 60
+    assert 20 < len(text_of(playground.written)) < 60
     assert not playground.sample.disabled
 
 
