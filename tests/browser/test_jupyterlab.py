@@ -39,6 +39,15 @@ def picture(output: Locator) -> str:
     return output.locator("img").first.get_attribute("src")
 
 
+def box(part: Locator) -> dict[str, float]:
+    """Where a part is, once it is drawn: a picture that is being exchanged is nowhere for a moment."""
+    for _ in range(200):
+        if found := part.bounding_box():
+            return found
+        part.page.wait_for_timeout(50)
+    raise AssertionError(f"{part} is not drawn")
+
+
 def move(output: Locator, label: str, *keys: str) -> None:
     """Move a slider by the keyboard; each time that its value changes, the picture must change."""
     slider = output.locator(".widget-slider", has_text=label).get_by_role("slider")
@@ -127,7 +136,7 @@ def test_07_shows_my_models_attention_and_lets_it_write(open_notebook):
     output.get_by_role("button", name="Sample").click()
     written = output.get_by_role("status").filter(has_text="Agatha")
     expect(written).to_be_visible(timeout=30 * SECOND)
-    assert written.bounding_box()["y"] < output.locator("img").bounding_box()["y"]
+    assert box(written)["y"] < box(output.locator("img"))["y"]
     keep(output, "sampling")
 
 
@@ -178,7 +187,7 @@ def test_a_notebook_that_is_opened_again_shows_a_widgets_picture(open_notebook, 
     page.get_by_text("Python 3 (ipykernel) | Idle").wait_for(timeout=60 * SECOND)
     picture = cell.locator(".jp-RenderedImage img")
     expect(picture).to_be_visible(timeout=30 * SECOND)
-    assert picture.bounding_box()["height"] > 100
+    assert box(picture)["height"] > 100
     expect(page.get_by_text("Merges", exact=True)).to_have_count(0)
     keep(cell, "opened_again")
     outputs = saved(lab, "small").cells[0].outputs

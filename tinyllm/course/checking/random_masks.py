@@ -56,6 +56,11 @@ def _repeats_nothing(values: Float[Tensor, "N M"], spread: float) -> bool:
 
 
 def _counts_vary(counts: Tensor, spread: float, number: int) -> bool:
-    """Whether the counts have the variance of independent draws, as far as N of them can show."""
+    """Whether the counts have the variance of independent draws, as far as N of them can show.
+
+    Their mean square follows chi-squared, which is skewed; its cube root is close to normal (Wilson and Hilferty,
+    1931).
+    """
     ratio = counts.square().mean().item() / (number * spread**2)
-    return abs(ratio - 1) < _BOUND * math.sqrt(2 / len(counts)) and ratio > 0.1
+    variance = 2 / (9 * len(counts))
+    return abs(ratio ** (1 / 3) - (1 - variance)) < _BOUND * math.sqrt(variance)
