@@ -17,11 +17,27 @@ from playwright.sync_api import Page, sync_playwright
 
 ROOT = Path(__file__).parent.parent.parent
 NOTEBOOKS = ROOT / "notebooks"
-NAMES = ("00_start_here", "01_tokenization", "07_sampling")
+NAMES = ("01_tokenization", "07_sampling")
 SETTINGS = {
     "notebook-extension/tracker": {"windowingMode": "none"},  # cells out of sight are drawn too
     "apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False},
     "apputils-extension/themes": {"adaptive-theme": True},  # light or dark, as the page asks for
+}
+KERNEL = {"name": "python3", "display_name": "Python 3 (ipykernel)"}  # else JupyterLab asks for one
+STEPS = 400 if os.environ.get("TINYLLM_SCREENSHOTS") else 4  # README's pictures need a model that has learned
+TRAINED = {  # the widgets of 00 and 07, without their chapters' minutes of training
+    "run": f"""
+import tinyllm
+from tinyllm.course.widgets import AttentionViewer, SamplingPlayground, TrainingDashboard
+settings = {{"max_iterations": {STEPS}, "evaluation_interval": {STEPS}, "progress": False}}
+run = tinyllm.train("quickstart", run_folder="trained", **settings)
+""",
+    "dashboard": """
+settings = {"max_iterations": 400, "evaluation_interval": 50}
+TrainingDashboard("quickstart", seed=1, run_folder="watched", lines={"entropy floor": 0.31}, **settings)
+""",
+    "playground": 'SamplingPlayground(run, " = Agatha")',
+    "viewer": 'AttentionViewer(run, " = Agatha Otterford = \\n\\n Agatha Otterford", 1, 6)',
 }
 SMALL = {  # a notebook that takes seconds
     "widget": """
@@ -56,9 +72,10 @@ def lab(tmp_path_factory):
     (folder / "notebooks").mkdir()
     for name in NAMES:
         shutil.copy(NOTEBOOKS / f"{name}.ipynb", folder / "notebooks")
-    small = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source.strip()) for source in SMALL.values()])
-    small.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3 (ipykernel)"}  # else it is asked for
-    nbformat.write(small, folder / "notebooks" / "small.ipynb")
+    for name, sources in (("small", SMALL), ("trained", TRAINED)):
+        made = nbformat.v4.new_notebook(metadata={"kernelspec": KERNEL})
+        made.cells = [nbformat.v4.new_code_cell(source.strip()) for source in sources.values()]
+        nbformat.write(made, folder / "notebooks" / f"{name}.ipynb")
     for name, settings in SETTINGS.items():
         path = folder / "settings" / "@jupyterlab" / f"{name}.jupyterlab-settings"
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -77,8 +77,8 @@ def answer(page: Page, exercise: str, code: str) -> Locator:
     return cell
 
 
-def test_00_shows_a_training_live_and_the_stop_button_saves(open_notebook):
-    page = open_notebook("00_start_here")
+def test_a_training_is_shown_live_and_the_stop_button_saves(open_notebook):
+    page = open_notebook("trained")
     run_all(page)
     output = widget(page, "Start")
     before = picture(output)
@@ -120,8 +120,8 @@ def test_01_cuts_my_sentence_and_judges_my_answers(open_notebook):
         expect(cell.locator(".jp-OutputArea-output").last).to_contain_text(verdict, timeout=30 * SECOND)
 
 
-def test_07_shows_my_models_attention_and_lets_it_write(open_notebook):
-    page = open_notebook("07_sampling")
+def test_my_models_attention_is_shown_and_it_writes(open_notebook):
+    page = open_notebook("trained")
     run_all(page)
     output = widget(page, "Layer")
     keep(output, "attention")
