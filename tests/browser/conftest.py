@@ -24,7 +24,7 @@ SETTINGS = {
     "apputils-extension/themes": {"adaptive-theme": True},  # light or dark, as the page asks for
 }
 KERNEL = {"name": "python3", "display_name": "Python 3 (ipykernel)"}  # else JupyterLab asks for one
-STEPS = 400 if os.environ.get("TINYLLM_SCREENSHOTS") else 4  # README's pictures need a model that has learned
+STEPS = 400 if os.environ.get("TINYLLM_SCREENSHOTS") else 4  # README shows a model that has learned
 TRAINED = {  # the widgets of 00 and 07, without their chapters' minutes of training
     "run": f"""
 import tinyllm
