@@ -1,5 +1,7 @@
 """Arguments without effect."""
 
+import math
+
 import pytest
 import torch
 
@@ -49,3 +51,38 @@ NEIGHBOURS = {
 @pytest.mark.parametrize("name", NEIGHBOURS)
 def test_a_small_effect_is_one(name):
     assert said(name, NEIGHBOURS[name]) == ""
+
+
+def one_held_out(articles, fraction, seed):
+    """Which one depends on the fraction, though nothing that is judged does."""
+    first = int(fraction * len(articles) + seed) % len(articles)
+    turned = articles[first:] + articles[:first]
+    return turned[1:], turned[:1]
+
+
+HIDDEN = {
+    "NaN": ("attention.attention_weights", lambda scores, mask: scores * mask.float().mean() * torch.nan),
+    "NaN in one place": (
+        "attention.attention_weights",
+        lambda scores, mask: torch.where(torch.eye(len(mask)).bool(), scores, mask.float().sum() * torch.nan),
+    ),
+    "an overflow": ("scaling.intensity", lambda r, i, c, b=4: abs(r * i * c * b) * math.inf),
+    "minus infinity": ("attention.attention_weights", lambda scores, mask: scores - mask.float().exp() / 0),
+    "an empty list": ("tokenization.decode", lambda ids, tokens: b"" * len(ids)),
+    "what raises": ("attention.attention_weights", lambda scores, mask: scores.sin().view(mask.shape[::-1])),
+    "truth values made of the result": ("data.split_articles", one_held_out),
+    "a last bit": ("scaling.intensity", lambda r, i, c, b=4: 2 * r * i / (b * (r + i) ** 1.1) * (1 + 1e-12 * c)),
+    "chance": ("data.unigram_loss", lambda ids, scored: torch.rand(1).item() + 1e-9 * sum(ids) + 1e-9 * sum(scored)),
+}
+
+
+@pytest.mark.parametrize("why", HIDDEN)
+def test_what_could_not_be_seen_is_not_denied(why):
+    assert said(*HIDDEN[why]) == ""
+
+
+def test_chance_hides_no_argument_without_effect():
+    """An answer that measures draws the same numbers again."""
+    assert said("clinic.leaked_share", lambda copies, held_out: torch.rand(1).item() * held_out) == (
+        "Your result does not depend on `copies`. It should."
+    )
