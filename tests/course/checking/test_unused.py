@@ -14,11 +14,14 @@ from tinyllm.course.checking.unused import unused_argument
 
 def said(name, answer):
     exercise = find_exercise(name)
-    wrong = [
+    return unused_argument(exercise, answer, judged(exercise, answer, exercise.cases()))
+
+
+def judged(exercise, answer, cases):
+    return [
         Judged(case, try_case(exercise, exercise.reference, case), try_case(exercise, answer, case), Fault("wrong", ""))
-        for case in exercise.cases()
+        for case in cases
     ]
-    return unused_argument(exercise, answer, wrong)
 
 
 UNUSED = {
@@ -86,3 +89,17 @@ def test_chance_hides_no_argument_without_effect():
     assert said("clinic.leaked_share", lambda copies, held_out: torch.rand(1).item() * held_out) == (
         "Your result does not depend on `copies`. It should."
     )
+
+
+def test_an_answer_is_called_with_changed_arguments_only():
+    cases, called = [(101, 207, 311), (103, 211, 331), (107, 223, 337)], []
+
+    def answer(rows, inner, columns, bytes_per_number=4):
+        called.append((rows, inner, columns))
+        return 1.5 * rows * inner
+
+    exercise = find_exercise("scaling.intensity")
+    wrong = judged(exercise, answer, cases)
+    called.clear()
+    assert unused_argument(exercise, answer, wrong) == "Your result does not depend on `columns`. It should."
+    assert called and not set(called) & set(cases)

@@ -33,7 +33,7 @@ def unused_argument(exercise: Exercise, answer: Function, judged: list[Judged]) 
     if any(one.got.error is not None for one in judged) or len(wrong) < 2:
         return ""
     with own_random_state():
-        before = {id(one): _drawing_alike(exercise, answer, one.case) for one in wrong + right}
+        before = {id(one): _without_chance(exercise, answer, one) for one in wrong + right}
         for index, name in enumerate(exercise.case_parameters):
             matters, unmoved = False, 0
             for changed, one in _changed(wrong + right, index):
@@ -77,6 +77,12 @@ def _moves_reference(exercise: Exercise, one: Judged, changed: Case) -> bool:
     """Whether the right result is then another; False also where there is none, as for the logarithm of -1."""
     after = try_case(exercise, exercise.reference, changed, seconds=_SECONDS)
     return after.error is None and shows(after.returned) and not same(one.expected.value, after.value)
+
+
+def _without_chance(exercise: Exercise, answer: Function, one: Judged) -> Trial:
+    """The case's own trial; where random numbers were drawn, another one."""
+    drawn = any("generator" in change for change in one.got.global_changes)
+    return _drawing_alike(exercise, answer, one.case) if drawn else one.got
 
 
 def _drawing_alike(exercise: Exercise, answer: Function, case: Case) -> Trial:
