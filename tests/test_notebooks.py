@@ -252,6 +252,7 @@ def test_nothing_is_imported_for_nothing_but_what_a_learner_types(name):
 
 
 def test_every_prediction_is_asked_without_an_answer():
+    predictions.load_questions()
     calls = re.compile(r'^predict\("([\w.]+)", (.+)\)$', re.MULTILINE)
     asked = [call for name in COURSE for call in calls.findall(code(name))]
     assert {name for name, _ in asked} == set(predictions.PREDICTIONS)

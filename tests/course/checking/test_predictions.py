@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from tinyllm.course import predict
-from tinyllm.course.checking import predictions
+from tinyllm.course.checking import predictions, questions
 from tinyllm.course.ladder import ARTICLES, course_text, reference_lines
 from tinyllm.text import tinywiki
 from tinyllm.text.entropy import article_entropy
@@ -18,12 +18,12 @@ from tinyllm.text.entropy import article_entropy
 
 @pytest.fixture(scope="module")
 def prepared():
-    return predictions._prepared()
+    return questions._prepared()
 
 
 def test_no_prediction_yet_prints_the_question_and_measures_nothing(capsys, monkeypatch):
-    monkeypatch.setattr(predictions, "_prepared", None)
-    assert len(predictions.PREDICTIONS) == 20
+    monkeypatch.setattr(questions, "_prepared", None)
+    assert len(predictions.PREDICTIONS) == 27
     for name, asked in predictions.PREDICTIONS.items():
         assert predict(name, None) is None
         first, *question = capsys.readouterr().out.splitlines()
@@ -84,22 +84,35 @@ def test_what_has_a_closed_form_is_measured_so(name, expected):
 
 
 @pytest.mark.parametrize(
-    ("name", "expected"), [("02.half_rate", 2), ("03.spread", 4), ("04.dropout_scatter", 1), ("A2.stuck_rows", 0.427)]
+    ("name", "expected"),
+    [
+        ("02.half_rate", 2),
+        ("03.spread", 4),
+        ("04.dropout_scatter", 1),
+        ("05.double_spread", 4),
+        ("06.noise_left", 1 / 2),
+        ("07.unspoilt", 0.99**100),
+        ("09.gate_growth", 4),
+        ("10.score_by_chance", sum(1 / t for t in range(11, 41)) / 30),
+        ("11.leaked_share", 0.9),
+        ("12.agreement", math.sqrt(0.5)),
+        ("A2.stuck_rows", 0.427),
+    ],
 )
 def test_what_is_drawn_or_counted_in_steps_is_near_its_closed_form(name, expected):
     assert predictions.PREDICTIONS[name].measure() == pytest.approx(expected, rel=0.1)
 
 
 def test_the_first_loss_is_near_that_of_the_uniform_guess():
-    assert predictions.first_loss() == pytest.approx(math.log(1024), rel=0.02)
+    assert questions.first_loss() == pytest.approx(math.log(1024), rel=0.02)
 
 
 def test_few_directions_hold_most_of_a_gradient():
-    assert 1 <= predictions.strongest_directions() <= 24
+    assert 1 <= questions.strongest_directions() <= 24
 
 
 def test_tokens_pass_a_matrix_faster_together():
-    assert predictions.batched_speed() > 1
+    assert questions.batched_speed() > 1
 
 
 def test_the_bigram_loss_is_counted_on_training_and_scored_on_test_articles(prepared):
@@ -108,14 +121,14 @@ def test_the_bigram_loss_is_counted_on_training_and_scored_on_test_articles(prep
     text = "<|endoftext|>".join(["", *(article.text for article in tinywiki.articles("test")[:ARTICLES]), ""])
     ids = tokenizer.encode(text, allowed_special=["<|endoftext|>"])
     nats = [-math.log((pairs[pair] + 1) / (firsts[pair[0]] + 1024)) for pair in pairwise(ids)]
-    assert predictions.bigram_loss() == pytest.approx(sum(nats) / len(nats), rel=1e-9)
+    assert questions.bigram_loss() == pytest.approx(sum(nats) / len(nats), rel=1e-9)
 
 
 def test_the_draws_of_an_article_cost_its_entropy(prepared):
-    assert predictions.draws() == pytest.approx(article_entropy(), rel=0.03)
+    assert questions.draws() == pytest.approx(article_entropy(), rel=0.03)
     text = course_text()
     tokens = sum(len(labels) for _, labels in text.labelled())
-    assert predictions.draws() * ARTICLES / tokens == pytest.approx(reference_lines(text)["floor"]["all"])
+    assert questions.draws() * ARTICLES / tokens == pytest.approx(reference_lines(text)["floor"]["all"])
 
 
 def test_the_surname_that_is_asked_for_is_the_first_articles(prepared):
@@ -124,12 +137,12 @@ def test_the_surname_that_is_asked_for_is_the_first_articles(prepared):
     assert surname in predictions.PREDICTIONS["01.surname_tokens"].question
     ids = prepared.tokenizer.encode(title)
     pieces = [prepared.tokenizer.decode([token]) for token in ids]
-    number = int(predictions.surname_tokens())
+    number = int(questions.surname_tokens())
     assert "".join(pieces[-1 - number : -1]) == f" {surname}"
 
 
 def test_the_hours_are_those_of_the_estimate(monkeypatch):
     monkeypatch.setattr(
-        predictions, "estimate", lambda config: SimpleNamespace(seconds=7200 * config.training.batch_size)
+        questions, "estimate", lambda config: SimpleNamespace(seconds=7200 * config.training.batch_size)
     )
-    assert predictions.hours() == 16
+    assert questions.hours() == 16

@@ -56,6 +56,12 @@ def test_what_holds_in_some_cases_only_is_not_said(name):
     assert "as it was given" not in said
 
 
+def test_nan_is_not_called_the_same_in_every_case():
+    verdict = examine("data.unigram_loss", lambda train, test, size: math.nan * len(train))
+    assert "your result is NaN" in verdict.message
+    assert "does it use its arguments" not in verdict.message
+
+
 def test_the_one_kind_of_case_that_is_wrong_is_named():
     """The answer is wrong there in a way that no single slip explains."""
 

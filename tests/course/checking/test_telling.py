@@ -6,7 +6,7 @@ import torch
 from tinyllm.course.checking.diagnosis import Judged
 from tinyllm.course.checking.faults import Fault
 from tinyllm.course.checking.judging import examine
-from tinyllm.course.checking.telling import tells, tells_much, where_wrong
+from tinyllm.course.checking.telling import shows, tells, tells_much, where_wrong
 from tinyllm.course.checking.trials import Trial
 
 
@@ -30,6 +30,24 @@ def wrong(*values):
 )
 def test_numbers_say_more_than_truth_values(values, enough, much):
     assert (tells(wrong(*values)), tells_much(wrong(*values))) == (enough, much)
+
+
+@pytest.mark.parametrize(
+    ("value", "seen"),
+    [
+        (0, True),
+        ({"it holds": False}, True),
+        (torch.tensor([-torch.inf, 0.5]), True),
+        ("a", True),
+        ([1.5, (torch.inf, 2.5)], False),
+        (torch.tensor([torch.nan, 0.5]), False),
+        (torch.tensor([-torch.inf]), False),
+        ([[], ""], False),
+        (None, False),
+    ],
+)
+def test_what_is_overflown_or_empty_shows_no_difference(value, seen):
+    assert shows(value) == seen
 
 
 def test_a_sentence_goes_on_after_its_beginning():

@@ -1,5 +1,7 @@
 """Arguments without effect."""
 
+import math
+
 import pytest
 import torch
 
@@ -12,11 +14,14 @@ from tinyllm.course.checking.unused import unused_argument
 
 def said(name, answer):
     exercise = find_exercise(name)
-    wrong = [
+    return unused_argument(exercise, answer, judged(exercise, answer, exercise.cases()))
+
+
+def judged(exercise, answer, cases):
+    return [
         Judged(case, try_case(exercise, exercise.reference, case), try_case(exercise, answer, case), Fault("wrong", ""))
-        for case in exercise.cases()
+        for case in cases
     ]
-    return unused_argument(exercise, answer, wrong)
 
 
 UNUSED = {
@@ -49,3 +54,52 @@ NEIGHBOURS = {
 @pytest.mark.parametrize("name", NEIGHBOURS)
 def test_a_small_effect_is_one(name):
     assert said(name, NEIGHBOURS[name]) == ""
+
+
+def one_held_out(articles, fraction, seed):
+    """Which one depends on the fraction, though nothing that is judged does."""
+    first = int(fraction * len(articles) + seed) % len(articles)
+    turned = articles[first:] + articles[:first]
+    return turned[1:], turned[:1]
+
+
+HIDDEN = {
+    "NaN": ("attention.attention_weights", lambda scores, mask: scores * mask.float().mean() * torch.nan),
+    "NaN in one place": (
+        "attention.attention_weights",
+        lambda scores, mask: torch.where(torch.eye(len(mask)).bool(), scores, mask.float().sum() * torch.nan),
+    ),
+    "an overflow": ("scaling.intensity", lambda r, i, c, b=4: abs(r * i * c * b) * math.inf),
+    "minus infinity": ("attention.attention_weights", lambda scores, mask: scores - mask.float().exp() / 0),
+    "an empty list": ("tokenization.decode", lambda ids, tokens: b"" * len(ids)),
+    "what raises": ("attention.attention_weights", lambda scores, mask: scores.sin().view(mask.shape[::-1])),
+    "truth values made of the result": ("data.split_articles", one_held_out),
+    "a last bit": ("scaling.intensity", lambda r, i, c, b=4: 2 * r * i / (b * (r + i) ** 1.1) * (1 + 1e-12 * c)),
+    "chance": ("data.unigram_loss", lambda ids, scored: torch.rand(1).item() + 1e-9 * sum(ids) + 1e-9 * sum(scored)),
+}
+
+
+@pytest.mark.parametrize("why", HIDDEN)
+def test_what_could_not_be_seen_is_not_denied(why):
+    assert said(*HIDDEN[why]) == ""
+
+
+def test_chance_hides_no_argument_without_effect():
+    """An answer that measures draws the same numbers again."""
+    assert said("clinic.leaked_share", lambda copies, held_out: torch.rand(1).item() * held_out) == (
+        "Your result does not depend on `copies`. It should."
+    )
+
+
+def test_an_answer_is_called_with_changed_arguments_only():
+    cases, called = [(101, 207, 311), (103, 211, 331), (107, 223, 337)], []
+
+    def answer(rows, inner, columns, bytes_per_number=4):
+        called.append((rows, inner, columns))
+        return 1.5 * rows * inner
+
+    exercise = find_exercise("scaling.intensity")
+    wrong = judged(exercise, answer, cases)
+    called.clear()
+    assert unused_argument(exercise, answer, wrong) == "Your result does not depend on `columns`. It should."
+    assert called and not set(called) & set(cases)

@@ -1,5 +1,6 @@
 """How far two results are apart, so that what explains a small error can be told from what is merely as near."""
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,9 +15,19 @@ _SHARE = 0.1  # of the error, which may be as small as ten times the rounding of
 def explains(other: Any, got: Any, expected: Any) -> bool:
     """Whether a wrong result is much nearer to another one than to the right one.
 
-    Two results that are alike but for rounding may both be near to a third: with another eps, say.
+    Two results that are alike but for rounding may both be near to a third: with another eps, say. And much ends in NaN
+    or in an overflow: where all that is wrong is one of these, nothing explains it.
     """
-    return distance(other, got) <= _SHARE * distance(expected, got)
+    return _is_seen(expected, got) and distance(other, got) <= _SHARE * distance(expected, got)
+
+
+def _is_seen(expected: Any, got: Any) -> bool:
+    """Whether anything that is wrong is neither NaN nor an overflow. Minus infinity stands for what is cut."""
+    right, mine = list(numbers_in(expected)), list(numbers_in(got))
+    if len(right) != len(mine):
+        return not mine or any(number < math.inf for number in mine)
+    wrong = [number for number, other in zip(mine, right, strict=True) if number != other]
+    return not wrong or any(number < math.inf for number in wrong)
 
 
 def distance(one: Any, other: Any) -> float:

@@ -16,6 +16,7 @@ from tinyllm.course.checking.laws import Pair, law
 from tinyllm.course.checking.registry import Case, Exercise
 from tinyllm.course.checking.relations import Array, Place, array_of, relations
 from tinyllm.course.checking.showing import show
+from tinyllm.course.checking.telling import shows
 from tinyllm.course.checking.trials import Trial
 
 
@@ -48,7 +49,7 @@ def _as_returned(trial: Trial) -> Trial:
 
 def _same_everywhere(judged: list[Judged]) -> str:
     values = [one.got.returned if _is_number(one.got.returned) else one.got.value for one in judged]
-    if len(values) > 2 and all(same(value, values[0]) for value in values):
+    if len(values) > 2 and shows(values[0]) and all(same(value, values[0]) for value in values):
         return "Your result is the same in every case: does it use its arguments?"
     return ""
 
