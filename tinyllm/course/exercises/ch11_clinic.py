@@ -131,6 +131,7 @@ def _small_model(V: int, ahead: int, training: bool = True) -> nn.Module:
             (6, 1, True, 2, 5, 1),
             (8, 9, True, 1, 9, 4),
         )
+        for _ in range(3)  # whether the logit that moves farthest rises or falls is chance
     ],
     hint="Two passes in evaluation mode, over ids that differ at t alone. Which logits may not differ?",
     why="A causal model cannot know what comes at t, so nothing before t depends on it. This holds for any weights, "
