@@ -39,6 +39,7 @@ def _import(name: str) -> float:
 def cpu_parts() -> dict[str, Callable[[int, str], Iterable[Row]]]:
     """The parts of the table, by name."""
     import on_models
+    import on_muon
     import on_texts
 
     return {
@@ -49,6 +50,7 @@ def cpu_parts() -> dict[str, Callable[[int, str], Iterable[Row]]]:
         "evaluation": lambda rounds, _: on_models.evaluation_rows(rounds),
         "sampling": lambda rounds, _: on_models.sampling_rows(rounds),
         "gpt2": lambda rounds, _: on_models.gpt2_rows(rounds),
+        "muon": lambda rounds, _: on_muon.muon_rows(rounds),
         "training": lambda rounds, _: on_models.training_rows(rounds),
     }
 

@@ -32,7 +32,7 @@ from tinyllm.system.precision import autocast, matrix_products, pick_precision
 from tinyllm.text.batches import Blocks
 from tinyllm.text.holdout import HELD_OUT
 from tinyllm.text.prepared import PreparedData, prepare
-from tinyllm.training import loop
+from tinyllm.training import wrapping
 from tinyllm.training.micro_batches import micro_batches
 
 CLASSIC, MODERN = "wikitext103", "wikitext103-modern"
@@ -284,9 +284,9 @@ def quickstart_rows(bench: Bench) -> None:
     """A size at which launching takes longer than computing: with CUDA graphs, and compiled without them."""
     steps = 10 if bench.tiny else 300
     config = PRESETS["quickstart"].replace(device=bench.device.type, evaluation_interval=10**6)
-    choices = [("quickstart", loop.LAUNCH_BOUND), ("quickstart without CUDA graphs", 0)]
+    choices = [("quickstart", wrapping.LAUNCH_BOUND), ("quickstart without CUDA graphs", 0)]
     for what, bound in choices if bench.device.type == "cuda" else choices[:1]:
-        with bench.attempt("quickstart", what), patch.object(loop, "LAUNCH_BOUND", bound):
+        with bench.attempt("quickstart", what), patch.object(wrapping, "LAUNCH_BOUND", bound):
             bench.row("quickstart", what, **train(bench, config, what, max_iterations=steps)[1])
 
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from tinyllm.system import device as module
-from tinyllm.system.device import pick_compile, pick_device, synchronize, total_memory
+from tinyllm.system.device import Arriving, pick_compile, pick_device, synchronize, total_memory
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 
@@ -96,3 +96,7 @@ def test_a_container_may_have_less_memory_than_its_machine(monkeypatch, tmp_path
 def test_where_the_system_does_not_say_memory_is_unbounded(monkeypatch):
     monkeypatch.setattr(os, "sysconf_names", {})
     assert total_memory(CPU) == math.inf
+
+
+def test_numbers_arrive_as_they_are():
+    assert Arriving(torch.tensor([1.5, -2.0])).tolist() == [1.5, -2.0]

@@ -8,7 +8,7 @@ import sys
 import pytest
 import torch
 
-from tinyllm.system.distributed import is_first_process, join_processes
+from tinyllm.system.distributed import Processes, Votes, is_first_process, join_processes
 
 
 def test_alone_there_is_no_process_group(monkeypatch):
@@ -18,6 +18,8 @@ def test_alone_there_is_no_process_group(monkeypatch):
         assert processes.any(True)
         assert not processes.any(False)
         assert processes.from_first(lambda: 3) == 3
+        votes = Votes(processes)
+        assert [votes.cast(True, False), votes.cast(False, True)] == [[True, False], [False, True]]
         assert not torch.distributed.is_initialized()
 
 
@@ -51,12 +53,36 @@ def test_one_gpu_is_no_reason_to_warn(monkeypatch, caplog):
         assert not caplog.records
 
 
+def test_a_vote_is_waited_for_when_the_next_one_is_under_way(monkeypatch):
+    happened = []
+
+    class Ballot:
+        def __init__(self, flags):
+            self.flags = flags
+            happened.append(f"vote {flags}")
+
+        def tolist(self):
+            happened.append(f"read {self.flags}")
+            return list(map(float, self.flags))
+
+    monkeypatch.setattr(Processes, "gather", lambda self, flags: Ballot(list(map(int, flags))))
+    votes = Votes(Processes(torch.device("cpu"), 0, 2))
+    assert [votes.cast(True, False), votes.cast(False, False)] == [[False, False], [True, False]]
+    assert happened == ["vote [1, 0]", "vote [0, 0]", "read [1, 0]"]
+    votes.forget()
+    assert votes.cast(False, True) == [False, False]
+    assert happened[3:] == ["vote [0, 1]"], "what was done has not to be read"
+    assert votes.cast(False, False) == [False, True]
+
+
 PROCESS = """
 import torch
-from tinyllm.system.distributed import join_processes
+from tinyllm.system.distributed import Votes, join_processes
 with join_processes("cpu") as here:
     alone, none = here.any(here.rank == 1), here.any(False)
     print(here.rank, here.world_size, here.first, alone, none, here.from_first(lambda: {"loss": 0.5 + here.rank}))
+    votes = Votes(here)
+    print([votes.cast(here.rank == 1, here.rank == step) for step in range(4)])
     try:
         here.from_first(lambda: [][0])
     except (IndexError, RuntimeError) as error:
@@ -78,8 +104,10 @@ def test_what_one_process_knows_or_fails_in_is_known_to_all():
         for rank in range(2)
     ]
     outputs = [process.communicate(timeout=120)[0].strip() for process in started]
+    voted = [[False, False], [True, True], [True, True], [True, False]]  # in both, a vote late
+    error = "list index out of range"
     assert outputs == [
-        "0 2 True True False {'loss': 0.5}\nIndexError list index out of range",
-        "1 2 False True False {'loss': 0.5}\nRuntimeError the first process failed: list index out of range",
+        f"0 2 True True False {{'loss': 0.5}}\n{voted}\nIndexError {error}",
+        f"1 2 False True False {{'loss': 0.5}}\n{voted}\nRuntimeError the first process failed: {error}",
     ]
     assert [process.returncode for process in started] == [0, 0]

@@ -31,7 +31,6 @@ from tinyllm import (
     train,
 )
 from tinyllm.model.gpt import TransformerBlock
-from tinyllm.system.distributed import Processes
 from tinyllm.text.batches import Blocks
 from tinyllm.text.prepared import prepare
 from tinyllm.training import loop, micro_batches, monitoring
@@ -314,33 +313,12 @@ def test_memory_that_runs_out_in_the_middle_of_a_run_loses_no_step(text, tmp_pat
 
 def test_a_smaller_pass_is_wrapped_anew(text, tmp_path, monkeypatch):
     """CUDA graphs are for a step of one pass: the next pass would overwrite the gradients of the last."""
-    wrap, cuts = loop._wrap, []
-    monkeypatch.setattr(loop, "_wrap", lambda *of: cuts.append(of[-1].blocks) or wrap(*of))
+    wrap, cuts = loop.wrap, []
+    monkeypatch.setattr(loop, "wrap", lambda *of: cuts.append(of[-1].blocks) or wrap(*of))
     cut_into(monkeypatch, 8)
     _memory_for(monkeypatch, 4)
     quietly(small_run(text, tmp_path, max_iterations=2))
     assert cuts == [8, 4]
-
-
-@pytest.mark.parametrize(
-    ("device", "blocks", "processes", "size", "mode"),
-    [
-        ("cuda", 8, 1, 16, "reduce-overhead"),
-        ("cuda", 4, 1, 16, None),  # the second pass would overwrite the gradients of the first
-        ("cuda", 4, 2, 16, "reduce-overhead"),
-        ("cuda", 8, 1, 8192, None),  # its kernels run longer than their launch takes
-        ("cpu", 8, 1, 16, None),
-    ],
-)
-def test_small_steps_of_one_pass_are_launched_as_cuda_graphs(monkeypatch, device, blocks, processes, size, mode):
-    config = small_run("text", "folder", compile=True, embedding_dim=size, num_heads=2, feedforward_dim=4 * size)
-    modes = []
-    monkeypatch.setattr(torch, "compile", lambda model, mode, dynamic: modes.append(mode) or model)
-    monkeypatch.setattr(loop, "DistributedDataParallel", lambda model: model)
-    with torch.device("meta"):
-        model = GPT(config.model)
-    loop._wrap(model, config, Processes(torch.device(device), 0, processes), micro_batches.Cut("here", blocks))
-    assert modes == [mode]
 
 
 @pytest.mark.parametrize(("size", "steps"), [(4, 2), (9, 1), (7, 3), (1, 5)])

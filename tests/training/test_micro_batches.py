@@ -189,6 +189,9 @@ def test_a_cut_that_does_not_divide_is_followed_by_the_next_one_that_does():
 def test_several_processes_do_not_change_the_cut_in_the_middle_of_a_step():
     with pytest.raises(RuntimeError, match="out of GPU memory with 6 blocks in a forward pass"):
         smaller_cut(Cut("here", 6), run_of(3, 4), Processes(CPU, 0, 2))
+    assert smaller_cut(Cut("here", 6), run_of(3, 4), Processes(CPU, 0, 2), together=True).blocks == 3
+    with pytest.raises(RuntimeError, match="out of GPU memory with 1 blocks in a forward pass"):
+        smaller_cut(Cut("here", 1), run_of(3, 4), Processes(CPU, 0, 2), together=True)
 
 
 def test_divisors_of_large_batches_are_found_at_once():

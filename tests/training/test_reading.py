@@ -55,7 +55,7 @@ def test_a_reading_has_the_loss_and_the_norm_of_its_step_and_keeps_no_graph():
     weight = torch.ones((), requires_grad=True)
     read = Reading(7, 0.5, weight * 1.25, torch.tensor(3.0, dtype=torch.float64))
     assert (read.iteration, read.rate) == (7, 0.5)
-    assert not read.values.requires_grad
+    assert not read.arriving.values.requires_grad
     assert read.loss_and_norm() == read.loss_and_norm() == (1.25, 3.0)
     assert all(type(value) is float for value in read.loss_and_norm())
 
@@ -73,7 +73,7 @@ def test_a_gpu_is_waited_for_when_the_values_are_asked_for_and_not_before(late):
     read = Reading(0, 0.1, torch.tensor(1.5).as_subclass(Late), torch.tensor(2.5))
     assert not late
     assert read.loss_and_norm() == (1.5, 2.5)
-    assert late == [read.ready]
+    assert late == [read.arriving.ready]
 
 
 def test_the_clock_counts_from_reading_to_reading_and_leaves_out_what_it_is_told_to(monkeypatch):

@@ -14,15 +14,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from small_runs import losses, small_run, write_text, written
+from small_runs import assert_same_end, losses, small_run, write_text, written
 
 from tinyllm import RunConfig, load_run, train
 
 SCRIPT = """
 import json, os, sys, time
 import torch
-from tinyllm import RunConfig, train
+from tinyllm import GPT, RunConfig, train
 from tinyllm.training import loop as training
+from tinyllm.training.micro_batches import Cut
 rank = int(os.environ["RANK"])
 notes = os.path.join(sys.argv[2], f"rank-{rank}.json")
 called = []
@@ -33,13 +34,27 @@ for name in ("save_checkpoint", "History"):
         return original(*arguments, **keywords)
     setattr(training, name, spy)
 on_step = lambda point: time.sleep(float(sys.argv[3]))
+memory, passes = json.loads(sys.argv[4]), []
+if memory:
+    training.largest_cut = lambda *_: Cut("here", memory["cut"])
+    forward = GPT.forward
+    def run_out(gradient):
+        if len(passes) > memory["passes"] and passes[-1] > memory["room"][rank]:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.\\nmore lines")
+    def counted(model, ids, *rest):
+        if model.training:
+            passes.append(len(ids))
+        if len(passes) == 1:  # the gradient that comes last, when all others are there
+            model.token_embedding.weight.register_hook(run_out)
+        return forward(model, ids, *rest)
+    GPT.forward = counted
 try:
     run = train(RunConfig.from_dict(json.loads(sys.argv[1])), on_step=on_step)
-except ValueError as error:
+except (ValueError, RuntimeError) as error:
     json.dump(str(error), open(notes, "w"))
     sys.exit(0)
 weights = {name: tensor.double().sum().item() for name, tensor in run.model.state_dict().items()}
-signs = {"iteration": run.iteration, "weights": weights, "called": called}
+signs = {"iteration": run.iteration, "weights": weights, "called": called, "passes": passes}
 left = {"joined": torch.distributed.is_initialized()}
 if os.path.isdir("/proc/self/task"):
     left["threads"] = [open(f"/proc/self/task/{number}/comm").read() for number in os.listdir("/proc/self/task")]
@@ -53,13 +68,18 @@ def free_port() -> int:
         return listener.getsockname()[1]
 
 
-def start(config: RunConfig, folder: Path, processes: int = 2, pause: float = 0.0) -> subprocess.Popen:
-    """Start a script under torchrun on the loopback interface."""
+def start(
+    config: RunConfig, folder: Path, processes: int = 2, pause: float = 0.0, memory: dict | None = None
+) -> subprocess.Popen:
+    """Start a script under torchrun on the loopback interface.
+
+    `memory`: the cut to begin with, and after how many passes each process has room for how many blocks.
+    """
     script = folder / "script.py"
     script.write_text(SCRIPT)
     command = [sys.executable, "-m", "torch.distributed.run", f"--nproc-per-node={processes}"]
     command += ["--master-addr=127.0.0.1", f"--master-port={free_port()}", script]
-    command += [json.dumps(config.to_dict()), folder, str(pause)]
+    command += [json.dumps(config.to_dict()), folder, str(pause), json.dumps(memory)]
     environment = os.environ | {"GLOO_SOCKET_IFNAME": "lo"}
     return subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment, start_new_session=True
@@ -154,6 +174,39 @@ def test_steps_that_cannot_be_shared_are_a_clear_error(text, tmp_path):
         assert "batch_size times gradient_accumulation_steps (9 blocks a step)" in message
         assert "2 processes" in message
     assert not list((tmp_path / "run").glob("step-*"))
+
+
+def passes_with(text: Path, folder: Path, **memory: object) -> list[list[int]]:
+    """Train in a new folder, by two processes with little memory; the blocks in each of their forward passes."""
+    folder.mkdir()
+    process = start(small_run(text, folder / "run"), folder, memory={"passes": 0} | memory)
+    _, errors = finish(process)
+    assert process.returncode == 0, errors
+    found = [notes(folder, rank) for rank in (0, 1)]
+    assert found[0]["weights"] == found[1]["weights"]
+    return [one["passes"] for one in found]
+
+
+def test_memory_that_runs_out_in_one_of_two_is_found_out_before_any_exchange(text, tmp_path):
+    """Each has four blocks a step. Bit for bit as if the passes had been chosen; two steps are tried before."""
+    chosen = passes_with(text, tmp_path / "chosen", cut=2, room=[2, 2])
+    assert chosen == [[2] * 2 * (10 + 2)] * 2
+    found = passes_with(text, tmp_path / "found", cut=4, room=[4, 2])
+    assert found == [[4, *chosen[0]]] * 2
+    assert_same_end(tmp_path / "found" / "run", tmp_path / "chosen" / "run")
+
+
+def test_memory_that_the_optimizers_averages_take_is_found_out_before_the_second_step(text, tmp_path):
+    found = passes_with(text, tmp_path / "found", cut=4, room=[2, 4], passes=2)
+    assert found == [[4, 4, 4, *[2] * 2 * (9 + 1)]] * 2
+
+
+def test_without_memory_for_a_single_block_both_end_with_the_same_advice(text, tmp_path):
+    process = start(small_run(text, tmp_path / "run"), tmp_path, memory={"cut": 2, "room": [4, 0], "passes": 0})
+    _, errors = finish(process)
+    assert process.returncode == 0, errors
+    assert notes(tmp_path, 0) == notes(tmp_path, 1)
+    assert re.fullmatch("out of GPU memory with 1 blocks in a forward pass: use recompute=True, .*", notes(tmp_path, 0))
 
 
 def test_a_stop_signal_ends_both_at_the_same_iteration_and_saves(text, tmp_path):

@@ -1,4 +1,4 @@
-"""Which device computes, and whether the model is compiled for it."""
+"""Which device computes, whether the model is compiled for it, and how its numbers reach Python."""
 
 import importlib.util
 import math
@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 CONTAINER_LIMIT = Path("/sys/fs/cgroup/memory.max")  # "max" where there is none
 
@@ -57,3 +58,24 @@ def synchronize(device: torch.device) -> None:
         torch.cuda.synchronize(device)
     elif device.type == "mps":
         torch.mps.synchronize()
+
+
+class Arriving:
+    """Numbers on their way from a device: Python waits for them only when it asks.
+
+    Asked at once, it would wait until a GPU has done all it was given, and then the GPU for Python.
+    """
+
+    def __init__(self, values: Tensor):
+        self.values, self.ready = values, None
+        if values.is_cuda:
+            self.values = torch.empty(values.shape, pin_memory=True).copy_(values, non_blocking=True)
+            self.ready = torch.cuda.Event()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+            self.ready.record(torch.cuda.current_stream(values.device))
+
+    def tolist(self) -> list[float]:
+        """The numbers, once they have arrived."""
+        if self.ready is not None:
+            self.ready.synchronize()
+        numbers: list[float] = self.values.tolist()
+        return numbers

@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +15,7 @@ import torch.distributed
 # process at exit (torch 2.13).
 import torch.distributed.nn.functional
 
-from tinyllm.system.device import pick_device
+from tinyllm.system.device import Arriving, pick_device
 
 _log = logging.getLogger(__name__)
 
@@ -37,9 +37,14 @@ class Processes:
         """Whether the flag is set in at least one process; every process must make this call."""
         if self.world_size == 1:
             return flag
-        flags = torch.tensor(float(flag), device=self.device)
-        torch.distributed.all_reduce(flags, torch.distributed.ReduceOp.MAX)
-        return bool(flags.item())
+        return bool(self.gather([flag]).tolist()[0])
+
+    def gather(self, flags: Sequence[bool]) -> Arriving:
+        """1 for each flag that is set in at least one process, on their way; every process must make this call."""
+        there = self.device.type == "cuda"  # only from pinned memory does a copy not make Python wait
+        numbers = torch.tensor(flags, dtype=torch.float32, pin_memory=there).to(self.device, non_blocking=True)
+        torch.distributed.all_reduce(numbers, torch.distributed.ReduceOp.MAX)
+        return Arriving(numbers)
 
     def from_first(self, make: Callable[[], Any]) -> Any:
         """What the first process makes, in every process; each must make this call.
@@ -61,6 +66,28 @@ class Processes:
         if message[1]:
             raise RuntimeError(message[1])
         return message[0]
+
+
+class Votes:
+    """Flags that count as set if any process sets them. Alone, a process knows at once.
+
+    Among several, a vote's result is that of the vote before, which has arrived: so nobody waits for a GPU.
+    """
+
+    def __init__(self, processes: Processes):
+        self._processes = processes
+        self._last: Arriving | None = None
+
+    def cast(self, *flags: bool) -> list[bool]:
+        """Vote, always on the same questions; every process must make this call."""
+        if self._processes.world_size == 1:
+            return list(flags)
+        last, self._last = self._last, self._processes.gather(flags)
+        return [False] * len(flags) if last is None else [number > 0 for number in last.tolist()]
+
+    def forget(self) -> None:
+        """What was voted for has been done; every process must make this call."""
+        self._last = None
 
 
 def is_first_process() -> bool:

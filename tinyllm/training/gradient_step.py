@@ -34,27 +34,33 @@ def train_step(
 
 
 def accumulate_gradients(
-    model: nn.Module, batches: Sequence[Batch], scaler: torch.amp.GradScaler, precision: torch.dtype
+    model: nn.Module,
+    batches: Sequence[Batch],
+    scaler: torch.amp.GradScaler,
+    precision: torch.dtype,
+    exchange: bool = True,
 ) -> Float[Tensor, ""]:
     """Add the mean loss's gradient, times the scaler's scale, to the weights. Returns that loss, over all processes.
 
     A micro-batch weighs as much as it has targets that count, so that however a batch is cut, the mean is the same.
-    Where none counts, the loss and its gradient are 0.
+    Where none counts, the loss and its gradient are 0. Without `exchange` no process waits for another, and both are
+    those of this process's targets.
     """
+    together = exchange and isinstance(model, DistributedDataParallel)
     total = torch.zeros((), device=batches[0][0].device)
     counts = [(targets != IGNORED).sum() for _, targets in batches]
     count, processes = torch.stack(counts).sum(), 1
-    if isinstance(model, DistributedDataParallel):  # which means the gradients over the processes
+    if together:  # which means the gradients over the processes
         torch.distributed.all_reduce(count, torch.distributed.ReduceOp.SUM)
         processes = torch.distributed.get_world_size()
     count = count.clamp(min=1) / processes
     for index, (ids, targets) in enumerate(batches):
-        with _exchange(model, last=index == len(batches) - 1):
+        with _exchange(model, exchange and index == len(batches) - 1):
             with autocast(ids.device, precision):
                 loss = model(ids, targets) / (count / counts[index])
             scaler.scale(loss).backward()
         total += loss.detach()
-    if isinstance(model, DistributedDataParallel):
+    if together:
         torch.distributed.all_reduce(total, torch.distributed.ReduceOp.SUM)
         total /= processes
     return total
@@ -90,8 +96,8 @@ def require_finite(loss: float, norm: float, scaled: bool) -> None:
         raise FloatingPointError(f"{loss}, but its gradient is {norm}")
 
 
-def _exchange(model: nn.Module, last: bool) -> contextlib.AbstractContextManager[None]:
+def _exchange(model: nn.Module, now: bool) -> contextlib.AbstractContextManager[None]:
     """Processes exchange gradients once a step, during the last micro-batch's backward pass."""
-    if isinstance(model, DistributedDataParallel) and not last:
+    if isinstance(model, DistributedDataParallel) and not now:
         return model.no_sync()
     return contextlib.nullcontext()

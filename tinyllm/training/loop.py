@@ -7,7 +7,6 @@ each step. So a run that was cut off and resumed computes the same numbers as on
 import contextlib
 import gc
 import math
-import threading
 import time
 from collections import deque
 from collections.abc import Iterator
@@ -16,14 +15,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
+from torch import Tensor
 
 from tinyllm.config import RunConfig
-from tinyllm.estimation import flops_per_token
 from tinyllm.model.gpt import GPT
-from tinyllm.system.device import pick_compile
-from tinyllm.system.distributed import Processes
+from tinyllm.system.distributed import Processes, Votes
 from tinyllm.system.paths import shown
 from tinyllm.system.precision import matrix_products, pick_precision
 from tinyllm.text.batches import Blocks
@@ -37,7 +33,7 @@ from tinyllm.training.history import History
 from tinyllm.training.initial_weights import Start
 from tinyllm.training.interruption import stop_on_signals
 from tinyllm.training.logs import check_logs
-from tinyllm.training.micro_batches import Cut, largest_cut, micro_batches, smaller_cut
+from tinyllm.training.micro_batches import largest_cut, micro_batches, smaller_cut
 from tinyllm.training.monitoring import make_monitor
 from tinyllm.training.optimizers import make_optimizer
 from tinyllm.training.reading import Clock, Reading
@@ -45,9 +41,9 @@ from tinyllm.training.resume import check_same_text, longer, restore, resumed_cu
 from tinyllm.training.run_folder import last_good, not_finite
 from tinyllm.training.schedule import learning_rate
 from tinyllm.training.watchers import OnStep, Watchers
+from tinyllm.training.wrapping import wrap
 
 CHECKPOINT_SECONDS = 15 * 60
-LAUNCH_BOUND = 5e11  # FLOPs of a forward and backward pass; below it, an H200 was 2.4 times as fast with CUDA graphs
 
 
 class Trainer:
@@ -82,7 +78,8 @@ class Trainer:
             saved = restore(checkpoint, self.model, self.optimizer, self.scaler)
             self.cut = resumed_cut(saved, self.cut, checkpoint.config, processes)
             self.iteration, self.news = checkpoint.iteration, longer(config, checkpoint)
-        self.wrapped = _wrap(self.model, config, processes, self.cut)
+        self.wrapped = wrap(self.model, config, processes, self.cut)
+        self.untried = 2 if processes.world_size > 1 else 0  # see `gradients`
         context_length, begin = config.model.context_length, config.dataset.block_begin
         self.blocks = Blocks(self.data.splits["train"], context_length, training.seed, begin, self.data.turns)
         self.monitor = make_monitor(config, self.data, self.precision)
@@ -102,17 +99,18 @@ class Trainer:
         numerics = matrix_products(self.processes.device, training.deterministic)
         with self.history, watchers, stop_on_signals(watchers.stop), numerics, self.among_others():
             self.begin()
-            saved_at, stopped = time.monotonic(), False
+            saved_at, stopped, votes = time.monotonic(), False, Votes(self.processes)
             while not (self.finished or stopped):
                 self.step()
                 loss = self.measure() if self.due(training.evaluation_interval) else None
-                stopped = self.processes.any(watchers.stop.is_set())
-                overdue = self.processes.any(time.monotonic() - saved_at > CHECKPOINT_SECONDS)
+                overdue = time.monotonic() - saved_at > CHECKPOINT_SECONDS
+                stopped, overdue = votes.cast(watchers.stop.is_set(), overdue)
                 best = loss is not None and self.best == self.measured[-1]
                 due = best or overdue or self.finished or self.due(training.checkpoint_interval)
                 if due or stopped:
                     self.save(loss, final=stopped or self.finished, stopped=not due)
                     saved_at = time.monotonic()
+                    votes.forget()
             self.say(self.last_words())
         if watchers.failure is not None:
             watchers.failure.add_note(f"{last_good(self.config)}; the same call resumes from there")
@@ -186,17 +184,35 @@ class Trainer:
         self.note(keep=1 if loss.is_cuda else 0)
 
     def gradients(self) -> Tensor:
-        """The gradients of one step, in smaller forward passes if memory runs out; returns the loss."""
-        while True:
-            batches = micro_batches(self.blocks, self.config, self.iteration, self.processes, self.cut.blocks)
-            _seed_step(self.config.training.seed, self.iteration, self.processes.rank)
-            try:
-                return accumulate_gradients(self.wrapped, batches, self.scaler, self.precision)
-            except torch.OutOfMemoryError:
-                self.cut = smaller_cut(self.cut, self.config, self.processes)
-            self.optimizer.zero_grad()  # after the error, whose traceback keeps the failed pass in memory
-            torch.cuda.empty_cache()
-            self.wrapped = _wrap(self.model, self.config, self.processes, self.cut)
+        """The gradients of one step, in smaller forward passes if memory runs out; returns the loss.
+
+        If it ran out in one of several processes while they exchange gradients, the others would wait for it. So they
+        first try two steps without an exchange, until all have room: at the second the optimizer's averages are there.
+        """
+        if self.untried:
+            self.untried -= 1
+            while self.processes.any(self.accumulate(exchange=False) is None):
+                self.shrink(together=True)
+            self.optimizer.zero_grad()
+        while (loss := self.accumulate()) is None:
+            self.shrink()
+        return loss
+
+    def accumulate(self, exchange: bool = True) -> Tensor | None:
+        """Add the gradients of one step to the weights; returns the loss, or None if memory ran out."""
+        batches = micro_batches(self.blocks, self.config, self.iteration, self.processes, self.cut.blocks)
+        _seed_step(self.config.training.seed, self.iteration, self.processes.rank)
+        try:
+            return accumulate_gradients(self.wrapped, batches, self.scaler, self.precision, exchange)
+        except torch.OutOfMemoryError:
+            return None  # which lets go of the traceback, and so of what the failed pass had in memory
+
+    def shrink(self, together: bool = False) -> None:
+        """Begin the step again in smaller forward passes. Raises RuntimeError if there are none."""
+        self.cut = smaller_cut(self.cut, self.config, self.processes, together)
+        self.optimizer.zero_grad()
+        torch.cuda.empty_cache()
+        self.wrapped = wrap(self.model, self.config, self.processes, self.cut)
 
     def note(self, keep: int = 0) -> None:
         """Write down the steps done, all but the last `keep`. Raises RuntimeError if a loss is not finite."""
@@ -272,24 +288,6 @@ def _new_model(config: RunConfig, data: PreparedData) -> GPT:
     """The untrained model, sized for the tokenizer: from a short text it learns fewer tokens than asked for."""
     torch.manual_seed(config.training.seed)
     return GPT(config.replace(vocab_size=data.tokenizer.vocab_size).model)
-
-
-def _wrap(model: GPT, config: RunConfig, processes: Processes, cut: Cut) -> nn.Module:
-    """The same weights as a training step calls them: compiled, and exchanging gradients with other processes.
-
-    Where a step is so small that launching its kernels takes longer than running them, CUDA graphs launch all at once.
-    """
-    model.recompute = config.training.recompute
-    wrapped: nn.Module = model
-    if pick_compile(processes.device, config.training.compile):
-        whole = cut.blocks * processes.world_size == config.training.global_batch
-        small = flops_per_token(config.model) * cut.blocks * config.model.context_length < LAUNCH_BOUND
-        main = threading.current_thread() is threading.main_thread()  # CUDA graphs of torch.compile know only this one
-        mode = "reduce-overhead" if whole and small and main and processes.device.type == "cuda" else None
-        wrapped = torch.compile(model, mode=mode, dynamic=False)  # type: ignore[assignment]  # of a module: a module
-    if processes.world_size > 1:
-        wrapped = DistributedDataParallel(wrapped)
-    return wrapped
 
 
 def _seed_step(seed: int, iteration: int, rank: int) -> None:

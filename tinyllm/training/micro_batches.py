@@ -62,13 +62,13 @@ def largest_cut(config: RunConfig, processes: Processes, precision: torch.dtype)
     return Cut(f"{name}, {memory / 1e9:.0f} GB, {processes.world_size} processes", blocks)
 
 
-def smaller_cut(cut: Cut, config: RunConfig, processes: Processes) -> Cut:
+def smaller_cut(cut: Cut, config: RunConfig, processes: Processes, together: bool = False) -> Cut:
     """The next smaller one, after memory ran out. Raises RuntimeError if there is none.
 
-    Several processes cannot change it in the middle of a step, in which some of them may have had enough memory.
+    Several processes can only change it `together`, not in a step in which some of them may have had enough memory.
     """
     smaller = [size for size in divisors(blocks_per_process(config, processes)) if size < cut.blocks]
-    if processes.world_size > 1 or not smaller:
+    if not smaller or not (together or processes.world_size == 1):
         raise RuntimeError(
             f"out of GPU memory with {cut.blocks} blocks in a forward pass: use recompute=True, or a smaller "
             "context_length or model"

@@ -7,30 +7,20 @@ import torch
 from torch import Tensor
 
 from tinyllm.config import RunConfig
+from tinyllm.system.device import Arriving
 from tinyllm.training.history import step_point
 
 
 class Reading:
-    """The loss and the gradient's norm of one step, on their way from the device.
-
-    Asked for their values at once, Python would wait until the GPU has done all it was given, and then the GPU for
-    Python. One step later the values are there.
-    """
+    """The loss and the gradient's norm of one step, on their way from the device. One step later they are there."""
 
     def __init__(self, iteration: int, rate: float, loss: Tensor, norm: Tensor):
         self.iteration, self.rate = iteration, rate
-        self.values = torch.stack([loss.detach().float(), norm.detach().float()])
-        self.ready: torch.cuda.Event | None = None
-        if loss.is_cuda:
-            self.values = torch.empty(2, pin_memory=True).copy_(self.values, non_blocking=True)
-            self.ready = torch.cuda.Event()  # type: ignore[no-untyped-call]  # torch leaves it untyped
-            self.ready.record(torch.cuda.current_stream(loss.device))
+        self.arriving = Arriving(torch.stack([loss.detach().float(), norm.detach().float()]))
 
     def loss_and_norm(self) -> tuple[float, float]:
         """Both, once they have arrived."""
-        if self.ready is not None:
-            self.ready.synchronize()
-        loss, norm = self.values.tolist()
+        loss, norm = self.arriving.tolist()
         return loss, norm
 
 
