@@ -63,4 +63,4 @@ def _counts_vary(counts: Tensor, spread: float, number: int) -> bool:
     """
     ratio = counts.square().mean().item() / (number * spread**2)
     variance = 2 / (9 * len(counts))
-    return abs(ratio ** (1 / 3) - (1 - variance)) < _BOUND * math.sqrt(variance)
+    return bool(abs(ratio ** (1 / 3) - (1 - variance)) < _BOUND * math.sqrt(variance))
