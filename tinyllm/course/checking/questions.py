@@ -156,7 +156,7 @@ def noise_left() -> float:
     gradients = inputs * targets  # but for a factor those of squared errors, if all weights are zero
 
     def noise(count: int) -> float:
-        return float(gradients.unflatten(0, (-1, count)).mean(dim=1).var(dim=0).sum().sqrt())
+        return float(gradients.view(-1, count, 16).mean(dim=1).var(dim=0).sum().sqrt())
 
     return noise(4) / noise(1)
 
