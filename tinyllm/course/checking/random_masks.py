@@ -61,6 +61,6 @@ def _counts_vary(counts: Tensor, spread: float, number: int) -> bool:
     Their mean square follows chi-squared, which is skewed; its cube root is close to normal (Wilson and Hilferty,
     1931).
     """
-    ratio = float(counts.square().mean()) / (number * spread**2)
+    ratio = counts.square().mean().item() / (number * spread**2)
     variance = 2 / (9 * len(counts))
-    return abs(ratio ** (1 / 3) - (1 - variance)) < _BOUND * math.sqrt(variance)
+    return bool(abs(ratio ** (1 / 3) - (1 - variance)) < _BOUND * math.sqrt(variance))
