@@ -25,13 +25,16 @@ def test_sizes_have_the_references_letters_and_the_rest_its_names():
 
 
 def test_only_what_holds_in_all_wrong_cases_and_no_right_one_separates_them():
-    right, wrong = [{"B": 1, "k": 2, "V": 5}, {"B": 1, "k": 3, "V": 4}], [{"B": 2, "k": 4, "V": 4}]
+    right = [{"B": 1, "k": 1, "V": 5}, {"B": 1, "k": 2, "V": 5}, {"B": 1, "k": 3, "V": 4}]
+    wrong = [{"B": 2, "k": 4, "V": 4}]
     assert what_separates(right, wrong) == ["B > 1", "k > 3", "k = V"]
     assert what_separates(right, [{"B": 2, "k": 2, "V": 5}, {"B": 1, "k": 2, "V": 5}]) == []
     assert what_separates([{"p": 0.5}], [{"p": 0.0}, {"p": 0.0}]) == ["p = 0"]
     assert what_separates([{"on": True}], [{"on": False}]) == ["on = False"]
-    # One size that is neither 0 nor 1 is the smallest by chance; True is 1 by chance.
+    # Two sizes that are neither 0 nor 1 are the smallest by chance, and so is what is drawn; True is 1 by chance.
     assert what_separates([{"N": 3}], [{"N": 5}, {"N": 4}]) == []
-    assert what_separates([{"N": 2}, {"N": 3}], [{"N": 5}, {"N": 4}]) == ["N > 3"]
+    assert what_separates([{"N": 1}, {"N": 3}], [{"N": 5}, {"N": 4}]) == []
+    assert what_separates([{"N": 1}, {"N": 2}, {"N": 3}], [{"N": 5}, {"N": 4}]) == ["N > 3"]
+    assert what_separates([{"max(ids)": size} for size in (3, 5, 9)], [{"max(ids)": 12}, {"max(ids)": 70}]) == []
     assert what_separates([{"N": 2, "on": True}] * 2, [{"N": 1, "on": True}, {"N": 1, "on": True}]) == ["N = 1"]
     assert what_separates([], wrong) == what_separates(right, []) == []

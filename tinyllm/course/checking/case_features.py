@@ -48,8 +48,8 @@ def what_separates(right: list[Features], wrong: list[Features]) -> list[str]:
             found.append(f"{name} = {_number(bad[0])}")
         elif any(isinstance(value, float) for value in good + bad) and min(len(good), len(bad)) < 3:
             continue  # numbers drawn at random are apart by chance
-        elif len(set(good)) == 1 and good[0] not in (0, 1):
-            continue  # one size that is nothing special is at an end of all sizes by chance
+        elif name.startswith("max(") or (len(set(good)) < 3 and not set(good) <= {0, 1}):
+            continue  # one or two sizes that are nothing special, and what is drawn, are at an end by chance
         elif min(bad) > max(good):
             found.append(f"{name} > {_number(max(good))}")
         elif max(bad) < min(good):
