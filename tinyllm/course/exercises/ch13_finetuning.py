@@ -6,6 +6,7 @@
 import dataclasses
 import numbers
 import random
+from functools import cache
 from itertools import pairwise
 from typing import Any
 
@@ -321,8 +322,13 @@ def measure_forgetting(before: dict[str, float], after: dict[str, float]) -> tup
 
 def _judge_share(function: Function, rank: int) -> Any:
     """Whether the thin matrices count among the weights does not matter, nor do a few of a token for a role."""
-    share = settle(function(rank), measure_share(rank))
-    return settle(share, *(part * measure_share(rank) for part in SHARES.values()), band=0.05)
+    share = settle(function(rank), _right_share(rank))
+    return settle(share, *(part * _right_share(rank) for part in SHARES.values()), band=0.05)
+
+
+@cache
+def _right_share(rank: int) -> float:
+    return measure_share(rank)
 
 
 # What a usual slip counts, as a part of the right share. Columns and rows of the matrices of a block of width C are
