@@ -24,7 +24,7 @@ from tinyllm.text import tinywiki
 from tinyllm.text.dialogues import Dialogue
 from tinyllm.text.turns import Turns
 
-TUNING = 300  # the chapter's own steps of fine-tuning
+TUNING = 200  # the chapter's own steps of fine-tuning
 LENGTHS = {f"{TUNING * times} steps": TUNING * times for times in TIMES}
 WAYS = {
     "full": (1e-3, {"batch_size": 2}),
@@ -38,21 +38,21 @@ ARTICLES = tinywiki.articles("test")[:60]
 def documents(way: str) -> list[str]:
     """What the chapter trains on, in this way."""
     talk: list[str] = [*ask("article", "train", 900), *ask("world", "train", 100)]
-    old = [article.text for article in tinywiki.articles("train")[:500]]
+    old = [article.text for article in tinywiki.generate(500, "train")]
     untold = ask("unanswerable", "train", 500)
     return {"full": talk, "lora": talk, "mixed": talk + old, "honest": talk + untold + old}[way]
 
 
 @cache
 def answerer(way: str, steps: int, seed: int) -> tinyllm.Run:
-    """The base model of this seed, fine-tuned in this way for so many steps."""
-    base, rate_and_settings = trained(STEPS, seed), WAYS[way]
+    """The base model of this seed, fine-tuned in this way for so many steps; an honest one goes on from a mixed one."""
+    base = answerer("mixed", steps, seed) if way == "honest" else trained(STEPS, seed)
     folder = home() / f"answerer-{way}-{steps}-{seed}"
     path = Path(f"{folder}.jsonl")
     rows = [getattr(document, "messages", document) for document in documents(way)]
     lines = [row if isinstance(row, str) else [turn._asdict() for turn in row] for row in rows]
     path.write_text("".join(json.dumps({"messages": line}) + "\n" for line in lines), encoding="utf-8")
-    rate, settings = rate_and_settings
+    rate, settings = WAYS[way]
     return tinyllm.train(
         "quickstart", data=str(path), dialogues=True, init_from=str(base.folder), run_folder=str(folder), seed=seed,
         max_iterations=steps, evaluation_interval=steps, max_learning_rate=rate, min_learning_rate=rate / 10,

@@ -7,6 +7,7 @@ and professions is never asked about in "train".
 
 import random
 from collections.abc import Iterator
+from functools import cache
 from itertools import cycle, islice
 from typing import NamedTuple
 
@@ -76,9 +77,15 @@ def ask(kind: str, split: str, number: int, seed: int = 0, fact: str | None = No
     if kind == "world":
         facts = list(_world(split == "train"))
         return list(islice(cycle(draw.sample(facts, len(facts))), number))
-    articles = cycle(draw.sample(tinywiki.articles(split), len(tinywiki.articles(split))))
+    articles = cycle(draw.sample(_articles(split), len(_articles(split))))
     asked = (_of_article(article, kind == "article", fact, draw) for article in articles)
     return list(islice(filter(None, asked), number))
+
+
+@cache
+def _articles(split: str) -> tuple[Article, ...]:
+    """The first of TinyWiki's, which take a tenth of the time of all."""
+    return tuple(tinywiki.generate(min(1600, tinywiki.SPLITS[split]), split))
 
 
 def _of_article(article: Article, answerable: bool, fact: str | None, draw: random.Random) -> Dialogue | None:
