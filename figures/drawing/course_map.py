@@ -19,10 +19,11 @@ BOXES = {  # left, bottom, width, height; the book lays a link over each, so inn
     "06_training": (652, 364, 120, 96),
     "07_sampling": (652, 252, 120, 96),
     "08_wikitext103": (28, 144, 744, 44),
-    "09_modern_recipe": (28, 28, 174, 76),
-    "10_inside_the_model": (218, 28, 174, 76),
-    "11_bug_clinic": (408, 28, 174, 76),
-    "12_scaling": (598, 28, 174, 76),
+    "09_modern_recipe": (28, 78, 364, 28),
+    "10_inside_the_model": (408, 78, 364, 28),
+    "11_bug_clinic": (28, 44, 364, 28),
+    "12_scaling": (408, 44, 364, 28),
+    "13_finetuning": (28, 10, 364, 28),
 }
 
 
@@ -58,24 +59,22 @@ def course_map() -> Figure:
     chapter(axes, "07_sampling", "07  Sampling", "temperature,\ntop-k, top-p,\nKV cache", EMBEDDING)
     carry(axes, (712, 252), (712, 224), "new text", (712, 206))
 
-    beyond = [
-        ("09_modern_recipe", "09  Modern recipe", "what changed since\nGPT-2, measured"),
-        ("10_inside_the_model", "10  Inside the model", "what each head does,\nwhere a fact sits"),
-        ("11_bug_clinic", "11  The bug clinic", "twelve broken trainings\nto name and heal"),
-        ("12_scaling", "12  Scaling", "cost and loss, predicted\nbefore the run"),
-    ]
-    for name, title, text in beyond:
-        chapter(axes, name, title, text, "white")
-    axes.text(28, 116, "and beyond it:", color=GREY)
+    axes.text(28, 118, "and beyond it:", color=GREY)
+    banner(axes, "09_modern_recipe", "09  Modern recipe", "what changed since GPT-2")
+    banner(axes, "10_inside_the_model", "10  Inside the model", "heads, and where a fact sits")
+    banner(axes, "11_bug_clinic", "11  The bug clinic", "twelve broken trainings to heal")
+    banner(axes, "12_scaling", "12  Scaling", "cost and loss, predicted")
+    banner(axes, "13_finetuning", "13  Fine-tuning", "from a writer to one that answers")
     return figure
 
 
 def banner(axes: Axes, name: str, title: str, text: str) -> None:
-    """A chapter that spans the whole path."""
+    """A chapter in one line: its title, and what it is for."""
     left, bottom, width, height = BOXES[name]
     box(axes, left, bottom, width, height)
-    axes.text(left + 14, bottom + 18, title, weight="bold")
-    axes.text(left + width - 14, bottom + 18, text, color=INK, ha="right")
+    size = {} if width > 400 else {"fontsize": 11}
+    axes.text(left + 14, bottom + height / 2, title, weight="bold", va="center")
+    axes.text(left + width - 14, bottom + height / 2, text, color=INK, ha="right", va="center", **size)
 
 
 def chapter(axes: Axes, name: str, title: str, text: str, colour: str) -> None:

@@ -31,6 +31,7 @@ SLOW = {
     "ch10_inside",
     "ch11_clinic",
     "ch12_scaling",
+    "ch13_finetuning",
 }
 
 CHECK = re.compile(r"""^(\w+) = check\("(\w+\.\w+)", \1\)""", re.MULTILINE)
