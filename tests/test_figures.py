@@ -26,6 +26,7 @@ sys.path.insert(0, str(FIGURES / "drawing"))
 
 import attention_pictures
 import draw
+import finetuning_pictures
 import gradient_pictures
 import laptop
 import model_pictures
@@ -37,7 +38,9 @@ import text_pictures
 import training_pictures
 
 from tinyllm import ModelConfig, SubWordTokenizer, TrainingConfig
+from tinyllm.course.exercises.ch13_finetuning import learned_targets
 from tinyllm.estimation import count_parameters
+from tinyllm.model.lora import LoRALinear
 from tinyllm.text import tinywiki
 from tinyllm.text.articles import LABELS
 from tinyllm.text.tinywiki_grammar import FIELDS
@@ -368,6 +371,44 @@ def test_the_cache_picture_counts_what_a_model_computes(figures):
     found = words(figures["kv_cache.png"])
     assert "3 + 4 + 5 + 6 = 18 computed" in found
     assert "3 + 1 + 1 + 1 = 6 computed" in found
+
+
+# Fine-tuning
+
+
+def test_the_targets_of_a_dialogue_stand_below_their_inputs_and_only_the_answers_count(figures):
+    figure = figures["loss_mask.png"]
+    words = ["<|endoftext|>", "<|user|>", "Who", "sings", "?", "<|assistant|>", "My", "aunt", "<|endoftext|>"]
+    assert row(figure, 249) == words[:-1]
+    assert row(figure, 149) == words[1:]
+    ids = dict(zip(words, map(int, row(figure, 231)), strict=False))
+    roles = {"user": ids["<|user|>"], "assistant": ids["<|assistant|>"]}
+    targets = learned_targets([ids[word] for word in words], roles, ids["<|endoftext|>"])
+    assert targets == [-100] * 5 + [ids["My"], ids["aunt"], ids["<|endoftext|>"]]
+    assert row(figure, 131) == [str(target).replace("-", "−") for target in targets]
+    lower = [patch for patch in figure.axes[0].patches if isinstance(patch, Rectangle) and patch.get_y() == 122]
+    grey, green = to_rgba(style.PLAIN), to_rgba(style.FEEDFORWARD)
+    assert [patch.get_facecolor() for patch in lower] == [grey] * 5 + [green] * 3
+    assert any(
+        "mean over these 3 targets, not over all 8" in text
+        for text in [text.get_text() for text in figure.axes[0].texts]
+    )
+
+
+def test_the_lora_picture_counts_the_weights_of_a_corrected_layer():
+    for size, rank in ((512, 8), (96, 3)):
+        layer = LoRALinear(size, size, bias=False, rank=rank)
+        sizes = dict.fromkeys((True, False), 0)
+        for weight in layer.parameters():
+            sizes[weight.requires_grad] += weight.numel()
+        found = words(finetuning_pictures.lora(size, rank))
+        assert f"frozen: {sizes[False]:,} weights" in found
+        assert f"A and B learn: {sizes[True]:,} weights" in found
+    axes = finetuning_pictures.lora().axes[0]
+    cells = Counter(patch.get_facecolor() for patch in axes.patches if isinstance(patch, Rectangle))
+    size, rank = finetuning_pictures.SIZE, finetuning_pictures.RANK
+    assert cells[to_rgba(style.PLAIN)] == 2 * size * size  # W, twice
+    assert cells[to_rgba(style.EMBEDDING)] == 2 * 2 * size * rank  # A and B, twice
 
 
 # The measured run

@@ -18,6 +18,7 @@ import matplotlib
 import quickstart
 from attention_pictures import attention_row, heads
 from course_map import course_map
+from finetuning_pictures import lora, loss_mask
 from gradient_pictures import backprop_graph
 from matplotlib.figure import Figure
 from model_pictures import residual_stream, tied_head
@@ -56,6 +57,8 @@ def pictures() -> dict[str, Figure]:
         "sampling_cuts.png": sampling_cuts(),
         "kv_cache.png": kv_cache(),
         "precision.png": precision(),
+        "loss_mask.png": loss_mask(),
+        "lora.png": lora(),
     }
 
 
