@@ -6,6 +6,6 @@ arguments (`substitutions`), or with one slip in its code (`variations`, `edits`
 by `results`: how wrong results are related to the right ones (`relations`, `made_of_results`, `laws`). Or by `unused`:
 an argument has no effect. Or else `hints` says where it is right.
 
-`learner` has what a learner calls. `predictions` are `questions` whose answer is measured; `progress` draws, and
+`learner` has what a learner calls. `predictions` are questions whose answer is measured; `progress` draws, and
 `grading` is for teachers. The exercises themselves are in `tinyllm.course.exercises`.
 """

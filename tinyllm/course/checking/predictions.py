@@ -35,7 +35,7 @@ def prediction(name: str, unit: str) -> Callable[[Callable[[], float]], Callable
 
 def load_questions() -> None:
     """Fill the table of predictions."""
-    importlib.import_module("tinyllm.course.checking.questions")
+    importlib.import_module("tinyllm.course.checking.measurements")
 
 
 def predict(name: str, guess: float | None) -> None:
