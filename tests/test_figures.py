@@ -429,7 +429,7 @@ def test_the_curve_of_the_hour_counts_tokens_and_labels_its_lines():
     figure = laptop.loss_curve(numbers)
     shown = "\n".join(words(figure))
     million = len(numbers["training"]) * numbers["tokens_per_iteration"] / 1e6
-    assert f"{million * 1e6 / 2048 / 60:.0f} minutes on two CPU cores" in shown
+    assert f"About {million * 1e6 / 2048 / 60:.0f} minutes of work for two CPU cores" in shown
     assert "unigram, counted  6.54" in shown
     assert f"held-out articles  {numbers['held_out'][-1]:.2f}" in shown
     marks = next(line for line in figure.axes[1].lines if line.get_marker() == "o").get_xydata()

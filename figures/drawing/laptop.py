@@ -49,7 +49,8 @@ def loss_curve(numbers: Mapping[str, Any]) -> Figure:
     """The loss by tokens read, from the uniform guess."""
     figure, axes = card(330)
     minutes = len(numbers["training"]) * numbers["tokens_per_iteration"] / numbers["tokens_per_second"] / 60
-    heading(axes, f"{minutes:.0f} minutes on two CPU cores, on real text", "nats per token of a vocabulary of 4,096")
+    title = f"About {minutes:.0f} minutes of work for two CPU cores"
+    heading(axes, title, "nats per token of a vocabulary of 4,096, on real text")
     plot = panel(axes, 64, 52, 560, 200)
     millions = numbers["tokens_per_iteration"] / 1e6
     training = np.array(numbers["training"])

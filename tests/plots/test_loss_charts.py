@@ -25,6 +25,14 @@ def test_a_ladder_shows_the_kinds_that_all_models_have_and_names_only_the_latest
     assert legend(picture) == ["floor: 0.30"]
 
 
+def test_a_ladder_with_a_title_names_every_model():
+    losses = dict.fromkeys(("all", "recall"), 1.5)
+    picture = ladder({"32 wide": losses, "32 wide, longer": losses}, title="Recall is late.")
+    said = "Recall is late. Nats per token of 32 wide, 32 wide, longer, in all and by kind of token: all, recall."
+    assert picture.alt == f"Bar chart. {said}"
+    assert picture.get_suptitle() == "Recall is late."
+
+
 def test_a_ladder_of_several_seeds_shows_their_mean_and_standard_deviation_and_ones_own_run():
     seeds = {"bigram": {"all": [1.0, 3.0, 2.0], "recall": [4.0, 4.0, 4.0]}, "block": {"all": 0.5, "recall": 0.25}}
     picture = ladder(seeds, own={"block": {"all": 0.75, "recall": 0.25}, "GPT": {"all": 9.0, "recall": 9.0}})

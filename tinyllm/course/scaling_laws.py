@@ -3,8 +3,9 @@
 Shape letters: N runs, K floors tried, P exponents tried, U unknowns.
 
 Sources: Kaplan et al., "Scaling Laws for Neural Language Models" (2020), without a floor; Henighan et al., "Scaling
-Laws for Autoregressive Generative Modeling" (2020), with one; Hoffmann et al., "Training Compute-Optimal Large Language
-Models" (2022), of size and text together.
+Laws for Autoregressive Generative Modeling" (2020), with one; Rosenfeld et al., "A Constructive Prediction of the
+Generalization Error Across Scales" (2020), and Hoffmann et al., "Training Compute-Optimal Large Language Models"
+(2022), with a floor and a term each for size and text.
 """
 
 from collections.abc import Sequence

@@ -64,6 +64,7 @@ def ladder(
     results: Mapping[str, Mapping[str, float | Sequence[float]]],
     lines: Mapping[str, float | Mapping[str, float]] | None = None,
     own: Mapping[str, Mapping[str, float]] | None = None,
+    title: str = "",
 ) -> Picture:
     """The course's chart: the loss of several models, over all tokens and by kind of token.
 
@@ -72,14 +73,13 @@ def ladder(
             mean, and an error bar reaches one standard deviation up and down.
         lines: horizontal lines, {label: nats per token by kind}, or one number for the panel of all tokens.
         own: single runs, as `short_run` returned them: a diamond on the bar of each model that is in `results`.
+        title: above the panels; then the alt text names every model.
     """
     parts = [part for part in ("all", *LABELS) if all(part in result for result in results.values())]
     figure = Picture(figsize=(9, 4.1), layout="constrained")
-    # Not every model by its name: which ones there are depends on the chapters run so far, and an output must not.
-    latest = list(results)[-1]
-    figure.alt = (
-        f"Bar chart: nats per token of the models up to {latest}, in all and by kind of token: {', '.join(parts)}."
-    )
+    figure.alt = f"Bar chart{_shown(title, list(results))}, in all and by kind of token: {', '.join(parts)}."
+    if title:
+        figure.suptitle(title, x=0.01, ha="left", fontsize=12, fontweight="bold")
     widths = [1.6, 1, 1, 1, 1][: len(parts)]
     panels = figure.subplots(1, len(parts), sharey=True, squeeze=False, width_ratios=widths)[0]
     for panel, part in zip(panels, parts, strict=True):
@@ -94,6 +94,13 @@ def ladder(
     if handles:
         figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False, fontsize=9)
     return figure
+
+
+def _shown(title: str, models: Sequence[str]) -> str:
+    if title:
+        return f". {title} Nats per token of {', '.join(models)}"
+    # Not every model by its name: which ones there are depends on the chapters run so far, and an output must not.
+    return f": nats per token of the models up to {models[-1]}"
 
 
 _DIAMOND: dict[str, Any] = {"color": "white", "markeredgecolor": "black", "markersize": 5, "zorder": 4}

@@ -61,5 +61,5 @@ class Corpus:
         return self.splits[split]()
 
     def articles(self, split: str) -> Sequence[Article]:
-        """A split's documents with their exact surprise, which no model can beat; empty where it is not known."""
+        """A split's documents with the exact surprise that no model beats on average; empty where it is not known."""
         return self.known[split]() if split in self.known else ()

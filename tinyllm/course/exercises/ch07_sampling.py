@@ -151,7 +151,10 @@ def _cache_case(t: int, C: int, V: int) -> Case:
 
 
 @exercise(
-    cases=lambda: [_writing_case(*sizes) for sizes in ((2, 1), (3, 4), (1, 3), (4, 8), (3, 0), (12, 6), (2, 12))],
+    cases=lambda: [
+        *(_writing_case(*sizes) for sizes in ((2, 1), (3, 4), (1, 3), (4, 8), (3, 0), (12, 6), (2, 12))),
+        _last_row_alone(_writing_case(3, 4)),
+    ],
     gradients=False,
     hint="Ask for the scores of all ids so far. Which row says what comes after the last one? Append, and ask again.",
     why="A model writes one token at a time, and each new one becomes part of the question. The prompt is nothing "
@@ -160,7 +163,7 @@ def _cache_case(t: int, C: int, V: int) -> Case:
 def generate(next_logits: Callable[[list[int]], Float[Tensor, "T V"]], prompt: list[int], number: int) -> list[int]:
     """Write `number` more tokens, always the likeliest; returns the prompt and what follows it.
 
-    Row t of `next_logits` scores what may come after token t.
+    Row t of `next_logits` scores what may come after token t. It may give only the last rows.
     """
     ids = list(prompt)
     for _ in range(number):
@@ -168,7 +171,10 @@ def generate(next_logits: Callable[[list[int]], Float[Tensor, "T V"]], prompt: l
     return ids
 
 
-def _writing_case(length: int, number: int) -> tuple[Callable[[list[int]], Tensor], list[int], int]:
+_Writing = tuple[Callable[[list[int]], Tensor], list[int], int]
+
+
+def _writing_case(length: int, number: int) -> _Writing:
     """Scores that depend on all ids so far; the rows of the prompt disagree, and the answer varies."""
     V = 20
     while True:
@@ -183,6 +189,16 @@ def _writing_case(length: int, number: int) -> tuple[Callable[[list[int]], Tenso
         # In a longer text, id 0 and a token that follows itself are no end.
         if varied and (number < 5 or (0 in written[:-1] and any(map(eq, written[:-2], written[1:-1])))):
             return next_logits, prompt, number
+
+
+def _last_row_alone(case: _Writing) -> _Writing:
+    """The same text from scores in one row, as the notebook's `drawn` and its cache give them."""
+    next_logits, prompt, number = case
+
+    def last_logits(ids: list[int]) -> Tensor:
+        return next_logits(ids)[-1:]  # (1, V)
+
+    return last_logits, prompt, number
 
 
 def _draws(

@@ -421,6 +421,18 @@ def second_best(next_logits, prompt, number):
     return ids
 
 
+@mistake(
+    generate,
+    "You read row len(ids) - 1. The cache, and the draw, give fewer rows than there are ids. The last row is always "
+    "[-1].",
+)
+def counts_the_rows(next_logits, prompt, number):
+    ids = list(prompt)
+    for _ in range(number):
+        ids.append(int(next_logits(ids)[len(ids) - 1].argmax()))
+    return ids
+
+
 # mend_choose: each of its four faults, alone and together
 
 _FAULTS = {
