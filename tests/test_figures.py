@@ -309,6 +309,7 @@ def test_the_optimizer_step_is_adamws_formula():
     assert not Counter(text for value in expected for text in shown(np.ravel(value), 2)) - Counter(found)
     for text in ("sum / 3", "norm 0.50", "0.8 × old", "+ 0.2 × new", "0.99 × old", "+ 0.01 × new"):
         assert text in found, text
+    assert {"step, after correction:", "0.1 × mean / √squares"} <= set(found)  # as `change` above
     assert [text for text in found if text.startswith("micro-batch")] == [f"micro-batch {index}" for index in range(3)]
 
 

@@ -28,11 +28,9 @@ BOXES = {  # left, bottom, width, height; the book lays a link over each, so inn
 
 
 def course_map() -> Figure:
-    """Each chapter is a box that names what it builds; the arrows carry what one passes to the next."""
+    """Each chapter is a box that says what it is about; the arrows carry what one passes to the next."""
     figure, axes = card(600)
-    heading(
-        axes, "The course: from a text to a model that writes", "each box is a notebook, and names what you build in it"
-    )
+    heading(axes, "The course: from a text to a model that writes", "each box is a notebook, and says what it is about")
 
     banner(axes, "00_start_here", "00  Start here", "train a small model first, and see where the path ends")
     banner(axes, "08_wikitext103", "08  WikiText-103", "the full run in one cell: the same pieces at full size")
