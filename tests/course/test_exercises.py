@@ -163,6 +163,7 @@ EQUIVALENT: dict[tuple[str, str], str] = {
         "clinic.moved",
         "line 8: change[:, :t].abs().max().item() -> change[:, :t].abs().max()",
     ): "a tensor without dimensions is a number",
+    ("finetuning.mend_masked_step", "line 11: loss.item() -> loss"): "a tensor of one number is a number",
     ("modern.stable_decay", "line 7: iteration < warmup -> iteration <= warmup"): "the line ends where the rest begins",
 }
 

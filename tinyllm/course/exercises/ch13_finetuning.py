@@ -209,13 +209,14 @@ def calibration(confidences: list[float], right: list[bool], edges: list[float])
     bins = []
     for low, high in pairwise(edges):
         inside = [
-            (confidence, is_right)
-            for confidence, is_right in zip(confidences, right, strict=True)
+            index
+            for index, confidence in enumerate(confidences)
             if low <= confidence < high or confidence == high == edges[-1]
         ]
-        if inside:
-            sure, correct = map(sum, zip(*inside, strict=True))
-            bins.append((sure / len(inside), correct / len(inside), len(inside)))
+        count = len(inside)
+        if count:
+            sure, correct = (sum(values[index] for index in inside) for values in (confidences, right))
+            bins.append((sure / count, correct / count, count))
     return bins
 
 
@@ -276,10 +277,10 @@ def mend_masked_step(model: nn.Module, micro_batches: list[tuple[Tensor, Tensor]
 
     Micro-batches are (token_ids, targets); `model(token_ids, targets)` is the mean loss of one, over those that count.
     """
-    counts = [int((targets != IGNORED).sum()) for _, targets in micro_batches]
+    total = sum(int((targets != IGNORED).sum()) for _, targets in micro_batches)
     mean = 0.0
-    for (token_ids, targets), count in zip(micro_batches, counts, strict=True):
-        loss = model(token_ids, targets) * count / sum(counts)
+    for token_ids, targets in micro_batches:
+        loss = model(token_ids, targets) * (targets != IGNORED).sum() / total
         loss.backward()
         mean += loss.item()
     return mean

@@ -137,6 +137,33 @@ mistake(
 
 mistake(
     learned_targets,
+    "You ask whose message the target belongs to: a mark begins one, so an answer's own is learned, and the next "
+    "role's is not. Ask who was speaking before it.",
+    _targets(
+        is_learned=lambda speaker, following: (
+            following in ("assistant", "end") or (following is None and speaker in ("assistant", "end"))
+        )
+    ),
+)
+
+mistake(
+    learned_targets,
+    "The system's mark changes nothing here: what it says is learned where an answer or a document came before.",
+    _targets(lambda speaker, token: speaker if token in (None, "system") else token),
+)
+
+mistake(
+    learned_targets,
+    "You ask whether the stream has roles. Ask it of each document: both kinds may follow each other.",
+    lambda ids, roles, end_of_text_id: (
+        _targets(is_learned=lambda speaker, following: speaker == "assistant")(ids, roles, end_of_text_id)
+        if {*ids} & {*roles.values()}
+        else ids[1:]
+    ),
+)
+
+mistake(
+    learned_targets,
     "All special tokens are learned. Those before a question are not: the model is to end an answer, not to ask.",
     _targets(is_learned=lambda speaker, following: _right(speaker, following) or following is not None),
 )
@@ -339,6 +366,16 @@ mistake(
 
 mistake(
     masked_loss,
+    "You reshape the logits to (B, V, T): the numbers stay in their order, and get under wrong targets. Transpose, or "
+    "flatten B and T.",
+    lambda logits, targets: (
+        F.cross_entropy(logits.reshape(len(logits), logits.shape[2], -1), targets, reduction="sum")
+        / (targets != IGNORED).sum().clamp(min=1)
+    ),
+)
+
+mistake(
+    masked_loss,
     "Ignored targets have become token 0, and are learned.",
     lambda logits, targets: F.cross_entropy(logits.flatten(0, 1), targets.flatten().clamp(min=0)),
 )
@@ -434,6 +471,12 @@ mistake(
     lora_forward,
     "You divide by the root of the rank. That is a variant; here it is the rank itself.",
     lambda x, weight, A, B, alpha: x @ weight.T + alpha / math.sqrt(len(A)) * _corrected(x, A, B),
+)
+
+mistake(
+    lora_forward,
+    "alpha // R is rounded down to a whole number. Divide with /.",
+    lambda x, weight, A, B, alpha: x @ weight.T + alpha // len(A) * _corrected(x, A, B),
 )
 
 mistake(
@@ -545,6 +588,12 @@ mistake(
     merge,
     "You divide by the root of the rank. That is a variant; here it is the rank itself.",
     lambda weight, A, B, alpha: weight + alpha / math.sqrt(len(A)) * B @ A,
+)
+
+mistake(
+    merge,
+    "alpha // R is rounded down to a whole number. Divide with /.",
+    lambda weight, A, B, alpha: weight + alpha // len(A) * B @ A,
 )
 
 mistake(
