@@ -262,8 +262,8 @@ def _truth(patient: int) -> str:
     observe=_named,
     hint="Three ways to be too good: the answer is in what a token may see, in the question, or in the text learned "
     "before. Which probe moved?",
-    why="A loss far below the floor is never luck. What differs is how the answer gets in: through the mask, the "
-    "targets or the split.",
+    why="A loss far below what others reach is seldom luck. What differs is how the answer gets in: through the mask, "
+    "the targets or the split.",
 )
 def too_good(patient: int) -> str:
     """The name of the bug of patient 1, 2 or 3."""
@@ -287,7 +287,7 @@ def hardly_learns(patient: int) -> str:
     return {
         4: "rate too high",  # fifty times
         5: "no zero_grad",  # each step follows the sum of all batches so far; it still learns, so this bug lives long
-        6: "attention not scaled",  # not divided by the root of D: a softmax that starts narrow has small gradients
+        6: "attention not scaled",  # not divided by the root of D: attention starts narrow, on tokens chosen by chance
     }[patient]
 
 
@@ -476,7 +476,8 @@ def _leaked_of_distinct(copies: int, held_out: float) -> float:
     ),
     hint="Take one article that is held out. Where must all of its other copies be, if it is not to leak?",
     why="A held-out article is clean only if all its other copies are held out too, and each of them is with "
-    "probability h. So even one duplicate of each leaks nearly everything: remove duplicates before the split.",
+    "probability h. So with a tenth held out, even one duplicate of each leaks nearly everything: remove duplicates "
+    "before the split.",
 )
 def leaked_share(copies: int, held_out: float) -> float:
     """The share of held-out articles that are in the training text too.

@@ -86,7 +86,7 @@ def _squared_lengths() -> tuple[float, float, int, int]:
     hint="Two equations, small = truth + noise / b and large = truth + noise / B, with two unknowns. Their difference "
     "contains only the noise.",
     why="Below this batch size the noise is the larger part of a gradient, and more examples buy a better direction. "
-    "Far above it they buy nothing.",
+    "Far above it they hardly help.",
 )
 def noise_scale(small: float, large: float, b: int, B: int) -> float:
     """The batch size at which noise and true gradient have equal length: noise / truth.

@@ -311,8 +311,7 @@ def _rises(low: float, high: float, *kinds: str) -> Case:
     ],
     hint="Subtract kind by kind, by name: the two dictionaries need not have the same order. Then which is the "
     "largest, and whose is it?",
-    why="A mean over all tokens hides it: most are grammar, which is hardly forgotten. What fine-tuning does not "
-    "repeat fades first, so each kind has to be measured by itself.",
+    why="A mean over all tokens hides which kind was lost, so each has to be measured by itself.",
 )
 def measure_forgetting(before: dict[str, float], after: dict[str, float]) -> tuple[str, float]:
     """The kind of token whose loss rose most, and by how many nats. If all fell, the one that fell least: below 0."""
