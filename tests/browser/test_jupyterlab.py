@@ -84,7 +84,7 @@ def test_a_training_is_shown_live_and_the_stop_button_saves(open_notebook):
     before = picture(output)
     output.get_by_role("button", name="Start", exact=True).click()
     status = output.get_by_role("status")
-    expect(status).to_have_text(re.compile(r"iteration \d{2,} of .* tokens/s, about .* left"), timeout=120 * SECOND)
+    expect(status).to_have_text(re.compile(r"iteration \d{3} of .* tokens/s, about .* left"), timeout=180 * SECOND)
     assert picture(output) != before
     keep(output, "training")
     output.get_by_role("button", name="Stop and save").click()

@@ -39,9 +39,11 @@ def answerer(way: str, steps: int, seed: int) -> tinyllm.Run:
     base = trained(STEPS, seed)
     folder = home() / f"answerer-{way}-{steps}-{seed}"
     path = Path(f"{folder}.jsonl")
-    rows = [getattr(document, "messages", document) for document in documents(way)]
-    lines = [row if isinstance(row, str) else [turn._asdict() for turn in row] for row in rows]
-    path.write_text("".join(json.dumps({"messages": line}) + "\n" for line in lines), encoding="utf-8")
+    rows = [
+        [turn._asdict() for turn in document.messages] if isinstance(document, Dialogue) else document
+        for document in documents(way)
+    ]
+    path.write_text("".join(json.dumps({"messages": row}) + "\n" for row in rows), encoding="utf-8")
     return tinyllm.train(
         "quickstart", data=str(path), dialogues=True, init_from=str(base.folder), run_folder=str(folder), seed=seed,
         max_iterations=steps, evaluation_interval=steps, max_learning_rate=RATE, min_learning_rate=RATE / 10,

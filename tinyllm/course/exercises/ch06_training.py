@@ -4,7 +4,6 @@
 # torch gives `backward` no types, and a comment at each call would be in the way of the reader of a solution.
 
 import math
-import numbers
 import random
 from collections.abc import Callable
 from typing import Any
@@ -13,10 +12,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from tinyllm.course.checking.accumulating import left_behind
 from tinyllm.course.checking.bands import settle
 from tinyllm.course.checking.comparing import Unusable
 from tinyllm.course.checking.registry import Case, Function, exercise
-from tinyllm.course.checking.showing import kind_of
 
 
 @exercise(
@@ -129,20 +128,9 @@ class Regression(nn.Module):
         return nn.functional.mse_loss(self.linear(x), y)
 
 
-def _left_behind(function: Function, model: nn.Module, micro_batches: list[tuple[Tensor, Tensor]]) -> dict[str, Any]:
-    """What is returned, each gradient, and each weight: no step may be taken."""
-    loss = function(model, micro_batches)
-    if not isinstance(loss, numbers.Real | Tensor):
-        raise Unusable(f"your result is {kind_of(loss)}; it should be the mean loss, a float.")
-    left: dict[str, Any] = {"the mean loss": loss.item() if isinstance(loss, Tensor) else float(loss)}
-    for name, parameter in model.named_parameters():
-        left |= {f"{name}.grad": parameter.grad, name: parameter}
-    return left
-
-
 @exercise(
     cases=lambda: [_accumulation_case(*sizes) for sizes in ((2, 1), (3, 2), (4, 4), (1, 3), (12, 2))],
-    observe=_left_behind,
+    observe=left_behind,
     hint="`backward` adds to .grad. By what must each loss be divided, so that the sum becomes the mean of the whole "
     "batch?",
     why="The gradient of a mean is the mean of the gradients, so several small batches replace one that does not fit "

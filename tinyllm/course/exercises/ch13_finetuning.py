@@ -4,7 +4,6 @@
 # torch gives `backward` no types, and a comment at each call would be in the way of the reader of a solution.
 
 import dataclasses
-import numbers
 import random
 from functools import cache
 from itertools import pairwise
@@ -16,11 +15,10 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from tinyllm.config import IGNORED
+from tinyllm.course.checking.accumulating import left_behind
 from tinyllm.course.checking.bands import settle
-from tinyllm.course.checking.comparing import Unusable
 from tinyllm.course.checking.generators import score_tensors
 from tinyllm.course.checking.registry import Case, Function, exercise
-from tinyllm.course.checking.showing import kind_of
 from tinyllm.model.gpt import GPT
 from tinyllm.presets import get_preset
 from tinyllm.text.dialogues import ROLES
@@ -246,20 +244,9 @@ def _step_case(V: int, *counted: list[int]) -> Case:
     return Predictor(V), micro_batches
 
 
-def _left_behind(function: Function, model: nn.Module, micro_batches: list[tuple[Tensor, Tensor]]) -> dict[str, Any]:
-    """What is returned, each gradient, and each weight: no step may be taken."""
-    loss = function(model, micro_batches)
-    if not isinstance(loss, numbers.Real | Tensor):
-        raise Unusable(f"your result is {kind_of(loss)}; it should be the mean loss, a float.")
-    left: dict[str, Any] = {"the mean loss": loss.item() if isinstance(loss, Tensor) else float(loss)}
-    for name, parameter in model.named_parameters():
-        left |= {f"{name}.grad": parameter.grad, name: parameter}
-    return left
-
-
 @exercise(
     gradients=False,
-    observe=_left_behind,
+    observe=left_behind,
     cases=lambda: [
         _step_case(5, [1], [4]),
         _step_case(6, [2, 3], [0, 1], [4, 4]),
