@@ -17,6 +17,9 @@ PEAKS = {"T4": 65e12, "A100": 312e12, "H100": 989e12, "H200": 989e12}
 # H200 (tests/benchmarks). For the other cards it is a guess.
 UTILISATION = 0.3
 MEASURED = ("H200",)
+# Seconds that a step takes on a GPU even if it computes next to nothing, because Python launches its kernels: 0.0039
+# (quickstart) and 0.0047 (laptop), measured on an H200; a guess for the other cards.
+LAUNCHING = 0.004
 # Elsewhere: the speed of a whole training step as a share of the speed of its matrix products. On two CPU cores it is
 # 0.6 to 0.8 for the three presets (tests/benchmarks); on other GPUs it is a guess.
 STEP_SHARE = 0.7
@@ -39,11 +42,14 @@ class Estimate:
     flops_per_second: float
     """Just measured on this device, in matrix products of the model's own shapes."""
     seconds: float
-    """For the whole run: on a GPU of `PEAKS` at its `UTILISATION`, else at `STEP_SHARE` of `flops_per_second`."""
+    """For the whole run: on a GPU of `PEAKS` at its `UTILISATION`, else at `STEP_SHARE` of `flops_per_second`.
+
+    On any GPU a step takes at least `LAUNCHING`.
+    """
     basis: str
     """What `seconds` rests on, for people to read."""
     seconds_elsewhere: dict[str, float]
-    """For the whole run on each GPU of `PEAKS`, at its `UTILISATION`: measured on those of `MEASURED`, else a guess."""
+    """For the whole run on each GPU of `PEAKS`: measured on those of `MEASURED`, else a guess."""
 
 
 def count_parameters(config: ModelConfig) -> int:
@@ -141,32 +147,36 @@ def estimate(config: RunConfig) -> Estimate:
     training = config.training
     device = pick_device(training.device)
     precision = pick_precision(device, training.precision)
-    tokens = training.max_iterations * training.global_batch * config.model.context_length
+    step_tokens = training.global_batch * config.model.context_length
     speed = measure_flops(config.model, training.batch_size, device, precision)
     per_token = flops_per_token(config.model)
-    flops = tokens * per_token + training.max_iterations * optimizer_flops(config)
+    step_flops = step_tokens * per_token + optimizer_flops(config)
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
-    step_speed, basis = _step_speed(name, speed)
+    step_seconds, basis = _step_seconds(name, step_flops, speed)
     return Estimate(
         parameters=count_parameters(config.model),
-        tokens=tokens,
+        tokens=training.max_iterations * step_tokens,
         flops_per_token=per_token,
         memory_bytes=memory_bytes(config, device.type, torch.finfo(precision).bits // 8),
         device=name,
         flops_per_second=speed,
-        seconds=flops / step_speed,
+        seconds=training.max_iterations * step_seconds,
         basis=basis,
-        seconds_elsewhere={gpu: flops / (peak * UTILISATION) for gpu, peak in PEAKS.items()},
+        seconds_elsewhere={gpu: training.max_iterations * _step_seconds(gpu, step_flops, speed)[0] for gpu in PEAKS},
     )
 
 
-def _step_speed(device: str, product_speed: float) -> tuple[float, str]:
-    """FLOP/s of a whole training step on a device, and what that number rests on."""
-    for card, peak in PEAKS.items():
-        if card in device:
-            source = "measured on such a card" if card in MEASURED else "a guess"
-            return UTILISATION * peak, f"{UTILISATION:.0%} of the {card}'s peak, {source}"
-    return STEP_SHARE * product_speed, f"{STEP_SHARE:.0%} of that speed"
+def _step_seconds(device: str, flops: float, product_speed: float) -> tuple[float, str]:
+    """How long a whole training step of so many operations takes on a device, and what that number rests on."""
+    card = next((card for card in PEAKS if card in device), None)
+    source = "measured on such a card" if card in MEASURED else "a guess"
+    if card is None:
+        seconds, basis = flops / (STEP_SHARE * product_speed), f"{STEP_SHARE:.0%} of that speed"
+    else:
+        seconds, basis = flops / (UTILISATION * PEAKS[card]), f"{UTILISATION:.0%} of the {card}'s peak, {source}"
+    if seconds < LAUNCHING and device not in ("cpu", "mps"):
+        return LAUNCHING, f"{1000 * LAUNCHING:g} ms a step, which it takes to launch its kernels, {source}"
+    return seconds, basis
 
 
 @torch.no_grad()

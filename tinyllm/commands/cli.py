@@ -23,7 +23,7 @@ from tinyllm.commands.continuation import continue_lines
 from tinyllm.commands.printing import any_terminal, as_json, perplexity
 from tinyllm.commands.quickstart import quickstart
 from tinyllm.config import RunConfig
-from tinyllm.estimation import MEASURED, UTILISATION, estimate
+from tinyllm.estimation import LAUNCHING, MEASURED, UTILISATION, estimate
 from tinyllm.evaluation import Evaluation, FloorEvaluation
 from tinyllm.generation.writing import generate_texts
 from tinyllm.presets import PRESETS, get_preset
@@ -154,7 +154,8 @@ def _estimate(arguments: list[str]) -> Result:
     print(f"time, about        {_duration(result.seconds)} at {result.basis}")
     elsewhere = ", ".join(f"{gpu} {_duration(seconds)}" for gpu, seconds in result.seconds_elsewhere.items())
     measured = " and ".join(MEASURED)
-    print(f"on a GPU, about    {elsewhere}: at {UTILISATION:.0%} of its peak, as measured on an {measured}")
+    rate = f"{UTILISATION:.0%} of its peak and at least {1000 * LAUNCHING:g} ms a step"
+    print(f"on a GPU, about    {elsewhere}: at {rate}, as measured on an {measured}")
     return dataclasses.asdict(result)
 
 
