@@ -1,7 +1,9 @@
 """The loop: against one written by hand, at its full size, and when something in it fails."""
 
+import gc
 import math
 import shutil
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -309,6 +311,31 @@ def test_memory_that_runs_out_in_the_middle_of_a_run_loses_no_step(text, tmp_pat
     np.testing.assert_allclose(losses(run), losses(whole), rtol=0, atol=1e-5)
     for name, weight in whole.model.state_dict().items():
         torch.testing.assert_close(run.model.state_dict()[name], weight, rtol=0, atol=1e-4, msg=name)
+
+
+def test_what_a_failed_pass_had_in_memory_is_freed_before_the_next(text, tmp_path, monkeypatch):
+    """A compiled model's graph of gradients holds itself in a circle, so only Python's collector frees it."""
+    accumulate, held, alive = loop.accumulate_gradients, [], []
+
+    class Circle:
+        def __init__(self):
+            self.itself = self
+
+    def accumulate_gradients(*of):
+        held.append(weakref.ref(Circle()))
+        if len(held) == 1:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return accumulate(*of)
+
+    monkeypatch.setattr(loop, "accumulate_gradients", accumulate_gradients)
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: alive.extend(circle() for circle in held))
+    cut_into(monkeypatch, 8)
+    gc.disable()
+    try:
+        quietly(small_run(text, tmp_path, max_iterations=1))
+    finally:
+        gc.enable()
+    assert alive == [None]
 
 
 def test_a_smaller_pass_is_wrapped_anew(text, tmp_path, monkeypatch):

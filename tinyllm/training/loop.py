@@ -211,6 +211,7 @@ class Trainer:
         """Begin the step again in smaller forward passes. Raises RuntimeError if there are none."""
         self.cut = smaller_cut(self.cut, self.config, self.processes, together)
         self.optimizer.zero_grad()
+        gc.collect()  # a compiled model and its graph of gradients hold each other, and so what the failed pass made
         torch.cuda.empty_cache()
         self.wrapped = wrap(self.model, self.config, self.processes, self.cut)
 
