@@ -69,7 +69,10 @@ def measure_cpu(arguments: argparse.Namespace) -> None:
 def cuda_parts(names: list[str], switches: list[str]) -> dict[str, Callable[[Any], None]]:
     """The parts on a GPU, by name, the most important ones first."""
     import on_cuda
+    import on_cuda_loss
+    import on_cuda_memory
     import on_cuda_steps
+    import on_cuda_text
 
     deterministic = partial(on_cuda_steps.deterministic_elsewhere, arguments=switches)
     return {
@@ -77,12 +80,15 @@ def cuda_parts(names: list[str], switches: list[str]) -> dict[str, Callable[[Any
         "transformers": on_cuda.transformers_rows,
         "sampling": on_cuda.sampling_rows,
         "decoding": on_cuda.decoding_rows,
+        "loss": on_cuda_loss.loss_rows,
+        "small": on_cuda.small_rows,
+        "estimate": on_cuda.estimate_rows,
+        "evaluation": on_cuda_text.evaluation_rows,
+        "preparing": on_cuda_text.preparing_rows,
+        "memory": on_cuda_memory.memory_rows,
         "deterministic": on_cuda_steps.deterministic_rows if names == ["deterministic"] else deterministic,
         "waiting": on_cuda_steps.waiting_rows,
         "profile": on_cuda_steps.profile_rows,
-        "estimate": on_cuda.estimate_rows,
-        "evaluation": on_cuda.evaluation_rows,
-        "quickstart": on_cuda.quickstart_rows,
     }
 
 

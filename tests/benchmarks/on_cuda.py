@@ -13,7 +13,6 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -24,13 +23,11 @@ from torch import Tensor, nn
 
 import tinyllm
 from tinyllm import GPT, PRESETS, GenerationConfig, RunConfig, generate
-from tinyllm.evaluation import evaluate_split
 from tinyllm.generation.decoding import Decoder, FixedShapeDecoder, make_decoder
 from tinyllm.system.device import pick_compile, synchronize
 from tinyllm.system.distributed import Processes
 from tinyllm.system.precision import autocast, matrix_products, pick_precision
 from tinyllm.text.batches import Blocks
-from tinyllm.text.holdout import HELD_OUT
 from tinyllm.text.prepared import PreparedData, prepare
 from tinyllm.training import wrapping
 from tinyllm.training.micro_batches import micro_batches
@@ -259,35 +256,35 @@ def decoding_rows(bench: Bench) -> None:
         bench.row("decoding", preset, **speeds, same_ids_at_temperature_0=same)
 
 
-def evaluation_rows(bench: Bench) -> None:
-    """Scoring held-out text at half a context per window."""
-    split, model = bench.data.splits[HELD_OUT], bench.model(CLASSIC)
-    split = replace(split, tokens=split.tokens[: bench.scored])
-    evaluate_split(model, replace(split, tokens=split.tokens[:2000]))
-    began = time.perf_counter()
-    result = evaluate_split(model, split)
-    seconds = time.perf_counter() - began
-    bench.row("evaluation", "held-out text", tokens_per_second=result.tokens / seconds, tokens=result.tokens)
+def small_configs(bench: Bench) -> dict[str, RunConfig]:
+    """Sizes at which launching takes longer than computing; what they train on does not matter for their speed."""
+    small = {
+        name: PRESETS[name].replace(data="tinywiki", evaluation_interval=10**6) for name in ("quickstart", "laptop")
+    }
+    return {name: config.replace(device=bench.device.type) for name, config in small.items()}
+
+
+def small_rows(bench: Bench) -> None:
+    """Small presets with CUDA graphs, and compiled without them."""
+    for preset, config in small_configs(bench).items():
+        for what, bound in ((preset, wrapping.LAUNCH_BOUND), (f"{preset} without CUDA graphs", 0)):
+            with bench.attempt("small", what), patch.object(wrapping, "LAUNCH_BOUND", bound):
+                measured = train(bench, config, what, max_iterations=10 if bench.tiny else 200)[1]
+                bench.speeds[what] = measured["tokens_per_second"]
+                bench.row("small", what, **measured)
 
 
 def estimate_rows(bench: Bench) -> None:
-    """The predicted speed beside the measured one."""
-    prediction = tinyllm.estimate(bench.config(CLASSIC))
-    predicted, measured = prediction.tokens / prediction.seconds, bench.speeds.get(CLASSIC)
-    ratio = {"measured": measured, "predicted_by_measured": predicted / measured} if measured else {}
-    hours = prediction.seconds / 3600
-    gb = prediction.memory_bytes / 1e9
-    bench.row("estimate", CLASSIC, tokens_per_second=predicted, **ratio, hours=hours, memory_gb=gb)
-
-
-def quickstart_rows(bench: Bench) -> None:
-    """A size at which launching takes longer than computing: with CUDA graphs, and compiled without them."""
-    steps = 10 if bench.tiny else 300
-    config = PRESETS["quickstart"].replace(device=bench.device.type, evaluation_interval=10**6)
-    choices = [("quickstart", wrapping.LAUNCH_BOUND), ("quickstart without CUDA graphs", 0)]
-    for what, bound in choices if bench.device.type == "cuda" else choices[:1]:
-        with bench.attempt("quickstart", what), patch.object(wrapping, "LAUNCH_BOUND", bound):
-            bench.row("quickstart", what, **train(bench, config, what, max_iterations=steps)[1])
+    """The predicted speed of each preset beside the measured one."""
+    for preset, config in ({name: bench.config(name) for name in (CLASSIC, MODERN)} | small_configs(bench)).items():
+        prediction = tinyllm.estimate(config)
+        predicted, measured = prediction.tokens / prediction.seconds, bench.speeds.get(preset)
+        ratio = {"measured": measured, "predicted_by_measured": predicted / measured} if measured else {}
+        product_tflops, gb = prediction.flops_per_second / 1e12, prediction.memory_bytes / 1e9
+        bench.row(
+            "estimate", preset, tokens_per_second=predicted, **ratio, product_tflops=product_tflops, memory_gb=gb,
+            basis=prediction.basis,
+        )  # fmt: skip
 
 
 def table(rows: Sequence[dict[str, Any]]) -> str:
