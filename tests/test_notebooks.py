@@ -479,3 +479,28 @@ for cell in cells:
         result.raise_error()
 print("all cells ran")
 """
+
+
+def test_each_term_of_the_glossary_is_explained_in_a_chapter_that_it_names():
+    text = {path.stem.partition("_")[0]: build.read(path).cells for path in build.notebooks()}
+    text = {number: " ".join(cell.source for cell in cells).replace("*", "").lower() for number, cells in text.items()}
+    lines = (FOLDER / "glossary.md").read_text(encoding="utf-8").splitlines()[6:]
+    rows = [line.strip("|").split("|") for line in lines if line.startswith("|")]
+    assert len(rows) > 90
+    for names, _, chapters in rows:
+        terms = [re.sub(r"`|\*|\(.*\)", "", name).strip().lower() for name in names.split(",")]
+        named = [text[chapter.strip()] for chapter in chapters.split(",")]
+        assert all(any(term in chapter for chapter in named) for term in terms), names
+        assert all(any(term in chapter for term in terms) for chapter in named), names
+
+
+def test_an_output_that_is_not_compared_stays_only_as_long_as_its_cell(tmp_path):
+    """Otherwise a cell that was rewritten would keep, unseen, what it printed before."""
+    same, rewritten = (nbformat.v4.new_code_cell(f"print({number})") for number in (1, 2))
+    notebook = nbformat.v4.new_notebook(cells=[same, rewritten])
+    for cell in notebook.cells:
+        cell.metadata["tags"] = ["nbval-ignore-output"]
+        cell.outputs = [nbformat.v4.new_output("stream", name="stdout", text="as committed")]
+    notebook = build.normalise(notebook, "test.ipynb", "")
+    notebook.cells[1].source = "print(3)"
+    assert [cell.outputs[0].text for cell in build.run(notebook).cells] == ["as committed", "3\n"]
