@@ -204,7 +204,8 @@ def run(notebook: NotebookNode) -> NotebookNode:
 
     Cells tagged nbval-skip are not run. An output that differs from run to run
     (nbval-ignore-output) is compared by no test and stays as committed, unless the cell
-    has changed since: its id tells. Clear it to have it made again.
+    has changed since: its id tells, as long as the notebook was not normalised in
+    between. Clear it to have it made again.
     """
     from nbclient import NotebookClient
 

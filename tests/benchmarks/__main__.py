@@ -2,7 +2,7 @@
 
 Names choose parts: `python tests/benchmarks training sampling`. `--text` is the file whose articles make the corpora;
 without it they are TinyWiki's. It needs Linux, about 12 GB of memory, and up to half an hour on two cores.
-`--device cuda` measures on a GPU instead: other parts, in about four minutes.
+`--device cuda` measures on a GPU instead: other parts, in about eight minutes.
 """
 
 import argparse

@@ -1,6 +1,6 @@
 """The course's ladder: small models, each with one idea more than the last, trained alike and compared.
 
-Chapters 02 to 06 each end with `short_run`, a `sample` of what the model writes, and one more bar in the same chart.
+Chapters 02 to 06 each end with `short_run`, a `sample` of what the model writes, and one or two more bars in one chart.
 The runs are short on purpose: they show what an idea gains in the same 400 steps, not how far it gets. Each model has
 its own learning rate, the one that suits it best. `measured` has the results of five seeds, `remembered` those of the
 one run on this machine.

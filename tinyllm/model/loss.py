@@ -2,7 +2,7 @@
 
 For 4,096 tokens and GPT-2's vocabulary the logits alone take 4096 x 50257 x 4 bytes = 823 MB, and their gradient
 as much again. Here one chunk of rows at a time gets its logits, its loss and, in the same pass, its gradients.
-The optional notebook A2 derives them by hand.
+The optional notebook A2 builds them by hand.
 
 Shapes: N tokens, C embedding_dim, V vocab_size.
 """
