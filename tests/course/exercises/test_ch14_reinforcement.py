@@ -7,6 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from tinyllm.course.checking.judging import examine
 from tinyllm.course.checking.registry import EXERCISES
 from tinyllm.course.exercises import ch14_reinforcement as reinforcement
 from tinyllm.training import reinforce
@@ -72,6 +73,17 @@ def test_both_estimates_have_the_mean_kl_and_k3_is_never_negative():
     torch.testing.assert_close(log_p.exp() @ k1, exact)
     torch.testing.assert_close(log_p.exp() @ k3, exact)
     assert k1.min() < 0 <= k3.min()
+
+
+def test_both_estimates_may_be_the_rows_of_one_tensor_that_carries_gradients():
+    def stacked(log_probs, base_log_probs):
+        return torch.stack(reinforcement.kl_estimates(log_probs, base_log_probs))
+
+    assert examine("reinforcement.kl_estimates", stacked).kind == "correct"
+    verdict = examine("reinforcement.kl_estimates", lambda *case: stacked(*case).detach())
+    assert "carry no gradients" in verdict.message
+    verdict = examine("reinforcement.kl_estimates", lambda *case: stacked(*case).T)
+    assert verdict.kind in ("wrong", "unusable")
 
 
 def test_the_clipped_objective_is_that_of_a_loop():
@@ -141,10 +153,8 @@ def test_the_mended_loss_pulls_at_each_token_of_an_answer_with_its_advantage():
 
 
 def test_the_loss_to_mend_is_a_known_mistake():
-    from tinyllm.course.checking.judging import examine
-
     for _ in range(3):
-        assert "is still (S, S)" in examine("reinforcement.mend_reinforce", as_it_was).diagnosis
+        assert "the shape of `products`" in examine("reinforcement.mend_reinforce", as_it_was).diagnosis
 
 
 def enumerated(logits, rewards, baseline):

@@ -67,7 +67,7 @@ def _right_or_wrong(G: int, n: int) -> Case:
         _groups(3, 3, size=10.0),
         (1e-4 * torch.randn(3, 5),),  # beside such rewards an epsilon is large
         (torch.randn(4, 1),),
-        (torch.randn(30, 1).repeat(1, 7),),  # the means of some of these are a last bit off
+        *((torch.randn(30, 1, dtype=dtype).repeat(1, 7),) for dtype in (torch.float32, torch.float64)),  # see `why`
     ],
     hint="Keep the dimension when you take a group's mean, so that it lies beside all rewards of its group. What does "
     "the division give where all are equal, and how can you tell such a group from the rewards themselves?",
@@ -184,9 +184,14 @@ def best_policy(
 
 
 def _pairs(count: int, apart: float, beta: float) -> Case:
-    """Log-probabilities of chosen and rejected answers under the model, then under the base, and beta."""
+    """Log-probabilities of chosen and rejected answers under the model, then under the base, and beta.
+
+    One pair in four is the wrong way round, so that the loss is no tiny rest.
+    """
     base = -20 * torch.rand(2, count) - 2 * apart
-    chosen, rejected = base + apart * torch.randn(2, count)
+    gains = apart * torch.randn(2, count)
+    gains[:, : count // 4] = torch.tensor([-apart, apart])[:, None]
+    chosen, rejected = base + gains
     return chosen, rejected, *base, beta
 
 
@@ -240,7 +245,7 @@ def _judge_loss(function: Function, token_log_probs: Tensor, answer_mask: Tensor
     return loss * (loss.detach().abs() > _ROUNDING) if isinstance(loss, Tensor) and loss.dim() == 0 else loss
 
 
-_ROUNDING = 1e-6
+_ROUNDING = 1e-5
 
 
 @exercise(
@@ -289,6 +294,12 @@ def baseline_ratios(logits: Float[Tensor, " N"], rewards: Float[Tensor, " N"]) -
         mean = (chances * factors) @ rows
         return squares(factors, rows, chances) - float(mean.square().sum())
 
+    def columns(factors: Tensor) -> Tensor:
+        return p @ (factors[:, None] * slopes).square() - ((p * factors) @ slopes).square()
+
+    def deviations(factors: Tensor) -> float:
+        return float(columns(factors).clamp(min=0).sqrt().sum())
+
     centred = r - (p * r).sum()
     even = torch.full_like(p, 1 / len(p))
     weights = p * slopes.square().sum(dim=1)
@@ -304,6 +315,9 @@ def baseline_ratios(logits: Float[Tensor, " N"], rewards: Float[Tensor, " N"]) -
         "best": variance(r - (weights * r).sum() / weights.sum()) / variance(r),
         "added": variance(2 * r - centred) / variance(r),
         "standardised": right / float((p * centred.square()).sum()),
+        "sum of deviations": deviations(centred) / deviations(r),
+        "mean of ratios": float((columns(centred) / columns(r)).mean()),
+        "drawn evenly, with their mean": variance(r - r.mean(), chances=even) / variance(r, chances=even),
         "drawn evenly": variance(centred, chances=even) / variance(r, chances=even),
         "one-hot alone": variance(centred, rows=slopes + p) / variance(r, rows=slopes + p),
         "drawn number alone": variance(centred, rows=own) / variance(r, rows=own),

@@ -43,6 +43,22 @@ mistake(
 
 mistake(
     score_function_gradient,
+    "You divide by the number of samples less 1. A mean divides by their number.",
+    lambda logits, outcomes, rewards: (
+        (rewards[:, None] * _slopes(logits, outcomes)).sum(dim=0) / max(1, len(rewards) - 1)
+    ),
+)
+
+mistake(
+    score_function_gradient,
+    "You look the rewards up by outcome. They are in the samples' order: rewards[s] belongs to outcomes[s].",
+    lambda logits, outcomes, rewards: score_function_gradient(
+        logits, outcomes, rewards[outcomes.clamp(max=len(rewards) - 1)]
+    ),
+)
+
+mistake(
+    score_function_gradient,
     "You divide by the number of outcomes. It is the mean over the samples.",
     lambda logits, outcomes, rewards: (rewards[:, None] * _slopes(logits, outcomes)).sum(dim=0) / len(logits),
 )
@@ -298,6 +314,33 @@ mistake(
     "An epsilon of 1e-8 does not help where all rewards are equal: their mean may be a last bit off, which is as "
     "large. Ask whether they are equal.",
     lambda rewards: (rewards - _mean(rewards)) / (_deviation(rewards) + 1e-8),
+)
+
+mistake(
+    group_advantages,
+    "Your deviation divides by n - 1, and 1e-8 is added to it. Divide by n: correction=0. And ask whether the rewards "
+    "are equal.",
+    lambda rewards: (rewards - _mean(rewards)) / (_unbiased(rewards) + 1e-8),
+)
+
+mistake(
+    group_advantages,
+    "Your deviation divides by n - 1, and 1e-4 is added to it. Divide by n: correction=0. And ask whether the rewards "
+    "are equal.",
+    lambda rewards: (rewards - _mean(rewards)) / (_unbiased(rewards) + 1e-4),
+)
+
+mistake(
+    group_advantages,
+    "F.layer_norm adds an epsilon to the variance: rewards that lie close together are scaled too little.",
+    lambda rewards: F.layer_norm(rewards, rewards.shape[1:]),
+)
+
+mistake(
+    group_advantages,
+    "F.normalize divides by the length of the vector: the mean below the root is missing, and equal rewards are not "
+    "looked after.",
+    lambda rewards: F.normalize(rewards - _mean(rewards), dim=1),
 )
 
 mistake(
@@ -793,6 +836,22 @@ mistake(
 
 mistake(
     clipped_objective,
+    "The advantages are standardised. They count as they are given.",
+    lambda log_probs, old_log_probs, advantages, *clip: clipped_objective(
+        log_probs, old_log_probs, (advantages - advantages.mean()) / (advantages.std() + 1e-8), *clip
+    ),
+)
+
+mistake(
+    clipped_objective,
+    "The log-probabilities of all samples are added up first. Each sample has a ratio of its own.",
+    lambda log_probs, old_log_probs, advantages, *clip: clipped_objective(
+        log_probs.sum().expand(len(log_probs)), old_log_probs.sum().expand(len(log_probs)), advantages, *clip
+    ),
+)
+
+mistake(
+    clipped_objective,
     "Samples outside the clip are left out. Where the unclipped product is the smaller one it still counts.",
     _objective(lambda ratios, advantages, clip: ratios * advantages * ((ratios - 1).abs() <= clip)),
 )
@@ -1073,6 +1132,21 @@ mistake(
 
 mistake(
     dpo_loss,
+    "F.binary_cross_entropy cuts each logarithm off at -100: a pair that is far off gets no gradient. F.logsigmoid is "
+    "right for any margin.",
+    lambda *answers_and_beta: (
+        -(answers_and_beta[-1] * _margins(*answers_and_beta[:-1])).sigmoid().log().clamp(min=-100).mean()
+    ),
+)
+
+mistake(
+    dpo_loss,
+    "That is the loss of IPO, a square around 1 / (2 beta). DPO's is -log sigmoid.",
+    lambda *answers_and_beta: (_margins(*answers_and_beta[:-1]) - 1 / (2 * answers_and_beta[-1])).square().mean(),
+)
+
+mistake(
+    dpo_loss,
     "The minus is missing: a loss is minus the logarithm of a probability.",
     lambda *arguments: -dpo_loss(*arguments),
 )
@@ -1179,7 +1253,8 @@ def _above_mean(rewards):
 
 mistake(
     mend_reinforce,
-    "`products` is still (S, S): each advantage times every answer's log p. The mean of all is 0. Both must be (S,).",
+    "Your result is 0 whatever the rewards are: each advantage meets the log p of all answers, and not of its own "
+    "alone. Look at the shape of `products`.",
     _loss(lambda token_log_probs, answer_mask: (token_log_probs * answer_mask).sum(dim=1, keepdim=True)),
 )
 
@@ -1238,6 +1313,18 @@ mistake(
     mend_reinforce,
     "Only the last token of each row counts. The log p of an answer is the sum over its tokens.",
     _loss(lambda token_log_probs, answer_mask: (token_log_probs * answer_mask)[:, -1]),
+)
+
+mistake(
+    mend_reinforce,
+    "The mask is shifted by one place: position t of the mask goes with position t of the log-probabilities.",
+    lambda token_log_probs, answer_mask, rewards: mend_reinforce(token_log_probs[:, 1:], answer_mask[:, :-1], rewards),
+)
+
+mistake(
+    mend_reinforce,
+    "The mask is shifted by one place to the front: position t of it goes with position t of the log-probabilities.",
+    lambda token_log_probs, answer_mask, rewards: mend_reinforce(token_log_probs[:, :-1], answer_mask[:, 1:], rewards),
 )
 
 mistake(
@@ -1310,6 +1397,10 @@ mistake(
 for slip, diagnosis in {
     "upside down": "It is upside down: divide the variance with the baseline by that without.",
     "standard deviations": "That is a ratio of standard deviations. Variances are their squares.",
+    "sum of deviations": "You add standard deviations. Add the variances of the columns.",
+    "mean of ratios": "That is the mean of the columns' ratios. Add the variances first, then divide the two sums.",
+    "drawn evenly, with their mean": "The outcomes are drawn with equal probabilities, and so is the mean reward. Draw "
+    "them from softmax(logits).",
     "squares": "Those are mean squares, or one variance over all numbers. Each column has a mean of its own: "
     "var(dim=0), then the sum.",
     "mean of the list": "Your baseline is the mean of the list. Weigh each reward by the probability of its outcome.",
