@@ -27,7 +27,7 @@ SENTENCE_LIMIT = 200  # characters of a verdict's first line
 
 def test_each_chapter_has_its_exercises():
     counts = Counter(name.partition(".")[0] for name in EXERCISES)
-    assert [counts[chapter] for chapter in CHAPTERS] == [4, 8, 8, 6, 6, 7, 7, 2, 8, 8, 12, 8, 8, 6]
+    assert [counts[chapter] for chapter in CHAPTERS] == [4, 8, 8, 6, 6, 7, 7, 2, 8, 8, 12, 8, 8, 8, 6]
     assert course.__all__ == ["check", "hint", "predict", "progress", "solution"]
 
 
