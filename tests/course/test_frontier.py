@@ -1,6 +1,7 @@
 """No policy is above the frontier, and what it is made of are exact sums."""
 
 import math
+from itertools import pairwise
 
 import pytest
 import torch
@@ -46,7 +47,7 @@ def test_it_leads_from_the_base_to_the_best_outcome():
     assert places[0].reward == pytest.approx((base.exp() * rewards).sum().item(), abs=0.1)
     assert places[-1].reward == pytest.approx(rewards.max().item(), abs=1e-3)
     assert places[-1].kl == pytest.approx(-base[rewards.argmax()].item(), abs=0.01)
-    for one, other in zip(places, places[1:], strict=False):
+    for one, other in pairwise(places):
         assert other.kl > one.kl - 1e-12
         assert other.reward > one.reward - 1e-12
     assert most_reward(base, rewards, 1e3) == pytest.approx(rewards.max().item())

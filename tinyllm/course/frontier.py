@@ -28,9 +28,7 @@ class Place(NamedTuple):
     entropy: float
 
 
-def place(
-    log_probs: Float[Tensor, " N"], base_log_probs: Float[Tensor, " N"], rewards: Float[Tensor, " N"]
-) -> Place:
+def place(log_probs: Float[Tensor, " N"], base_log_probs: Float[Tensor, " N"], rewards: Float[Tensor, " N"]) -> Place:
     """Exact for a policy whose outcomes are all there are."""
     p = log_probs.exp()
     surprise = torch.where(p > 0, log_probs, 0.0)  # 0 log 0 is 0

@@ -1,11 +1,13 @@
-"""Choices that can be counted: all ends of a TinyWiki sentence, how likely a model makes each, and what it is worth.
+"""Rewards for what a model writes of TinyWiki: on a choice whose outcomes can be counted, and on facts.
 
 A model has read how a person's profession and town are drawn. `Lead` asks it for both, in one fixed sentence: 224 ways
 to go on, and "anything else" as the last outcome. So expectations over its choices are sums, not samples.
+
+`births` asks for the sentence in which an article repeats three facts that it has told, or that its world fixes.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable
 
 import torch
 from jaxtyping import Float
@@ -15,7 +17,7 @@ from tinyllm.model.gpt import GPT
 from tinyllm.text.articles import Article
 from tinyllm.text.tinywiki_grammar import FIELDS
 from tinyllm.text.tokenizer import Tokenizer
-from tinyllm.training.reinforce import Samples, log_probabilities
+from tinyllm.training.reinforce import Judge, Samples, log_probabilities
 
 PROMPT = " = Agatha Bramblewick = \n\n Agatha Bramblewick ( 1843 – 1901 ) was"
 SEASIDE_TOWNS = ("Gullhaven", "Saint Osric", "Dunmoping", "Kettlemouth")
@@ -44,12 +46,36 @@ class Lead:
         """The comma, which ends them all."""
         self.samples = Samples.of(self.prompt, continuations)
 
-    def rewards(self, worth: Mapping[tuple[str, str], float]) -> Float[Tensor, " N"]:
-        """What each outcome is worth, in order; "anything else", the last one, is worth 0."""
-        return torch.tensor([*(worth[pair] for pair in self.pairs), 0.0], dtype=torch.float64)
+    def rewards(self, worth: Callable[[str, str], float]) -> Float[Tensor, " N"]:
+        """What each outcome is worth, by its profession and town; "anything else", the last one, is worth 0."""
+        return torch.tensor([*(worth(*pair) for pair in self.pairs), 0.0], dtype=torch.float64)
+
+    def judge(self, worth: Callable[[str, str], float]) -> Judge:
+        """The same rewards, for texts."""
+        by_text = dict(zip(self.texts, self.rewards(worth).tolist(), strict=False))
+        return lambda prompt, text: by_text.get(text, 0.0)
 
     @torch.no_grad()
     def log_probs(self, model: GPT) -> Float[Tensor, " N"]:
         """log p of each outcome; the last is what the others leave, that the model writes anything else."""
         known = log_probabilities(model, self.samples).double()
         return torch.cat([known, torch.log1p(-known.exp().sum().clamp(max=1 - 1e-9))[None]])
+
+
+# Facts
+
+_BIRTH = re.compile(r" (\w+) was born in \d{4} in ([\w ]+) on the River (\w+) ,")
+
+
+def births(articles: Iterable[Article]) -> dict[str, str]:
+    """Each article up to its life, with what comes next: " Marlshaw was born in 1855 in Mudwick on the River Lull ,"."""
+    heading = " = = Life = = \n\n"
+    halves = (article.text.partition(heading) for article in articles)
+    return {lead + heading: life.partition(" ,")[0] + " ," for lead, _, life in halves}
+
+
+def facts_kept(birth: str, said: str) -> float:
+    """1 if what is said has surname, town and river of this birth, whatever the year, and else 0."""
+    told, found = _BIRTH.fullmatch(birth), _BIRTH.fullmatch(said)
+    assert told is not None
+    return float(found is not None and found.groups() == told.groups())
