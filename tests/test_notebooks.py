@@ -204,7 +204,7 @@ def test_every_exercise_appears_untouched_in_a_notebook():
     asked: dict[str, str] = {}
     for name in COURSE:
         for cell in cells(name, "code"):
-            for exercise in re.findall(r'^\w+ = check\("([\w.]+)"', cell.source, re.MULTILINE):
+            for exercise in re.findall(r'^\w+ = check\(\s*"([\w.]+)"', cell.source, re.MULTILINE):
                 asked[exercise] = name
                 assert "raise NotImplementedError" in cell.source, exercise
                 assert "not attempted yet" in cell.outputs[0].text, exercise

@@ -170,6 +170,18 @@ EQUIVALENT: dict[tuple[str, str], str] = {
         "line 8: change[:, :t].abs().max().item() -> change[:, :t].abs().max()",
     ): "a tensor without dimensions is a number",
     ("finetuning.mend_masked_step", "line 11: loss.item() -> loss"): "a tensor of one number is a number",
+    **{
+        ("reinforcement.measure_baseline", f"line 7: 50000 -> {count}"): "one draw more or less"
+        for count in (49999, 50001)
+    },
+    **{
+        (f"reinforcement.{name}", change): "the only dimension"
+        for name, change in (
+            ("score_function_gradient", "line 8: 0 -> -1"),
+            ("best_policy", "line 5: 0 -> -1"),
+            ("measure_baseline", "line 6: 0 -> -1"),
+        )
+    },
     ("modern.stable_decay", "line 7: iteration < warmup -> iteration <= warmup"): "the line ends where the rest begins",
 }
 

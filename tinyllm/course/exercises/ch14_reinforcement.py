@@ -79,7 +79,7 @@ def group_advantages(rewards: Float[Tensor, "G n"]) -> Float[Tensor, "G n"]:
     centred = rewards - rewards.mean(dim=1, keepdim=True)
     deviation = rewards.std(dim=1, correction=0, keepdim=True)
     equal = rewards.amin(dim=1, keepdim=True) == rewards.amax(dim=1, keepdim=True)
-    return torch.where(equal, 0.0, centred / deviation.masked_fill(equal, 1.0))
+    return torch.where(equal, 0.0, centred / deviation)
 
 
 def _log_probs(count: int, apart: float) -> tuple[Tensor, Tensor]:

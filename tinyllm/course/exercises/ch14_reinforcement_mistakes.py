@@ -984,7 +984,7 @@ mistake(
 
 mistake(
     dpo_loss,
-    "beta is not used.",
+    "beta is not used: it multiplies the margin.",
     _preferred(lambda *answers_and_beta: _margins(*answers_and_beta[:-1])),
 )
 
