@@ -68,7 +68,7 @@ _BIRTH = re.compile(r" (\w+) was born in \d{4} in ([\w ]+) on the River (\w+) ,"
 
 
 def births(articles: Iterable[Article]) -> dict[str, str]:
-    """Each article up to its life, with what comes next: " Marlshaw was born in 1855 in Mudwick on the River Lull ,"."""
+    """Each article up to its life, and what comes next: " Marlshaw was born in 1855 in Mudwick on the River Lull ,"."""
     heading = " = = Life = = \n\n"
     halves = (article.text.partition(heading) for article in articles)
     return {lead + heading: life.partition(" ,")[0] + " ," for lead, _, life in halves}
