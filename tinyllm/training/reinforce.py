@@ -76,7 +76,7 @@ def clipped_objective(
 def best_policy(
     base_log_probs: Float[Tensor, " N"], rewards: Float[Tensor, " N"], temperature: float
 ) -> Float[Tensor, " N"]:
-    """The policy base * exp(r / temperature) / Z, as log-probabilities: it maximises E[r] - temperature KL(policy || base).
+    """log of base * exp(r / temperature) / Z: of all policies this has most E[r] - temperature * KL(policy || base).
 
     No policy that is as near to the base has a higher reward.
     """
