@@ -1229,6 +1229,17 @@ mistake(
     lambda chosen, rejected, *rest: dpo_loss(chosen, rejected.detach(), *rest),
 )
 
+mistake(
+    dpo_loss,
+    "The value is right, but where a margin is exactly 0, as before the first step, clamp passes on the whole "
+    "gradient: half of it is right. F.softplus has no such corner.",
+    lambda *answers_and_beta: _with_a_corner(answers_and_beta[-1] * _margins(*answers_and_beta[:-1])),
+)
+
+
+def _with_a_corner(scores):
+    return ((-scores).clamp(min=0) + scores.abs().neg().exp().log1p()).mean()
+
 
 # mend_reinforce
 
