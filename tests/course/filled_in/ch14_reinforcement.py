@@ -35,7 +35,7 @@ def kl_estimates(log_probs, base_log_probs):
 def clipped_objective(log_probs, old_log_probs, advantages, clip=0.2):
     ratios = (log_probs - old_log_probs).exp()
     pessimistic = [
-        min(ratio * advantage, min(max(ratio, 1 - clip), 1 + clip) * advantage)
+        min(ratio * advantage, ratio.clip(1 - clip, 1 + clip) * advantage)
         for ratio, advantage in zip(ratios, advantages, strict=True)
     ]
     return sum(pessimistic) / len(pessimistic)

@@ -134,6 +134,8 @@ def _beside_the_past(
     cases=lambda: [
         (torch.tensor([2.0, 2.0, 0.5, 0.5]).log(), torch.zeros(4), torch.tensor([1.0, -2.0, 1.0, -1.0])),
         (torch.tensor([0.75, 0.375, 0.225]).log(), torch.full((3,), 0.25).log(), torch.tensor([1.0, 2.0, -0.5]), 0.25),
+        # All are clipped: the gradient is 0, and there must be one.
+        (torch.tensor([0.9, 0.1]).log(), torch.tensor([0.5, 0.5]).log(), torch.tensor([1.5, -0.5]), 0.15),
         _steps(9, 0.4),
         _steps(1, 0.05),
         _steps(12, 1.0, 0.1),

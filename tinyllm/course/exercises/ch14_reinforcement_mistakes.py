@@ -858,6 +858,19 @@ mistake(
 
 mistake(
     clipped_objective,
+    "The value is right, but Python's min and max put a plain number in a ratio's place: where all samples are clipped "
+    "nothing carries a gradient, and `backward` fails. clamp keeps it.",
+    lambda log_probs, old_log_probs, advantages, clip=0.2: (
+        sum(
+            min(ratio * advantage, min(max(ratio, 1 - clip), 1 + clip) * advantage)
+            for ratio, advantage in zip(_ratios(log_probs, old_log_probs), advantages, strict=True)
+        )
+        / len(log_probs)
+    ),
+)
+
+mistake(
+    clipped_objective,
     "The value is right, but the ratio is detached, so no gradient reaches the policy.",
     lambda log_probs, *rest: clipped_objective(log_probs.detach(), *rest) + 0 * log_probs.sum(),
 )
