@@ -3,7 +3,7 @@
 import torch
 from matplotlib.figure import Figure
 
-from tinyllm.plots import Drawing, bars, curves, heatmap, ladder, loglog, next_token_bars, token_rows
+from tinyllm.plots import Drawing, bars, curves, heatmap, ladder, loglog, next_token_bars, places, token_rows
 
 KINDS = ("all", "grammar", "choice", "recall", "world")
 PICTURES = {
@@ -19,6 +19,7 @@ PICTURES = {
         band=([1, 100], [0.85, 0.6], [0.95, 0.8]),
         lines={"floor": 0.5},
     ),
+    "places": lambda: places({"line": ([0, 2], [1, 3])}, {"dots": ([1, 2], [0, 1])}, "Places.", "nats", "reward"),
     "ladder": lambda: ladder({"bigram": dict.fromkeys(KINDS, 1.5)}, {"floor": 0.3}),
     "own text": lambda: ladder({"bigram": {"all": 1.5}}),
     "tokens": lambda: token_rows({"two ways": [(b"ab", 7), (b" c", 300)], "bytes": [(b"\xf0", 0)]}),

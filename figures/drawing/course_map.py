@@ -24,6 +24,7 @@ BOXES = {  # left, bottom, width, height; the book lays a link over each, so inn
     "11_bug_clinic": (28, 44, 364, 28),
     "12_scaling": (408, 44, 364, 28),
     "13_finetuning": (28, 10, 364, 28),
+    "14_reinforcement": (408, 10, 364, 28),
 }
 
 
@@ -63,6 +64,7 @@ def course_map() -> Figure:
     banner(axes, "11_bug_clinic", "11  The bug clinic", "twelve broken trainings to heal")
     banner(axes, "12_scaling", "12  Scaling", "cost and loss, predicted")
     banner(axes, "13_finetuning", "13  Fine-tuning", "from a writer to one that answers")
+    banner(axes, "14_reinforcement", "14  Reinforcement", "rewards, with the optimum known")
     return figure
 
 

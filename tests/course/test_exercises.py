@@ -27,7 +27,7 @@ SENTENCE_LIMIT = 200  # characters of a verdict's first line
 
 def test_each_chapter_has_its_exercises():
     counts = Counter(name.partition(".")[0] for name in EXERCISES)
-    assert [counts[chapter] for chapter in CHAPTERS] == [4, 8, 8, 6, 6, 7, 7, 2, 8, 8, 12, 8, 8, 6]
+    assert [counts[chapter] for chapter in CHAPTERS] == [4, 8, 8, 6, 6, 7, 7, 2, 8, 8, 12, 8, 8, 8, 6]
     assert course.__all__ == ["check", "hint", "predict", "progress", "solution"]
 
 
@@ -172,6 +172,18 @@ EQUIVALENT: dict[tuple[str, str], str] = {
         "line 8: change[:, :t].abs().max().item() -> change[:, :t].abs().max()",
     ): "a tensor without dimensions is a number",
     ("finetuning.mend_masked_step", "line 11: loss.item() -> loss"): "a tensor of one number is a number",
+    **{
+        ("reinforcement.measure_baseline", f"line 7: 50000 -> {count}"): "one draw more or less"
+        for count in (49999, 50001)
+    },
+    **{
+        (f"reinforcement.{name}", change): "the only dimension"
+        for name, change in (
+            ("score_function_gradient", "line 8: 0 -> -1"),
+            ("best_policy", "line 5: 0 -> -1"),
+            ("measure_baseline", "line 6: 0 -> -1"),
+        )
+    },
     ("modern.stable_decay", "line 7: iteration < warmup -> iteration <= warmup"): "the line ends where the rest begins",
 }
 

@@ -32,9 +32,10 @@ SLOW = {
     "ch11_clinic",
     "ch12_scaling",
     "ch13_finetuning",
+    "ch14_reinforcement",
 }
 
-CHECK = re.compile(r"""^(\w+) = check\("(\w+\.\w+)", \1\)""", re.MULTILINE)
+CHECK = re.compile(r"""^(\w+) = check\(\s*"(\w+\.\w+)", \1\s*\)""", re.MULTILINE)
 BEFORE = """
 import functools, json, runpy, sys
 _calls, _at_check = dict(), dict()
@@ -64,7 +65,8 @@ def filled_in(source: str) -> str:
         )
         lines[stub.lineno - 1 : stub.end_lineno] = [f"{name} = _counted({name!r}, _answers[{name!r}])"]
         source = "\n".join(lines)
-        source = re.sub(rf"^({name} = check\(.*\))", rf"\1; _at_check[{name!r}] = _calls[{name!r}]", source, flags=re.M)
+        checked = re.compile(rf"^({name} = check\([^)]*\))", re.MULTILINE)
+        source = checked.sub(rf"\1; _at_check[{name!r}] = _calls[{name!r}]", source)
     return source
 
 

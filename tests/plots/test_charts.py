@@ -5,7 +5,7 @@ from itertools import pairwise
 import pytest
 from sample_pictures import PICTURES, written
 
-from tinyllm.plots import bars, curves, loglog
+from tinyllm.plots import bars, curves, loglog, places
 
 
 def test_bars_write_their_values():
@@ -92,3 +92,16 @@ def test_curves_over_two_decades_have_ticks_at_powers_of_ten_only():
 def test_the_numbers_of_bars_have_as_many_digits(values, written):
     picture = bars({str(index): value for index, value in enumerate(values)}, "Bars.")
     assert [text.get_text() for text in picture.axes[0].texts] == written
+
+
+def test_places_draw_lines_and_points_between_plain_axes():
+    picture = PICTURES["places"]()
+    (axes,) = picture.axes
+    line, dots = axes.lines
+    assert (axes.get_xscale(), axes.get_yscale()) == ("linear", "linear")
+    assert (list(line.get_xdata()), list(line.get_ydata()), line.get_marker()) == ([0, 2], [1, 3], "None")
+    assert (list(dots.get_xdata()), list(dots.get_ydata()), dots.get_linestyle()) == ([1, 2], [0, 1], "None")
+    assert picture.alt == "Chart of lines and points. Places. Lines: line. Points: dots."
+    assert places({"line": ([0, 1], [0, 1])}, {}, "One.", "x", "y").alt.endswith("Lines: line.")
+    many = places({}, {name: ([1], [1]) for name in "abcde"}, "Five.", "x", "y").axes[0].lines
+    assert len({(line.get_marker(), line.get_color()) for line in many}) == 5

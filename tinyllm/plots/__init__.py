@@ -4,7 +4,7 @@ No global state and no window: each function returns a `Picture`, which carries 
 drawings are `Drawing`s; the scripts that draw those are no part of the package (figures/drawing in the repository).
 """
 
-from tinyllm.plots.charts import bars, curves, loglog
+from tinyllm.plots.charts import bars, curves, loglog, places
 from tinyllm.plots.grids import heatmap
 from tinyllm.plots.loss_charts import ladder, loss_curve
 from tinyllm.plots.picture import BLUE, GREEN, GREY, ORANGE, Drawing, Picture, figures_folder
@@ -25,6 +25,7 @@ __all__ = [
     "loglog",
     "loss_curve",
     "next_token_bars",
+    "places",
     "token_rows",
     "visible",
 ]

@@ -117,3 +117,26 @@ def loglog(
     else:
         axes.legend(edgecolor="none", fontsize=9)  # its white ground keeps lines out of its words
     return figure
+
+
+def places(
+    series: Mapping[str, Points],
+    points: Mapping[str, Points],
+    title: str,
+    xlabel: str,
+    ylabel: str,
+) -> Picture:
+    """Where points lie beside lines, between two plain axes: each group of points has a marker of its own."""
+    alt = f"Chart of lines and points. {title} Lines: {', '.join(series)}."
+    figure, axes = new_chart(title, alt + (f" Points: {', '.join(points)}." if points else ""), height=4)
+    for (label, line), (colour, dash) in zip(
+        series.items(), ((BLUE, "-"), (ORANGE, "--"), (GREEN, "-.")), strict=False
+    ):
+        axes.plot(*line, dash, color=colour, linewidth=1.8, label=label)
+    markers = (("black", "o"), (ORANGE, "D"), (GREEN, "s"), ("#CC79A7", "^"), ("#56B4E9", "v"), (GREY, "x"))
+    for (label, dots), (colour, marker) in zip(points.items(), markers, strict=False):
+        axes.plot(*dots, marker, color=colour, markersize=6, label=label)
+    axes.set(xlabel=xlabel, ylabel=ylabel)
+    axes.grid(alpha=0.2)
+    axes.legend(edgecolor="none", fontsize=9)  # its white ground keeps lines out of its words
+    return figure

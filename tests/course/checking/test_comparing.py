@@ -35,6 +35,11 @@ def test_numbers_may_differ_by_rounding_and_other_values_may_not():
         (torch.tensor(2.5), [2.5, np.float64(2.5), torch.tensor(2.5).double()], 2.6),
         ([1, 2], [(1, 2), np.array([1, 2]), torch.tensor([1, 2]), [1.0, torch.tensor(2)], deque([1, 2])], (1, 3)),
         ((1.5, [2]), [[1.5, (2,)], (np.float64(1.5), np.array([2]))], [1.5, (3,)]),
+        (
+            (torch.ones(2), torch.zeros(2)),
+            [torch.eye(2)[:1].repeat(2, 1).T, [torch.ones(2), torch.zeros(2)]],
+            torch.eye(2),
+        ),
         (True, [np.True_, torch.tensor(True)], np.False_),
         ({"a": 1.0}, [{"a": torch.tensor(1)}, Counter(a=1), MappingProxyType({"a": 1.0})], {"a": 2}),
     ],

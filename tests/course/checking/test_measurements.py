@@ -50,6 +50,7 @@ def test_what_has_a_closed_form_is_measured_so(name, expected):
         ("11.leaked_share", 0.9),
         ("12.agreement", math.sqrt(0.5)),
         ("A2.stuck_rows", 0.427),
+        ("14.baseline", 1 / 13),
     ],
 )
 def test_what_is_drawn_or_counted_in_steps_is_near_its_closed_form(name, expected):

@@ -38,13 +38,20 @@ def difference(expected: Any, got: Any, where: str = "result") -> str | None:
             return where
         return _first_difference((expected[key], got[key], f"{where}[{key!r}]") for key in expected)
     if isinstance(expected, list | tuple):
-        parts = plain(got)
+        parts = _rows(expected, got, where)
         _require(isinstance(parts, list | tuple), where, got, f"a {type(expected).__name__}")
         if len(parts) != len(expected):
             return f"the length of {where}"
         pairs = enumerate(zip(expected, parts, strict=True))
         return _first_difference((one, other, f"{where}[{index}]") for index, (one, other) in pairs)
     return _scalar_difference(expected, got, where)
+
+
+def _rows(expected: Iterable[Any], got: Any, where: str) -> Any:
+    """What is compared with the parts of a sequence: of a tensor its rows, where tensors are expected."""
+    if isinstance(got, Tensor) and got.dim() > 0 and all(isinstance(part, Tensor) for part in expected):
+        return list(dense(got, where))
+    return plain(got)
 
 
 def plain(value: Any) -> Any:

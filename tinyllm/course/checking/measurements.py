@@ -272,6 +272,14 @@ def agreement() -> float:
     return float(F.cosine_similarity(truth + noise, truth, dim=0))
 
 
+@prediction("14.baseline", "a share of 1")
+def baseline() -> float:
+    """Three outcomes are equally likely, rewards 1, 2 and 3: what share of the variance does the mean leave?"""
+    from tinyllm.course.exercises.ch14_reinforcement import measure_baseline
+
+    return measure_baseline(torch.zeros(3), torch.tensor([1.0, 2.0, 3.0]))
+
+
 @prediction("A2.paths", "paths")
 def paths() -> float:
     """A number is added to itself, the result to itself, 20 times in all: how many paths lead back to the first one?"""

@@ -21,7 +21,7 @@ F = TypeVar("F", bound=Function)
 CHAPTERS = {  # each with its notebook's number
     "tokenization": "01", "data": "02", "attention": "03", "block": "04", "gpt": "05", "training": "06",
     "sampling": "07", "wikitext": "08", "modern": "09", "inside": "10", "clinic": "11", "scaling": "12",
-    "finetuning": "13", "backprop": "A2",
+    "finetuning": "13", "reinforcement": "14", "backprop": "A2",
 }  # fmt: skip
 EXERCISES: dict[str, "Exercise"] = {}
 

@@ -138,7 +138,8 @@ def _gradients(result: Any, inputs: dict[str, Tensor]) -> dict[str, Tensor | Non
     if not carriers or not inputs:
         return None
     generator = torch.Generator().manual_seed(0)
-    weighted = [(tensor * torch.randn(tensor.shape, generator=generator)).sum() for tensor in carriers]
+    # rand and not randn: the numbers are drawn one by one, so two tensors get those of both stacked into one.
+    weighted = [(tensor * (torch.rand(tensor.shape, generator=generator) - 0.5)).sum() for tensor in carriers]
     total = torch.stack([one.double() for one in weighted]).sum()
     found = torch.autograd.grad(total, list(inputs.values()), allow_unused=True)
     return dict(zip(inputs, found, strict=True))

@@ -1,0 +1,108 @@
+"""What chapter 14 says of models that learned from rewards and preferences. Where a policy stands is summed exactly.
+
+The rate was chosen on seed 0, of 0.0001, 0.0003 and 0.001: the middle one ended nearest to the frontier.
+"""
+
+from functools import cache
+
+import pytest
+import torch
+from evidence import SEEDS
+from quickstarts import STEPS, trained
+from torch import Tensor
+
+from tinyllm import GPT
+from tinyllm.course.frontier import most_reward, place
+from tinyllm.course.rewards import PROMPT, Lead, by_the_sea, with_a_slip
+from tinyllm.model.weights import adapt_model
+from tinyllm.training.reinforce import Reinforcement, prefer, reinforce
+
+REWARDED, FOOLED, PREFERRED = 20, 30, 40  # the chapter's own steps
+RATE, PRICE = 3e-4, 0.2
+JUDGES = {"right": by_the_sea, "flawed": with_a_slip}
+
+
+@cache
+def lead_of(seed: int) -> tuple[GPT, Lead, Tensor, Tensor]:
+    """The base model of this seed, its choice, log q of the outcomes and their true rewards."""
+    run = trained(STEPS, seed)
+    lead = Lead(run.tokenizer)
+    return run.model, lead, lead.log_probs(run.model), lead.rewards(by_the_sea)
+
+
+@cache
+def path(judge: str, price: float, seed: int, steps: int) -> list[Tensor]:
+    """The policy after each step."""
+    base, lead, _, _ = lead_of(seed)
+    model = adapt_model(base)
+    how = Reinforcement(lead.stop_tokens, steps=steps, learning_rate=RATE, kl_weight=price, seed=seed)
+    rounds = reinforce(model, base, trained(STEPS, seed).tokenizer, [PROMPT], lead.judge(JUDGES[judge]), how)
+    return [lead.log_probs(model) for _ in rounds]
+
+
+def by_length(measure, steps: int) -> dict[str, list[float]]:
+    """A number a seed after the chapter's own steps and after twice as many."""
+    return {f"{length} steps": [measure(seed, length) for seed in SEEDS] for length in (steps, 2 * steps)}
+
+
+def of_possible(seed: int, steps: int) -> float:
+    """How much of the reward that its distance can buy the policy has gained."""
+    _, _, q, rewards = lead_of(seed)
+    start = place(q, q, rewards).reward
+    spot = place(path("right", PRICE, seed, 2 * REWARDED)[steps - 1], q, rewards)
+    return (spot.reward - start) / (most_reward(q, rewards, spot.kl) - start)
+
+
+@pytest.mark.claim("14.near_the_frontier")
+def test_a_model_with_a_price_on_distance_ends_near_the_frontier(evidence):
+    evidence.between("share of the possible gain at its own KL", by_length(of_possible, REWARDED), 0.85, 1)
+
+
+@pytest.mark.claim("14.price_holds_entropy")
+def test_the_price_keeps_the_entropy_up(evidence):
+    def kept(seed: int, steps: int) -> float:
+        _, _, q, rewards = lead_of(seed)
+        paths = [path("right", price, seed, 2 * REWARDED) for price in (PRICE, 0.0)]
+        priced, free = (place(policies[steps - 1], q, rewards).entropy for policies in paths)
+        return priced - free
+
+    evidence.larger("entropy in nats: with a price of 0.2 minus without", by_length(kept, REWARDED))
+
+
+@pytest.mark.claim("14.flawed_judge")
+def test_the_truth_falls_while_the_flawed_judge_is_pleased(evidence):
+    def at(seed: int, step: int, worth) -> float:
+        _, lead, q, _ = lead_of(seed)
+        return place(path("flawed", 0.0, seed, 2 * FOOLED)[step - 1], q, lead.rewards(worth)).reward
+
+    def said(seed: int, steps: int) -> float:
+        return at(seed, steps, with_a_slip) - at(seed, 10, with_a_slip)
+
+    def true(seed: int, steps: int) -> float:
+        return at(seed, 10, by_the_sea) - at(seed, steps, by_the_sea)
+
+    evidence.larger("the judge's reward: at the end minus at step 10", by_length(said, FOOLED))
+    evidence.larger("the true reward: at step 10 minus at the end", by_length(true, FOOLED))
+
+
+@cache
+def preferred(seed: int) -> list[Tensor]:
+    """The policy after each tenth step of DPO."""
+    base, lead, q, rewards = lead_of(seed)
+    generator = torch.Generator().manual_seed(seed)
+    one, two = torch.multinomial(q[:-1].exp(), 2000, replacement=True, generator=generator).view(2, 1000)
+    first = torch.rand(1000, generator=generator) < (4 * (rewards[one] - rewards[two])).sigmoid()
+    pairs = (lead.samples.rows(torch.where(first, *both)) for both in ((one, two), (two, one)))
+    model = adapt_model(base)
+    steps = enumerate(prefer(model, base, *pairs, 1.0, 2 * PREFERRED, RATE, seed=seed))
+    return [lead.log_probs(model) for step, _ in steps if step % 10 == 9]
+
+
+@pytest.mark.claim("14.dpo_implies_the_reward")
+def test_the_reward_that_dpo_implies_is_the_true_one_in_the_main(evidence):
+    def agreement(seed: int, steps: int) -> float:
+        _, _, q, rewards = lead_of(seed)
+        implied = preferred(seed)[steps // 10 - 1] - q
+        return torch.corrcoef(torch.stack([implied[:-1], rewards[:-1]]))[0, 1].item()
+
+    evidence.between("correlation of implied and true reward", by_length(agreement, PREFERRED), 0.6, 1)
