@@ -13,18 +13,20 @@ from torch import Tensor
 
 from tinyllm import GPT
 from tinyllm.course.frontier import most_reward, place
-from tinyllm.course.rewards import PROMPT, Lead, by_the_sea, with_a_slip
+from tinyllm.course.rewards import PROMPT, Lead, births, by_the_sea, facts_kept, with_a_slip
 from tinyllm.model.weights import adapt_model
+from tinyllm.text import tinywiki
 from tinyllm.training.reinforce import (
     Reinforcement,
     clipped_objective,
+    draw_samples,
     group_advantages,
     kl_estimates,
     prefer,
     reinforce,
 )
 
-REWARDED, FOOLED, PREFERRED = 20, 240, 40  # the chapter's own steps, or rounds
+REWARDED, FOOLED, PREFERRED, VERIFIED = 20, 240, 40, 8  # the chapter's own steps, or rounds
 RATE, PRICE = 3e-4, 0.2
 
 
@@ -129,3 +131,31 @@ def test_the_reward_that_dpo_implies_is_the_true_one_in_the_main(evidence):
         return torch.corrcoef(torch.stack([implied[:-1], rewards[:-1]]))[0, 1].item()
 
     evidence.between("correlation of implied and true reward", by_length(agreement, PREFERRED), 0.6, 1)
+
+
+@cache
+def kept(seed: int) -> list[float]:
+    """The share of facts kept in articles never read: before, after the chapter's steps, and after twice as many."""
+    run = trained(STEPS, seed)
+    known, model = births(tinywiki.generate(300, "train")), adapt_model(run.model)
+    (comma,) = Lead(run.tokenizer).stop_tokens
+
+    def share() -> float:
+        found = []
+        for prompt, birth in births(tinywiki.articles("test")[:40]).items():
+            ids = [run.tokenizer.end_of_text_id, *run.tokenizer.encode(prompt)]
+            drawn = draw_samples(model, ids, 8, (comma,), 28, seed=0)
+            found += [facts_kept(birth, run.tokenizer.decode(text)) for text in drawn.continuations()]
+        return sum(found) / len(found)
+
+    how = Reinforcement((comma,), 28, steps=2 * VERIFIED, groups=4, samples=8, learning_rate=1e-4, seed=seed)
+    rounds = reinforce(
+        model, run.model, run.tokenizer, list(known), lambda prompt, text: facts_kept(known[prompt], text), how
+    )
+    return [share()] + [share() for step, _ in enumerate(rounds, 1) if step % VERIFIED == 0]
+
+
+@pytest.mark.claim("14.facts_hardly_move")
+def test_facts_that_are_mostly_kept_move_little(evidence):
+    more = by_length(lambda seed, steps: kept(seed)[steps // VERIFIED] - kept(seed)[0], VERIFIED)
+    evidence.between("share of facts kept: after minus before", more, -0.1, 0.1)
