@@ -99,15 +99,15 @@ def fooled(seed: int) -> list[tuple[float, float]]:
 
 @pytest.mark.claim("14.flawed_judge")
 def test_the_truth_falls_while_the_flawed_judge_is_pleased(evidence):
-    def risen(seed: int, rounds: int) -> float:
-        return fooled(seed)[rounds - 1][0] - fooled(seed)[39][0]
+    def since_best(seed: int, rounds: int) -> tuple[float, float]:
+        """How much the judge's reward and the true one have risen since the truth was best."""
+        best = max(fooled(seed)[:FOOLED], key=lambda seen: seen[1])
+        return fooled(seed)[rounds - 1][0] - best[0], fooled(seed)[rounds - 1][1] - best[1]
 
-    def fallen(seed: int, rounds: int) -> float:
-        return fooled(seed)[39][1] - fooled(seed)[rounds - 1][1]
-
-    rises, falls = (by_length(change, FOOLED, "rounds") for change in (risen, fallen))
-    evidence.larger("the judge's reward: at the end minus in round 40", rises)
-    evidence.larger("the true reward: in round 40 minus at the end", falls)
+    rises = by_length(lambda seed, rounds: since_best(seed, rounds)[0], FOOLED, "rounds")
+    falls = by_length(lambda seed, rounds: -since_best(seed, rounds)[1], FOOLED, "rounds")
+    evidence.larger("the judge's reward: at the end minus in the truth's best round", rises)
+    evidence.larger("the true reward: in its best round minus at the end", falls)
 
 
 @cache

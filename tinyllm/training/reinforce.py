@@ -203,8 +203,8 @@ def reinforce(
     """Train the model, in place, to continue these prompts so that the judge's reward rises; yields after each step.
 
     The penalty is a part of the reward, r - b k1, before anything is averaged: then the expected gradient is that of
-    E[r] - b KL, and the best policy is `best_policy`. (k1 in the loss instead has an expected gradient of 0, and k3
-    there has that of another divergence, KL(base || policy).) Dropout is off.
+    E[r] - b KL, but for each group's scale, and the best policy is `best_policy`. (k1 in the loss instead has an
+    expected gradient of 0, and k3 there has that of another divergence, KL(base || policy).) Dropout is off.
     """
     model.eval()
     draw = random.Random(how.seed)

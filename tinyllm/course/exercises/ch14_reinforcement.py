@@ -173,7 +173,7 @@ def clipped_objective(
         (torch.zeros(1), torch.randn(1), 0.1),
         (torch.full((9,), 1 / 9).log(), torch.randint(3, (9,)).float(), 0.7),
     ],
-    hint="Take the logarithm of p exp(r / b) / Z before you write any code. What is log Z, and which function computes "
+    hint="Take the logarithm of q exp(r / b) / Z before you write any code. What is log Z, and which function computes "
     "it without exp of a large number?",
     why="In logarithms the product is a sum. log_softmax subtracts the largest before exp, so nothing overflows. b "
     "says what a nat of KL costs: a small b goes for the reward alone, a large one stays with the base.",
@@ -181,7 +181,7 @@ def clipped_objective(
 def best_policy(
     base_log_probs: Float[Tensor, " N"], rewards: Float[Tensor, " N"], temperature: float
 ) -> Float[Tensor, " N"]:
-    """log of p exp(r / b) / Z for base probabilities p: the most reward, less b times the KL from the base."""
+    """log of q exp(r / b) / Z for base probabilities q: the most reward, less b times the KL from the base."""
     return (base_log_probs + rewards / temperature).log_softmax(dim=0)
 
 

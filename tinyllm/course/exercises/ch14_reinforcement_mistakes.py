@@ -892,7 +892,7 @@ mistake(
 
 mistake(
     best_policy,
-    "The rewards are subtracted: that is the worst policy. In logarithms p exp(r / b) is a sum.",
+    "The rewards are subtracted: that is the worst policy. In logarithms q exp(r / b) is a sum.",
     lambda base_log_probs, rewards, temperature: (base_log_probs - rewards / temperature).log_softmax(dim=0),
 )
 
@@ -972,7 +972,7 @@ mistake(
 
 mistake(
     best_policy,
-    "You multiply log-probabilities. p exp(r / b) is a sum in logarithms.",
+    "You multiply log-probabilities. q exp(r / b) is a sum in logarithms.",
     lambda base_log_probs, rewards, temperature: (base_log_probs * (rewards / temperature)).log_softmax(dim=0),
 )
 
@@ -984,7 +984,7 @@ mistake(
 
 mistake(
     best_policy,
-    "The rewards are multiplied by the probabilities. It is p exp(r / b): add r / b to log p.",
+    "The rewards are multiplied by the probabilities. It is q exp(r / b): add r / b to log q.",
     lambda base_log_probs, rewards, temperature: (base_log_probs.exp() * rewards / temperature).log_softmax(dim=0),
 )
 
@@ -1021,7 +1021,7 @@ mistake(
 
 mistake(
     best_policy,
-    "You halve both: that is a mean of base and rewards. It is a product of p and exp(r / b).",
+    "You halve both: that is a mean of base and rewards. It is a product of q and exp(r / b).",
     lambda base_log_probs, rewards, temperature: ((base_log_probs + rewards / temperature) / 2).log_softmax(dim=0),
 )
 
