@@ -1,7 +1,7 @@
 """Exercises of notebook 14: gradients of a reward, and what keeps them small, near the base model, and honest."""
 
 import random
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -281,52 +281,61 @@ def mend_reinforce(
     return -(advantages * log_probs).mean()
 
 
+class _Draws(NamedTuple):
+    """The gradients of single draws, each a factor times the slope of its outcome; on average, without drawing."""
+
+    chances: Float[Tensor, " N"]
+    slopes: Float[Tensor, "N N"]
+    """A row for each outcome: one-hot - softmax."""
+
+    def squares(self, factors: Tensor) -> float:
+        """The mean squared length."""
+        return float((self.chances * factors.square() * self.slopes.square().sum(dim=1)).sum())
+
+    def variances(self, factors: Tensor) -> Tensor:
+        """That of each number of the gradient."""
+        mean = (self.chances * factors) @ self.slopes
+        return self.chances @ (factors[:, None] * self.slopes).square() - mean.square()
+
+    def variance(self, factors: Tensor) -> float:
+        return float(self.variances(factors).sum())
+
+    def deviations(self, factors: Tensor) -> float:
+        return float(self.variances(factors).clamp(min=0).sqrt().sum())
+
+    def share(self, baseline: Tensor, rewards: Tensor) -> float:
+        """Of the variance, what is left with a baseline."""
+        return self.variance(rewards - baseline) / self.variance(rewards)
+
+
 def baseline_ratios(logits: Float[Tensor, " N"], rewards: Float[Tensor, " N"]) -> dict[str, float]:
-    """The right ratio ("right", first) and what usual slips give, all without drawing.
-
-    A draw's gradient is (reward - baseline) (one-hot - softmax); its variance is the sum of those of its N numbers.
-    """
+    """The right ratio ("right", first) and what usual slips give, all without drawing."""
     p, r = logits.double().softmax(dim=0), rewards.double()
-    slopes = torch.eye(len(p), dtype=torch.float64) - p  # (outcomes, N)
-
-    def squares(factors: Tensor, rows: Tensor = slopes, chances: Tensor = p) -> float:
-        return float((chances * factors.square() * rows.square().sum(dim=1)).sum())
-
-    def variance(factors: Tensor, rows: Tensor = slopes, chances: Tensor = p) -> float:
-        mean = (chances * factors) @ rows
-        return squares(factors, rows, chances) - float(mean.square().sum())
-
-    def columns(factors: Tensor) -> Tensor:
-        return p @ (factors[:, None] * slopes).square() - ((p * factors) @ slopes).square()
-
-    def deviations(factors: Tensor) -> float:
-        return float(columns(factors).clamp(min=0).sqrt().sum())
-
-    centred = r - (p * r).sum()
-    even = torch.full_like(p, 1 / len(p))
-    weights = p * slopes.square().sum(dim=1)
-    own = slopes.diagonal()[:, None]  # of the outcome that was drawn alone
-    right = variance(centred) / variance(r)
+    draws = _Draws(p, torch.eye(len(p), dtype=torch.float64) - p)
+    mean, centred = (p * r).sum(), r - (p * r).sum()
+    weights = p * draws.slopes.square().sum(dim=1)
+    evenly = draws._replace(chances=torch.full_like(p, 1 / len(p)))
+    right = draws.share(mean, r)
     return {
         "right": right,
-        "upside down": variance(r) / variance(centred),
+        "upside down": 1 / right,
         "standard deviations": right**0.5,
-        "squares": squares(centred) / squares(r),
-        "mean of the list": variance(r - r.mean()) / variance(r),
-        "largest": variance(r - r.max()) / variance(r),
-        "best": variance(r - (weights * r).sum() / weights.sum()) / variance(r),
-        "added": variance(2 * r - centred) / variance(r),
+        "squares": draws.squares(centred) / draws.squares(r),
+        "mean of the list": draws.share(r.mean(), r),
+        "largest": draws.share(r.max(), r),
+        "best": draws.share((weights * r).sum() / weights.sum(), r),
+        "added": draws.share(centred - r, r),
         "standardised": right / float((p * centred.square()).sum()),
-        "sum of deviations": deviations(centred) / deviations(r),
-        "mean of ratios": float((columns(centred) / columns(r)).mean()),
-        "drawn evenly, with their mean": variance(r - r.mean(), chances=even) / variance(r, chances=even),
-        "drawn evenly": variance(centred, chances=even) / variance(r, chances=even),
-        "one-hot alone": variance(centred, rows=slopes + p) / variance(r, rows=slopes + p),
-        "drawn number alone": variance(centred, rows=own) / variance(r, rows=own),
+        "sum of deviations": draws.deviations(centred) / draws.deviations(r),
+        "mean of ratios": float((draws.variances(centred) / draws.variances(r)).mean()),
+        "drawn evenly, with their mean": evenly.share(r.mean(), r),
+        "drawn evenly": evenly.share(mean, r),
+        "one-hot alone": draws._replace(slopes=draws.slopes + p).share(mean, r),
+        "drawn number alone": draws._replace(slopes=draws.slopes.diagonal()[:, None]).share(mean, r),
         "taken off": 1 - right,
         "per cent": 100 * right,
-        "with": variance(centred),
-        "without": variance(r),
+        "with": draws.variance(centred),
+        "without": draws.variance(r),
         "rewards alone": 1.0,
     }
 
