@@ -6,6 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from tinyllm.course.checking import explaining
 from tinyllm.course.checking.judging import examine
 
 
@@ -76,7 +77,8 @@ WRONG = {
 
 
 @pytest.mark.parametrize("wrong", WRONG)
-def test_what_an_answer_behaves_like_is_said(wrong):
+def test_what_an_answer_behaves_like_is_said(wrong, monkeypatch):
+    monkeypatch.setattr(explaining, "_SECONDS", 60)  # a slow machine would not come to the later sentences
     name, answer, sentence = WRONG[wrong]
     verdict = examine(name, answer)
     assert verdict.kind == "wrong"
