@@ -258,10 +258,8 @@ def decoding_rows(bench: Bench) -> None:
 
 def small_configs(bench: Bench) -> dict[str, RunConfig]:
     """Sizes at which launching takes longer than computing; what they train on does not matter for their speed."""
-    small = {
-        name: PRESETS[name].replace(data="tinywiki", evaluation_interval=10**6) for name in ("quickstart", "laptop")
-    }
-    return {name: config.replace(device=bench.device.type) for name, config in small.items()}
+    settings = {"data": "tinywiki", "evaluation_interval": 10**6, "device": bench.device.type}
+    return {name: PRESETS[name].replace(**settings) for name in ("quickstart", "laptop")}
 
 
 def small_rows(bench: Bench) -> None:

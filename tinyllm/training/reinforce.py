@@ -208,7 +208,7 @@ def reinforce(
     """
     model.eval()
     draw = random.Random(how.seed)
-    optimizer = torch.optim.AdamW(model.parameters(), how.learning_rate, betas=(0.9, 0.95), weight_decay=0.0)
+    optimizer = _optimizer(model, how.learning_rate)
     for _ in range(how.steps):
         chosen = [draw.choice(prompts) for _ in range(how.groups)]
         groups = [_judged(model, base, tokenizer, prompt, judge, how, draw.getrandbits(31)) for prompt in chosen]
@@ -247,7 +247,7 @@ def prefer(
     """
     model.eval()
     generator = torch.Generator().manual_seed(seed)
-    optimizer = torch.optim.AdamW(model.parameters(), learning_rate, betas=(0.9, 0.95), weight_decay=0.0)
+    optimizer = _optimizer(model, learning_rate)
     for _ in range(steps):
         rows = torch.randint(len(chosen.token_ids), (batch_size,), generator=generator)
         a, b = chosen.rows(rows), rejected.rows(rows)
@@ -257,6 +257,10 @@ def prefer(
         torch.autograd.backward(loss)
         _apply(model, optimizer)
         yield loss.item()
+
+
+def _optimizer(model: GPT, learning_rate: float) -> torch.optim.Optimizer:
+    return torch.optim.AdamW(model.parameters(), learning_rate, betas=(0.9, 0.95), weight_decay=0.0)
 
 
 def _apply(model: GPT, optimizer: torch.optim.Optimizer) -> None:
