@@ -5,7 +5,6 @@ Shapes: N outcomes. Rewards in their own unit, KL and entropy in nats.
 Source: the frontier of Gao et al., "Scaling Laws for Reward Model Overoptimization" (2023), where it can be computed.
 """
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -34,13 +33,6 @@ def place(log_probs: Float[Tensor, " N"], base_log_probs: Float[Tensor, " N"], r
     surprise = torch.where(p > 0, log_probs, 0.0)  # 0 log 0 is 0
     distance = torch.where(p > 0, log_probs - base_log_probs, 0.0)
     return Place(*((p * values).sum().item() for values in (distance, rewards, -surprise)))
-
-
-def frontier(
-    base_log_probs: Float[Tensor, " N"], rewards: Float[Tensor, " N"], temperatures: Sequence[float] = TEMPERATURES
-) -> list[Place]:
-    """The places of the best policies, one for each temperature."""
-    return [place(best_policy(base_log_probs, rewards, b), base_log_probs, rewards) for b in temperatures]
 
 
 def most_reward(base_log_probs: Float[Tensor, " N"], rewards: Float[Tensor, " N"], kl: float) -> float:
