@@ -50,6 +50,7 @@ def test_what_has_a_closed_form_is_measured_so(name, expected):
         ("11.leaked_share", 0.9),
         ("12.agreement", math.sqrt(0.5)),
         ("A2.stuck_rows", 0.427),
+        ("13.lora_share", 100 * 4 * 6144 / (1_117_440 + 4 * 6144)),
         ("14.baseline", 1 / 13),
     ],
 )

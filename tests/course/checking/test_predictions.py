@@ -12,7 +12,7 @@ from tinyllm.course.checking import measurements, predictions
 
 def test_no_prediction_yet_prints_the_question_and_measures_nothing(capsys, monkeypatch):
     monkeypatch.setattr(measurements, "_prepared", None)
-    assert len(predictions.PREDICTIONS) == 28
+    assert len(predictions.PREDICTIONS) == 29
     for name, asked in predictions.PREDICTIONS.items():
         assert predict(name, None) is None
         first, *question = capsys.readouterr().out.splitlines()

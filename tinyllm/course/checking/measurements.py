@@ -3,7 +3,7 @@
 import dataclasses
 import math
 import random
-import time
+import timeit
 from functools import cache
 
 import numpy as np
@@ -255,12 +255,7 @@ def batched_speed() -> float:
     matrix, tokens = torch.randn(4096, 4096), torch.randn(64, 4096)
 
     def seconds(rows: torch.Tensor) -> float:
-        times = []
-        for _ in range(9):
-            began = time.perf_counter()
-            rows @ matrix
-            times.append(time.perf_counter() - began)
-        return min(times)
+        return min(timeit.repeat(lambda: rows @ matrix, number=1, repeat=9))
 
     return 64 * seconds(tokens[:1]) / seconds(tokens)
 
@@ -270,6 +265,14 @@ def agreement() -> float:
     """A batch is as large as the noise scale: what is the cosine between its gradient and the true one?"""
     truth, noise = F.normalize(torch.randn(2, 10_000), dim=1)  # both of length 1
     return float(F.cosine_similarity(truth + noise, truth, dim=0))
+
+
+@prediction("13.lora_share", "percent")
+def lora_share() -> float:
+    """What share of the quickstart model's weights does LoRA of rank 4 train?"""
+    from tinyllm.course.exercises.ch13_finetuning import measure_share
+
+    return 100 * measure_share(4)
 
 
 @prediction("14.baseline", "a share of 1")
