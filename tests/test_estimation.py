@@ -258,8 +258,8 @@ def test_any_other_device_is_estimated_from_its_own_products(device):
 @pytest.mark.parametrize(
     ("preset", "measured"),
     [
-        ("wikitext103", (946_700, 926_600)), ("wikitext103-modern", (816_200, 774_900)), ("quickstart", (326_300,)),
-        ("laptop", (869_800,)),
+        ("wikitext103", (946_700, 926_600, 935_900)), ("wikitext103-modern", (816_200, 774_900, 799_000)),
+        ("quickstart", (326_300,)), ("laptop", (869_800,)),
     ],
 )  # fmt: skip
 def test_the_measured_speeds_on_an_h200_are_within_a_third_of_the_estimate(preset, measured):

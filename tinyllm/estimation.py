@@ -13,15 +13,15 @@ from tinyllm.system.precision import autocast, pick_precision
 
 # Dense tensor-core peaks in FLOP/s, from NVIDIA's data sheets: float16 on the T4, bfloat16 on the others.
 PEAKS = {"T4": 65e12, "A100": 312e12, "H100": 989e12, "H200": 989e12}
-# The share of its peak that a training step reaches: 0.32 (wikitext103) and 0.29 (wikitext103-modern), measured on an
-# H200 (tests/benchmarks). For the other cards it is a guess.
+# The share of its peak that a training step reaches: 0.31 to 0.32 (wikitext103) and 0.27 to 0.29 (wikitext103-modern),
+# measured on three H200s (tests/benchmarks). For the other cards it is a guess.
 UTILISATION = 0.3
 MEASURED = ("H200",)
 # Seconds that a step takes on a GPU even if it computes next to nothing, because Python launches its kernels: 0.0039
 # (quickstart) and 0.0047 (laptop), measured on an H200; a guess for the other cards.
 LAUNCHING = 0.004
-# Elsewhere: the speed of a whole training step as a share of the speed of its matrix products. On two CPU cores it is
-# 0.6 to 0.8 for the three presets (tests/benchmarks); on other GPUs it is a guess.
+# Elsewhere: the speed of a whole training step as a share of the speed of its matrix products. On two CPU cores it was
+# 0.6 to 0.8 for three presets, measured once with an earlier version; on other GPUs it is a guess.
 STEP_SHARE = 0.7
 
 
@@ -36,7 +36,10 @@ class Estimate:
     flops_per_token: float
     """Floating-point operations for one token, forward and backward."""
     memory_bytes: float
-    """Weights, gradients, the optimizer's averages, and what the forward pass keeps for the backward pass."""
+    """Weights, gradients, the optimizer's averages, and what the forward pass keeps for the backward pass.
+
+    With `batch_size` blocks in a pass; the run takes as many as the machine has room for.
+    """
     device: str
     """The GPU's name, or "cpu" or "mps"."""
     flops_per_second: float
