@@ -189,6 +189,18 @@ def test_memory_is_that_of_the_forward_pass_asked_for():
         assert memory_bytes(config, micro_batch=blocks) == memory_bytes(same)
 
 
+@pytest.mark.parametrize(
+    ("preset", "recompute", "measured"),
+    [("wikitext103", False, 4.4e9), ("wikitext103-modern", False, 4.5e9), ("wikitext103", True, 2.0e9)],
+)
+def test_memory_on_a_gpu_covers_what_an_h200_needed_without_being_far_above(monkeypatch, preset, recompute, measured):
+    """With 32 blocks in a pass, in bfloat16, compiled: the peaks of tests/benchmarks/README.md."""
+    monkeypatch.setattr(estimation, "pick_compile", lambda _device, wanted: wanted is not False)
+    config = PRESETS[preset].replace(recompute=recompute)
+    assert measured <= memory_bytes(config, "cuda", 2, 32) <= 1.35 * measured
+    assert memory_bytes(config.replace(compile=False), "cuda", 2, 32) > memory_bytes(config, "cuda", 2, 32)
+
+
 @pytest.mark.parametrize("chosen", SOME_CHOICES)
 def test_memory_with_recompute_covers_the_inputs_of_all_layers_and_the_inside_of_one(chosen):
     """Counted: what autograd keeps with layers recomputed, and what one layer keeps while it is computed again."""
