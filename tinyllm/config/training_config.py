@@ -67,7 +67,7 @@ class TrainingConfig:
     precision: Precision = "auto"
     """Number format of matrix products; "auto": bfloat16 on GPUs that have it, float16 on older ones, else float32.
 
-    On CUDA, training and sampling compute float32 products in TF32 (10 bits of mantissa); evaluation is exact.
+    On CUDA, training and sampling compute float32 products in TF32 (10 bits of mantissa); `evaluate` is exact.
     """
     device: str = "auto"
     """"cuda", "mps", "cpu", or "auto": the first of these that is available."""
