@@ -123,8 +123,8 @@ def memory_bytes(
     Of the 16 bytes, AdamW's two averages take 8; Muon keeps only one average, for the matrices in the blocks. A block
     keeps about 14 C + 2 F values per token; RMSNorms add 2 C, rotary positions 3 C, QK-norm 5 C, SwiGLU's gate 2 F. On
     a CPU with dropout, attention also keeps one byte per head and pair of tokens (the causal half of them); on a GPU it
-    keeps none. Checked against measured peaks, on a CPU and on an H200; the additions, against what autograd
-    keeps on a CPU.
+    keeps none. Checked against measured peaks, on a CPU and on an H200; the additions, against what autograd keeps on a
+    CPU.
     """
     blocks = config.training.batch_size if micro_batch is None else micro_batch
     model, rows = config.model, blocks * config.model.context_length
@@ -147,8 +147,8 @@ def memory_bytes(
 def _loss_bytes(config: RunConfig, rows: int, device: str, bytes_per_activation: int) -> float:
     """What the loss of so many rows keeps at once: a chunk's logits, and the gradient of the head's float32 weights.
 
-    Float32 logits are there three times, with a soft cap four times. Compiled on CUDA, a chunk keeps only its logits and
-    their gradient, in the format of the activations: two copies (see `tinyllm.model.loss`).
+    Float32 logits are there three times, with a soft cap four times. Compiled on CUDA, a chunk keeps only its logits
+    and their gradient, in the format of the activations: two copies (see `tinyllm.model.loss`).
     """
     model = config.model
     chunked = rows * model.vocab_size >= THRESHOLD

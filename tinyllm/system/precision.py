@@ -35,8 +35,8 @@ def autocast(device: torch.device, dtype: torch.dtype) -> contextlib.AbstractCon
 def matrix_products(device: torch.device, deterministic: bool = False) -> Iterator[None]:
     """How CUDA multiplies in training and sampling: float32 products on tensor cores (TF32, 10 bits of mantissa).
 
-    With `deterministic`, only algorithms that give the same bits each time. `evaluate` is exact (`exact_products`). A CPU
-    always computes in full float32, and the same bits each time.
+    With `deterministic`, only algorithms that give the same bits each time. `evaluate` is exact (`exact_products`). A
+    CPU always computes in full float32, and the same bits each time.
     """
     if device.type != "cuda":
         yield
