@@ -11,6 +11,8 @@ from benchmarks.measuring import Contestant, alternate, compare, table
 from benchmarks.on_cuda import Bench, Steps
 from benchmarks.on_cuda import table as table_of_gpu
 
+from tinyllm.text import tinywiki
+
 
 def sleeper(seconds: float):
     return lambda: time.sleep(seconds)
@@ -67,6 +69,23 @@ def test_a_gpu_speed_is_that_of_the_second_half_of_the_steps(tmp_path):
     steps = Steps(Bench("tinywiki", tiny=True, limit=100, folder=tmp_path), expected=6)
     steps.ends = [10.0, 20.0, 30.0, 30.5, 31.0, 31.5]
     assert steps.measured(tokens=100) == {"tokens_per_second": 200, "ms_a_step": 500, "peak_gb": None}
+
+
+def test_the_gpu_tables_texts_are_scored_and_encoded_alike_by_the_peers(tmp_path):
+    """Without a GPU, with tiny sizes: transformers, given the same weights and windows, finds the same nats."""
+    text = tmp_path / "text.txt"
+    text.write_text("".join(article.text for article in tinywiki.articles("validation")))
+    benchmarks = str(Path(__file__).parent / "benchmarks")
+    command = [sys.executable, benchmarks, "--device", "cuda", "--tiny", "--text", str(text), "evaluation", "preparing"]
+    result = subprocess.run(command, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    rows = [json.loads(line) for line in result.stdout.splitlines() if line.startswith("{")]
+    assert not any("error" in row for row in rows), rows
+    apart = {row["what"]: row["more_nats_than_exact"] for row in rows if row["part"] == "evaluation"}
+    assert apart.keys() == {"float32", "transformers, float32", "bfloat16", "transformers, bfloat16"}
+    assert apart["transformers, float32"] == pytest.approx(0, abs=1e-5)
+    beside = next(row for row in rows if row["what"] == "beside tiktoken alone")
+    assert min(beside["mb_per_second"], beside["threads"], beside["processes"]) > 0
 
 
 def test_without_a_gpu_the_gpu_table_says_so_in_one_line():

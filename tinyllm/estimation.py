@@ -8,20 +8,20 @@ import torch
 from tinyllm.config import ModelConfig, RunConfig
 from tinyllm.model.attention import qkv_sizes
 from tinyllm.model.loss import THRESHOLD, chunk_rows
-from tinyllm.system.device import pick_device, synchronize
+from tinyllm.system.device import pick_compile, pick_device, synchronize
 from tinyllm.system.precision import autocast, pick_precision
 
 # Dense tensor-core peaks in FLOP/s, from NVIDIA's data sheets: float16 on the T4, bfloat16 on the others.
 PEAKS = {"T4": 65e12, "A100": 312e12, "H100": 989e12, "H200": 989e12}
-# The share of its peak that a training step reaches: 0.32 (wikitext103) and 0.29 (wikitext103-modern), measured on an
-# H200 (tests/benchmarks). For the other cards it is a guess.
+# The share of its peak that a training step reaches: 0.31 to 0.32 (wikitext103) and 0.27 to 0.29 (wikitext103-modern),
+# measured on three H200s (tests/benchmarks). For the other cards it is a guess.
 UTILISATION = 0.3
 MEASURED = ("H200",)
 # Seconds that a step takes on a GPU even if it computes next to nothing, because Python launches its kernels: 0.0039
 # (quickstart) and 0.0047 (laptop), measured on an H200; a guess for the other cards.
 LAUNCHING = 0.004
-# Elsewhere: the speed of a whole training step as a share of the speed of its matrix products. On two CPU cores it is
-# 0.6 to 0.8 for the three presets (tests/benchmarks); on other GPUs it is a guess.
+# Elsewhere: the speed of a whole training step as a share of the speed of its matrix products. On two CPU cores it was
+# 0.6 to 0.8 for three presets, measured once with an earlier version; on other GPUs it is a guess.
 STEP_SHARE = 0.7
 
 
@@ -36,7 +36,10 @@ class Estimate:
     flops_per_token: float
     """Floating-point operations for one token, forward and backward."""
     memory_bytes: float
-    """Weights, gradients, the optimizer's averages, and what the forward pass keeps for the backward pass."""
+    """Weights, gradients, the optimizer's averages, and what the forward pass keeps for the backward pass.
+
+    With `batch_size` blocks in a pass; the run takes as many as the machine has room for.
+    """
     device: str
     """The GPU's name, or "cpu" or "mps"."""
     flops_per_second: float
@@ -120,7 +123,8 @@ def memory_bytes(
     Of the 16 bytes, AdamW's two averages take 8; Muon keeps only one average, for the matrices in the blocks. A block
     keeps about 14 C + 2 F values per token; RMSNorms add 2 C, rotary positions 3 C, QK-norm 5 C, SwiGLU's gate 2 F. On
     a CPU with dropout, attention also keeps one byte per head and pair of tokens (the causal half of them); on a GPU it
-    keeps none. Checked against measured peaks on a CPU; the additions, against what autograd keeps there.
+    keeps none. Checked against measured peaks, on a CPU and on an H200; the additions, against what autograd keeps on a
+    CPU.
     """
     blocks = config.training.batch_size if micro_batch is None else micro_batch
     model, rows = config.model, blocks * config.model.context_length
@@ -133,13 +137,26 @@ def memory_bytes(
     per_token = model.num_layers * per_layer
     if config.training.recompute:  # each layer's input, and all of the layer that is being computed again
         per_token = model.num_layers * model.embedding_dim + per_layer
-    logits_rows = rows if rows * model.vocab_size < THRESHOLD else min(rows, chunk_rows(model.vocab_size, device))
-    copies = 3 if model.logit_softcap is None else 4  # of the logits in memory at once
-    loss = 4 * model.vocab_size * (copies * logits_rows + model.embedding_dim)
     averages = 8 * count_parameters(model)
     if config.training.optimizer == "muon":
         averages -= 4 * model.num_layers * _block_matrices(model)
+    loss = _loss_bytes(config, rows, device, bytes_per_activation)
     return 8 * count_parameters(model) + averages + rows * per_token * bytes_per_activation + loss
+
+
+def _loss_bytes(config: RunConfig, rows: int, device: str, bytes_per_activation: int) -> float:
+    """What the loss of so many rows keeps at once: a chunk's logits, and the gradient of the head's float32 weights.
+
+    Float32 logits are there three times, with a soft cap four times. Compiled on CUDA, a chunk keeps only its logits
+    and their gradient, in the format of the activations: two copies (see `tinyllm.model.loss`).
+    """
+    model = config.model
+    chunked = rows * model.vocab_size >= THRESHOLD
+    logits = model.vocab_size * (min(rows, chunk_rows(model.vocab_size, device)) if chunked else rows)
+    copies = 4 * (3 if model.logit_softcap is None else 4)
+    if chunked and device == "cuda" and pick_compile(torch.device(device), config.training.compile):
+        copies = 2 * bytes_per_activation
+    return copies * logits + 4 * model.vocab_size * model.embedding_dim
 
 
 def estimate(config: RunConfig) -> Estimate:

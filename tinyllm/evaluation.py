@@ -12,7 +12,7 @@ from torch import Tensor
 
 from tinyllm.model.evaluation_mode import evaluation_mode
 from tinyllm.model.gpt import GPT
-from tinyllm.system.precision import autocast
+from tinyllm.system.precision import autocast, exact_products
 from tinyllm.text.articles import LABELS, Article
 from tinyllm.text.corpus import Corpus
 from tinyllm.text.subword_tokenizer import SubWordTokenizer
@@ -91,7 +91,7 @@ def surprises(
     windows = _windows([len(sequence) for sequence in sequences], context_length, stride)
     results = [np.zeros(max(0, len(sequence) - 1), np.float32) for sequence in sequences]
     rows = max(1, _BATCH_TOKENS // context_length)
-    with evaluation_mode(model), autocast(model.device, precision):
+    with evaluation_mode(model), exact_products(), autocast(model.device, precision):
         for first in range(0, len(windows), rows):
             batch = windows[first : first + rows]
             for window, losses in zip(batch, _window_losses(model, sequences, batch), strict=True):

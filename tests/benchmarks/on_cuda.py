@@ -233,27 +233,32 @@ def sampling_rows(bench: Bench) -> None:
     bench.row("sampling", "transformers, one text", tokens_per_second=bench.sampled / seconds)
 
 
-def _sample(bench: Bench, model: GPT, number: int, temperature: float) -> Tensor:
-    config = GenerationConfig(maximum_length=bench.sampled, temperature=temperature, stop_tokens=())
+def _sample(bench: Bench, model: GPT, number: int, temperature: float, seed: int | None = None) -> Tensor:
+    config = GenerationConfig(bench.sampled, temperature, stop_tokens=(), seed=seed)
     return torch.stack(list(generate(model, bench.prompts(number), config)))
 
 
 def decoding_rows(bench: Bench) -> None:
-    """The recorded graph beside plain decoding: the same ids at temperature 0, and how much faster."""
+    """The recorded graph beside plain decoding: the same ids, drawn too, for how many tokens; and how much faster."""
 
     def fixed(model: GPT, batch_size: int) -> Decoder:
         return FixedShapeDecoder(model, batch_size, lambda step, _: step)
 
     recorded = make_decoder if bench.device.type == "cuda" else fixed
     for preset in (CLASSIC, MODERN):
-        model, speeds, ids = bench.model(preset), {}, {}
+        model, speeds, ids, drawn = bench.model(preset), {}, {}, {}
         for name, decoder in (("plain", Decoder), ("recorded", recorded)):
             with patch("tinyllm.generation.writing.make_decoder", decoder):
                 seconds = bench.seconds(lambda model=model: _sample(bench, model, 1, 0.8))
                 ids[name] = _sample(bench, model, 4, 0)
+                drawn[name] = _sample(bench, model, 4, 0.8, seed=0)
             speeds[f"{name}_tokens_per_second"] = bench.sampled / seconds
         same = bool((ids["plain"] == ids["recorded"]).all())
-        bench.row("decoding", preset, **speeds, same_ids_at_temperature_0=same)
+        same_draws = int((drawn["plain"] == drawn["recorded"]).all(1).cumprod(0).sum())  # before the first other one
+        bench.row(
+            "decoding", preset, **speeds, same_ids_at_temperature_0=same, same_draws_at_0_8=same_draws,
+            of=bench.sampled,
+        )  # fmt: skip
 
 
 def small_configs(bench: Bench) -> dict[str, RunConfig]:

@@ -28,7 +28,8 @@ def scarce_rows(bench: Bench) -> None:
         with room, warm_trainer(bench, CLASSIC) as trainer:
             trainer.note()
             losses[what] = [point["training_loss"] for point in trainer.history.points if "training_loss" in point]
-            bench.row("memory", what, blocks_in_a_pass=trainer.cut.blocks, losses=losses[what])
+            held_out = trainer.measure()
+            bench.row("memory", what, blocks_in_a_pass=trainer.cut.blocks, losses=losses[what], held_out=held_out)
     apart = max(abs(a - b) for a, b in zip(*losses.values(), strict=True))
     bench.row("memory", "losses apart", nats=apart)
 

@@ -77,6 +77,7 @@ def warm_trainer(bench: Bench, preset: str) -> Iterator[Trainer]:
     config = bench.config(preset).replace(run_folder=folder, max_iterations=100)
     trainer = Trainer(config, None, Processes(bench.device), progress=False)
     with matrix_products(bench.device), trainer.history:
+        trainer.begin()  # which scores the held-out text
         for _ in range(4):
             trainer.step()
         synchronize(bench.device)

@@ -98,6 +98,12 @@ def test_estimate_command(capsys):
     assert result["memory_bytes"] > 16 * result["parameters"]
 
 
+def test_estimate_command_says_which_card_was_measured(capsys):
+    assert main(["estimate", "quickstart"]) == 0
+    line = next(line for line in capsys.readouterr().out.splitlines() if "T4" in line)
+    assert line.endswith("as measured on an H200; on the others a guess")
+
+
 def test_prepare_command_counts(sample_text, capsys):
     assert main(["prepare", "wikitext103", "--data", str(sample_text), "--json"]) == 0
     splits = json.loads(capsys.readouterr().out)["splits"]

@@ -6,7 +6,8 @@ import pytest
 import torch
 from unchecked import run_unchecked
 
-from tinyllm import GPT
+from tinyllm import GPT, GenerationConfig, generate
+from tinyllm.generation import writing
 from tinyllm.generation.decoding import Decoder, FixedShapeDecoder, make_decoder
 
 
@@ -94,6 +95,25 @@ def test_one_token_prompts_and_grouped_heads(modern_config):
     for t in range(6):
         logits = fixed.read(ids[:, t : t + 1])
     torch.testing.assert_close(logits, plain_last(model, ids), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("config_name", ["tiny_config", "modern_config"])
+def test_the_same_seed_draws_the_same_text_also_past_the_context(config_name, request, monkeypatch):
+    config = request.getfixturevalue(config_name)
+    torch.manual_seed(0)
+    model = GPT(config)
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    prompts = torch.randint(config.vocab_size, (3, 4))
+    texts = {}
+    for decoder in (Decoder, lambda *sizes: FixedShapeDecoder(*sizes, unrecorded)):
+        monkeypatch.setattr(writing, "make_decoder", decoder)
+        for seed in (5, 6):
+            settings = GenerationConfig(3 * config.context_length, temperature=0.8, stop_tokens=(), seed=seed)
+            texts[decoder, seed] = torch.stack(list(generate(model, prompts, settings)))
+    plain, another, fixed, _ = texts.values()
+    assert torch.equal(fixed, plain)
+    assert (plain != another).float().mean() > 0.5  # drawn, not the likeliest
 
 
 def test_a_cpu_takes_the_plain_way(tiny_config):

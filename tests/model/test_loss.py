@@ -105,9 +105,8 @@ def test_gradients_are_exact_derivatives(chunked):
     assert grad_weight[targets[9], 2].item() == pytest.approx(difference.item(), rel=1e-4)
 
 
-@pytest.mark.parametrize(("function", "reference"), [(cross_entropy, plain), (ours_capped, capped)])
-def test_equal_under_bfloat16_autocast(chunked, function, reference):
-    inputs = make_inputs()
+def assert_equal_under_bfloat16(function, reference, inputs) -> None:
+    """As exact as the reference is in bfloat16; the loss itself, of the same bfloat16 logits, is the same."""
     exact = value_and_gradients(reference, inputs)
     with torch.autocast("cpu", torch.bfloat16):
         found, expected = value_and_gradients(function, inputs), value_and_gradients(reference, inputs)
@@ -116,7 +115,22 @@ def test_equal_under_bfloat16_autocast(chunked, function, reference):
         error = (theirs - true).norm()  # what bfloat16 itself costs
         assert error > 0
         assert (ours - true).norm() <= 1.1 * error
-    torch.testing.assert_close(found[0], expected[0], rtol=1e-6, atol=0)  # the same bfloat16 logits
+    torch.testing.assert_close(found[0], expected[0], rtol=1e-6, atol=0)
+
+
+def as_on_cuda(logits: Tensor, *rest, fused: bool, original=loss._loss_and_gradient) -> tuple[Tensor, Tensor]:
+    """The fused form on a CPU; asserts that it gets one chunk, in half precision with columns of padding up to 128."""
+    assert len(logits) <= CHUNK
+    assert logits.shape[1] == (VOCABULARY if logits.dtype == torch.float32 else 128)
+    return original(logits, *rest, fused=True)
+
+
+@pytest.mark.parametrize("form", ["reusing memory", "fused"])
+@pytest.mark.parametrize(("function", "reference"), [(cross_entropy, plain), (ours_capped, capped)])
+def test_equal_under_bfloat16_autocast(chunked, monkeypatch, function, reference, form):
+    if form == "fused":
+        monkeypatch.setattr(loss, "_loss_and_gradient", as_on_cuda)
+    assert_equal_under_bfloat16(function, reference, make_inputs())
 
 
 def test_products_run_in_the_autocast_format(chunked):
@@ -267,12 +281,13 @@ def test_compiled_gives_the_same_loss_and_gradients():
 
 
 def check_compiled() -> None:
-    """As the model is on CUDA; the loop over chunks is unrolled, so there are only two."""
-    loss.CHUNK, loss.THRESHOLD = CHUNK, 0
+    """As the model is on CUDA, in float32 and in half precision; the loop over chunks is unrolled: only two."""
+    loss.chunk_rows, loss.THRESHOLD, loss._loss_and_gradient = lambda *_: CHUNK, 0, as_on_cuda
     inputs = make_inputs(rows=CHUNK + 3)
-    found = value_and_gradients(torch.compile(cross_entropy), inputs)
+    found = value_and_gradients(torch.compile(cross_entropy, fullgraph=True), inputs)
     for ours, theirs in zip(found, value_and_gradients(plain, inputs), strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-7)
+    assert_equal_under_bfloat16(torch.compile(ours_capped, fullgraph=True), capped, inputs)
 
 
 @torch.no_grad()

@@ -5,7 +5,7 @@ import os
 import pytest
 import torch
 
-from tinyllm.system.precision import autocast, matrix_products, pick_precision
+from tinyllm.system.precision import autocast, exact_products, matrix_products, pick_precision
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 
@@ -99,3 +99,12 @@ def test_nothing_changes_on_other_devices(numerics, device):
     with matrix_products(device, deterministic=True):
         assert numerics() == before
     assert numerics() == before
+
+
+@pytest.mark.parametrize("before", ["medium", "high", "highest"])
+def test_exact_products_end_with_their_block(numerics, before):
+    torch.set_float32_matmul_precision(before)
+    with pytest.raises(KeyError), exact_products():
+        assert torch.get_float32_matmul_precision() == "highest"
+        raise KeyError
+    assert torch.get_float32_matmul_precision() == before

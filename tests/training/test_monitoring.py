@@ -8,7 +8,8 @@ import pytest
 import torch
 from small_runs import quietly, small_run
 
-from tinyllm import GPT, RunConfig, load_run
+from tinyllm import GPT, RunConfig, SubWordTokenizer, load_run
+from tinyllm.system.precision import matrix_products
 from tinyllm.text import tinywiki
 from tinyllm.text.prepared import prepare
 from tinyllm.training import monitoring
@@ -54,6 +55,20 @@ def test_tinywiki_is_watched_beside_its_floor(tmp_path, monkeypatch):
     assert [point["entropy_floor"] for point in points] == [pytest.approx(floor)] * 2
     assert set(points[0]["by_label"]) == {"grammar", "choice", "recall", "world"}
     assert points[0]["by_label"]["grammar"] == pytest.approx(math.log(tokenizer.vocab_size), rel=0.05)
+
+
+def test_articles_are_scored_exactly_though_training_on_cuda_uses_tf32(tiny_config):
+    """`Trainer.run` measures inside `matrix_products`."""
+    articles = tinywiki.articles("validation")[:2]
+    tokenizer = SubWordTokenizer.train([article.text for article in articles], 300)
+    model, seen = GPT(dataclasses.replace(tiny_config, vocab_size=300)), []
+    model.token_embedding.register_forward_hook(lambda *_: seen.append(torch.get_float32_matmul_precision()))
+    outside = torch.get_float32_matmul_precision()
+    with matrix_products(torch.device("cuda")):
+        monitoring.FloorMonitor(articles, tokenizer)(model)
+        assert torch.get_float32_matmul_precision() == "high"
+    assert set(seen) == {"highest"}
+    assert torch.get_float32_matmul_precision() == outside
 
 
 def _training_texts(config: RunConfig) -> set[str]:

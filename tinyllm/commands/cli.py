@@ -155,7 +155,7 @@ def _estimate(arguments: list[str]) -> Result:
     elsewhere = ", ".join(f"{gpu} {_duration(seconds)}" for gpu, seconds in result.seconds_elsewhere.items())
     measured = " and ".join(MEASURED)
     rate = f"{UTILISATION:.0%} of its peak and at least {1000 * LAUNCHING:g} ms a step"
-    print(f"on a GPU, about    {elsewhere}: at {rate}, as measured on an {measured}")
+    print(f"on a GPU, about    {elsewhere}: at {rate}, as measured on an {measured}; on the others a guess")
     return dataclasses.asdict(result)
 
 

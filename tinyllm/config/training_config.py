@@ -30,7 +30,10 @@ class TrainingConfig:
     batch_size: int = 8
     """Blocks per optimizer step, together with gradient_accumulation_steps: only their product matters."""
     gradient_accumulation_steps: int = 4
-    """Times batch_size: the blocks of one optimizer step. The device decides how they are cut into forward passes."""
+    """Times batch_size: the blocks of one optimizer step. The device decides how they are cut into forward passes.
+
+    With dropout, another cut draws it anew: the loss then differs a little.
+    """
     optimizer: Optimizer = "adamw"
     """AdamW for everything, or Muon for the matrices inside the blocks and AdamW for the rest, at the same rate."""
     schedule: Schedule = "cosine"
@@ -62,13 +65,19 @@ class TrainingConfig:
     tensorboard: bool = False
     """Whether to write the history for TensorBoard too: `tensorboard/` in the run folder."""
     precision: Precision = "auto"
-    """Number format of matrix products; "auto": bfloat16 on GPUs that have it, float16 on older ones, else float32."""
+    """Number format of matrix products; "auto": bfloat16 on GPUs that have it, float16 on older ones, else float32.
+
+    On CUDA, training and sampling compute float32 products in TF32 (10 bits of mantissa); `evaluate` is exact.
+    """
     device: str = "auto"
     """"cuda", "mps", "cpu", or "auto": the first of these that is available."""
     compile: bool | None = None
     """Whether to use torch.compile; by default on CUDA where a compiler is found."""
     deterministic: bool = False
-    """Whether a GPU computes the same bits each time, which is slower; the same CPU always does."""
+    """Whether a GPU computes the same bits each time, which is slower; the same CPU always does.
+
+    Use a fresh process: torch reads cuBLAS's setting, which this needs, once, before its first product on the GPU.
+    """
     recompute: bool = False
     """Whether each layer is computed again in the backward pass instead of kept: less memory, more time."""
     seed: int = 0

@@ -35,8 +35,8 @@ def autocast(device: torch.device, dtype: torch.dtype) -> contextlib.AbstractCon
 def matrix_products(device: torch.device, deterministic: bool = False) -> Iterator[None]:
     """How CUDA multiplies in training and sampling: float32 products on tensor cores (TF32, 10 bits of mantissa).
 
-    With `deterministic`, only algorithms that give the same bits each time. `evaluate` stays outside, in full float32.
-    A CPU always computes in full float32, and the same bits each time.
+    With `deterministic`, only algorithms that give the same bits each time. `evaluate` is exact (`exact_products`). A
+    CPU always computes in full float32, and the same bits each time.
     """
     if device.type != "cuda":
         yield
@@ -52,3 +52,14 @@ def matrix_products(device: torch.device, deterministic: bool = False) -> Iterat
     finally:
         torch.set_float32_matmul_precision(precision)
         torch.use_deterministic_algorithms(before, warn_only=warns)
+
+
+@contextlib.contextmanager
+def exact_products() -> Iterator[None]:
+    """Full float32 in products of float32, also inside `matrix_products`."""
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("highest")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)

@@ -1,7 +1,8 @@
 """The training loop.
 
 Everything random is drawn from (seed, iteration, rank): the blocks, and the dropout, whose generator is seeded anew at
-each step. So a run that was cut off and resumed computes the same numbers as one that never was.
+each step. So a run that was cut off and resumed computes the same numbers as one that never was (on a GPU with
+`deterministic=True`).
 """
 
 import contextlib
