@@ -10,6 +10,7 @@ import nbformat
 import pytest
 from mutants_05_to_07 import MUTANTS as OF_05_TO_07
 from mutants_08_to_12 import MUTANTS as OF_08_TO_12
+from mutants_13_to_14 import MUTANTS as OF_13_TO_14
 
 ROOT = Path(__file__).parents[2]
 MUTANTS = {  # notebook and module -> what is broken: the part of a line, and what stands there instead
@@ -69,7 +70,7 @@ MUTANTS = {  # notebook and module -> what is broken: the part of a line, and wh
         "the gradient of a sum": ("scale = grad_loss / count", "scale = grad_loss"),
     },
 }
-MUTANTS |= OF_05_TO_07 | OF_08_TO_12
+MUTANTS |= OF_05_TO_07 | OF_08_TO_12 | OF_13_TO_14
 ALL = [(*place, broken) for place, lines in MUTANTS.items() for broken in lines]
 
 

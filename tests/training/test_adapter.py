@@ -6,9 +6,11 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from small_runs import quietly, small_run, write_text
+from transformers import GPT2Config, GPT2LMHeadModel
 
 from tinyllm import load_pretrained, load_run, save_model, train
 from tinyllm.model.weights import adapt_model
+from tinyllm.text.turns import Turns
 from tinyllm.training.adapter import apply_adapter, save_adapter
 
 
@@ -89,3 +91,31 @@ def test_an_adapter_of_a_shorter_context_fits_its_model(uninterrupted, text, tmp
     ids = torch.arange(16).view(2, 8)
     assert loaded.config.context_length == 8
     torch.testing.assert_close(loaded(ids), run.model.eval()(ids))
+
+
+def test_gpt2_itself_learns_to_answer_and_its_adapter_belongs_to_it(tmp_path):
+    """Hugging Face's own layout with GPT-2's whole vocabulary, which gets the roles: what chapter 13 ends with."""
+    torch.manual_seed(0)
+    theirs = GPT2LMHeadModel(GPT2Config(n_positions=24, n_embd=16, n_layer=1, n_head=2)).eval()
+    theirs.save_pretrained(tmp_path / "theirs")
+    messages = [{"role": "user", "content": "Who sings ?"}, {"role": "assistant", "content": "My aunt ."}]
+    (tmp_path / "talk.jsonl").write_text((json.dumps({"messages": messages}) + "\n") * 40)
+    tuned = train(
+        "laptop", data=str(tmp_path / "talk.jsonl"), dialogues=True, init_from=str(tmp_path / "theirs"), lora=8,
+        run_folder=str(tmp_path / "run"), max_iterations=2, batch_size=2, gradient_accumulation_steps=1,
+        warmup_iterations=0, evaluation_interval=2, evaluation_blocks=2, context_length=16, device="cpu",
+        precision="float32", max_learning_rate=2e-2, min_learning_rate=2e-3, progress=False,
+    )  # fmt: skip
+    roles = list(Turns.of(tuned.tokenizer)[1:])
+    assert roles == [50257, 50258, 50259]
+    tuned.save_adapter(tmp_path / "mine.safetensors")
+    loaded = load_pretrained(tmp_path / "theirs", "cpu", adapter=tmp_path / "mine.safetensors")
+    ids = torch.tensor([[50256, roles[1], 8241, 27733, roles[2], 3666, 25949]])
+    torch.testing.assert_close(loaded.model(ids), tuned.model(ids), atol=1e-5, rtol=1e-5)
+    said = tuned.answer("Who sings ?", seed=1, maximum_length=3)
+    assert said
+    assert loaded.answer("Who sings ?", seed=1, maximum_length=3) == said
+    text = torch.arange(12)[None]
+    with torch.no_grad():
+        change = loaded.model(text)[..., :50257] - theirs(text).logits
+    assert change.abs().max() > 1e-3, "nothing was learned"

@@ -6,9 +6,9 @@ import math
 
 import pytest
 import torch
+from letter_models import LETTERS, PROMPT, Letters, gradient, small_model
 from torch import Tensor
 
-from tinyllm import GPT, ModelConfig
 from tinyllm.model.weights import adapt_model
 from tinyllm.training.reinforce import (
     Reinforcement,
@@ -25,7 +25,6 @@ from tinyllm.training.reinforce import (
     score_function_gradient,
 )
 
-LETTERS, PROMPT = 16, [3, 0, 7]
 WORDS = list(itertools.product(range(LETTERS), repeat=2))  # 256 outcomes: all continuations of two tokens
 ALL = Samples.of(PROMPT, WORDS)
 
@@ -39,23 +38,6 @@ def random_case(number: int = 256, seed: int = 0) -> tuple[Tensor, Tensor, Tenso
     generator = torch.Generator().manual_seed(seed)
     logits, base, rewards = torch.randn(3, number, generator=generator, dtype=torch.float64)
     return logits.requires_grad_(), base.log_softmax(-1), rewards
-
-
-def small_model(seed: int = 0) -> GPT:
-    torch.manual_seed(seed)
-    config = ModelConfig(
-        vocab_size=LETTERS, context_length=8, embedding_dim=16, num_layers=1, num_heads=2, feedforward_dim=32,
-        dropout=0.0,
-    )  # fmt: skip
-    model = GPT(config).double().eval()
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter += 0.2 * torch.randn_like(parameter)
-    return model
-
-
-def gradient(value: Tensor, *of: Tensor) -> Tensor:
-    return torch.cat([part.flatten() for part in torch.autograd.grad(value, of, retain_graph=True)])
 
 
 # Numbers
@@ -244,18 +226,6 @@ def test_the_step_has_the_exact_gradient_of_penalised_reward_on_average():
 
 
 # Training
-
-
-class Letters:
-    """A tokenizer of 16 letters, in which the model's outcomes can be counted."""
-
-    end_of_text_id = PROMPT[0]
-
-    def encode(self, text: str) -> list[int]:
-        return ["abcdefghijklmnop".index(letter) for letter in text]
-
-    def decode(self, ids: list[int]) -> str:
-        return "".join("abcdefghijklmnop"[token] for token in ids)
 
 
 def vowels(prompt: str, text: str) -> float:

@@ -35,7 +35,7 @@ class Turns(NamedTuple):
         The tokens before the first mark count: they are taken for a document.
         """
         marks = np.where(np.isin(tokens, self), np.arange(len(tokens)), -1)
-        latest = np.maximum.accumulate(np.concatenate([[-1], marks[:-1]]))  # before each token
+        latest = np.maximum.accumulate(np.concatenate([[-1], marks])[:-1])  # before each token
         within = np.where(latest < 0, self.document, tokens[latest])
         in_document = (within == self.document) & ~np.isin(tokens, self[1:])
         learned: Bool[np.ndarray, " N"] = (within == self.assistant) | in_document

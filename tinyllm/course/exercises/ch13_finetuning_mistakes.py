@@ -402,6 +402,28 @@ mistake(
 
 mistake(
     masked_loss,
+    "A probability too small for a float becomes 0, and its logarithm -inf. Take log_softmax, which never leaves the "
+    "logarithms.",
+    lambda logits, targets: (
+        -(logits.softmax(dim=-1).log().gather(-1, targets.clamp(min=0)[..., None])[..., 0])
+        .masked_fill(targets == IGNORED, 0)
+        .sum()
+        / (targets != IGNORED).sum().clamp(min=1)
+    ),
+)
+
+mistake(
+    masked_loss,
+    "A probability too small for a float becomes 0, and its logarithm -inf: times 0 that is NaN. Take log_softmax, "
+    "which never leaves the logarithms.",
+    lambda logits, targets: (
+        -(logits.softmax(dim=-1).log().gather(-1, targets.clamp(min=0)[..., None])[..., 0] * (targets != IGNORED)).sum()
+        / (targets != IGNORED).sum().clamp(min=1)
+    ),
+)
+
+mistake(
+    masked_loss,
     "The softmax is along the tokens. It belongs along the vocabulary, the last dimension.",
     lambda logits, targets: (
         -(
@@ -537,6 +559,12 @@ mistake(
     lora_forward,
     "A and B are exchanged: x goes through A first, which makes R numbers of it.",
     lambda x, weight, A, B, alpha: x @ weight.T + alpha / len(A) * (x @ B.T @ A.T),
+)
+
+mistake(
+    lora_forward,
+    "x goes through B first. It goes through A.T, which makes R numbers of it, and then through B.T.",
+    lambda x, weight, A, B, alpha: x @ weight.T + alpha / len(A) * (x @ B @ A),
 )
 
 mistake(

@@ -51,6 +51,16 @@ def _groups(G: int, n: int, size: float = 1.0) -> Case:
     return (rewards,)
 
 
+def _equal_in_each(G: int, dtype: torch.dtype) -> Case:
+    """Groups of three equal rewards whose mean is a last bit off, on each processor.
+
+    Of three equal numbers there is one sum, in whatever order they are added. A third of these, divided or multiplied,
+    is not the number. torch.std is 0 nevertheless for several groups, but not for one alone.
+    """
+    odd = {torch.float32: 1.7, torch.float64: 0.7}[dtype]
+    return (odd * 2.0 ** torch.randint(-1, 7, (G, 1)).to(dtype).expand(G, 3),)
+
+
 def _right_or_wrong(G: int, n: int) -> Case:
     """Rewards of 1 and 0: in the first group all are right, in the second none, in the others some are."""
     counts = torch.tensor([n, 0, *(random.randint(1, n - 1) for _ in range(G - 2))])
@@ -67,7 +77,7 @@ def _right_or_wrong(G: int, n: int) -> Case:
         _groups(3, 3, size=10.0),
         (1e-4 * torch.randn(3, 5),),  # beside such rewards an epsilon is large
         (torch.randn(4, 1),),
-        *((torch.randn(30, 1, dtype=dtype).repeat(1, 7),) for dtype in (torch.float32, torch.float64)),  # see `why`
+        *(_equal_in_each(G, dtype) for G in (1, 8) for dtype in (torch.float32, torch.float64)),
     ],
     hint="Keep the dimension when you take a group's mean, so that it lies beside all rewards of its group. What does "
     "the division give where all are equal, and how can you tell such a group from the rewards themselves?",
@@ -88,6 +98,12 @@ def _log_probs(count: int, apart: float) -> tuple[Tensor, Tensor]:
     return first, first + apart * (2 * torch.rand(count) - 1)
 
 
+def _long_answers(count: int, apart: float) -> tuple[Tensor, Tensor]:
+    """The same of answers of hundreds of tokens: as a float each probability is 0."""
+    first, second = _log_probs(count, apart)
+    return first - 300, second - 300
+
+
 def _beside_frozen_base(function: Function, log_probs: Tensor, base_log_probs: Tensor) -> Any:
     """The base model is not trained, so an answer may detach its numbers."""
     return function(log_probs, base_log_probs.detach())
@@ -102,6 +118,7 @@ def _beside_frozen_base(function: Function, log_probs: Tensor, base_log_probs: T
         _log_probs(5, 2.0),
         _log_probs(30, 4.0),
         (one := _log_probs(4, 1.0)[0], one.clone()),  # the base model itself: 0, but not without a gradient
+        _long_answers(5, 2.0),
     ],
     hint="Write d = log q - log p, a number for each sample. Both estimates are made of d alone; k3 is how far exp(d) "
     "lies above the line 1 + d.",
@@ -116,9 +133,9 @@ def kl_estimates(
     return -log_ratios, log_ratios.exp() - 1 - log_ratios
 
 
-def _steps(count: int, apart: float, *clip: float) -> Case:
+def _steps(count: int, apart: float, *clip: float, long: bool = False) -> Case:
     """Log-probabilities now and then, so far apart, and advantages of both signs."""
-    now, then = _log_probs(count, apart)
+    now, then = (_long_answers if long else _log_probs)(count, apart)
     return now, then, torch.randn(count) + torch.tensor([1.0, -1.0]).repeat(count)[:count], *clip
 
 
@@ -141,6 +158,7 @@ def _beside_the_past(
         _steps(12, 1.0, 0.1),
         _steps(40, 2.0, 0.5),
         _steps(8, 0.5, random.uniform(0.05, 0.35)),
+        _steps(6, 0.6, 0.3, long=True),
         (one := _log_probs(6, 1.0)[0], one.clone(), torch.randn(6) + 1, 0.3),  # the first step: every ratio is 1
     ],
     hint="The ratio of two probabilities is exp of a difference of logarithms. Work out ratios of 2 and 0.5 by hand, "

@@ -276,6 +276,20 @@ mistake(
 
 mistake(
     group_advantages,
+    "You look for a `std` of exactly 0. For a group alone it may be a last bit off, and what you divide then is noise: "
+    "ask whether the rewards are equal.",
+    lambda rewards: torch.where(_deviation(rewards) == 0, 0.0, (rewards - _mean(rewards)) / _deviation(rewards)),
+)
+
+mistake(
+    group_advantages,
+    "Your deviation divides by n - 1, as `std` does unless you say correction=0, and nan_to_num does not look after "
+    "equal rewards: ask whether they are equal.",
+    lambda rewards: ((rewards - _mean(rewards)) / _unbiased(rewards)).nan_to_num(0.0),
+)
+
+mistake(
+    group_advantages,
     "Where all rewards of a group are equal you divide by the root of 0, or of the square of a last bit. Such a group "
     "gets 0.",
     lambda rewards: (rewards - _mean(rewards)) / _root(rewards),
@@ -550,6 +564,24 @@ mistake(
 
 mistake(
     kl_estimates,
+    "In k3 you divide logarithms, twice. q / p is exp of their difference, and that difference is its logarithm.",
+    lambda log_probs, base_log_probs: (
+        log_probs - base_log_probs,
+        base_log_probs / log_probs - 1 - (base_log_probs / log_probs).log(),
+    ),
+)
+
+mistake(
+    kl_estimates,
+    "The probability of a long answer is 0 as a float, and 0 / 0 is NaN. q / p is exp of a difference of logarithms.",
+    lambda log_probs, base_log_probs: (
+        log_probs - base_log_probs,
+        base_log_probs.exp() / log_probs.exp() - 1 + log_probs - base_log_probs,
+    ),
+)
+
+mistake(
+    kl_estimates,
     "k3 lacks the exp: the ratio is exp(log q - log p).",
     lambda log_probs, base_log_probs: (log_probs - base_log_probs, 0 * log_probs - 1),
 )
@@ -719,6 +751,17 @@ mistake(
         (log_probs / old_log_probs).clamp(1 - clip, 1 + clip) * advantages,
     ).mean(),
 )
+
+
+@mistake(
+    clipped_objective,
+    "The probability of a long answer is 0 as a float, and 0 / 0 is NaN. The ratio is exp of a difference of "
+    "logarithms.",
+)
+def ratio_of_rounded_probabilities(log_probs, old_log_probs, advantages, clip=0.2):
+    ratios = log_probs.exp() / old_log_probs.exp()
+    return torch.minimum(ratios * advantages, ratios.clamp(1 - clip, 1 + clip) * advantages).mean()
+
 
 mistake(
     clipped_objective,
@@ -1362,6 +1405,17 @@ mistake(
     "The advantages are divided by their deviation. Here an advantage is the reward minus the mean, no more.",
     _loss(
         advantages=lambda rewards: _above_mean(rewards) / rewards.std(correction=0) if len(rewards) > 1 else 0 * rewards
+    ),
+)
+
+mistake(
+    mend_reinforce,
+    "The advantages are divided by `std`, as GRPO does. Here an advantage is the reward minus the mean, no more.",
+    # The default divides by n - 1, which gives NaN for one answer.
+    _loss(
+        advantages=lambda rewards: (
+            _above_mean(rewards) / (_above_mean(rewards).square().sum() / (len(rewards) - 1)).sqrt()
+        )
     ),
 )
 
