@@ -105,7 +105,7 @@ def test_each_token_is_scored_once_and_with_enough_in_view(lengths, context_leng
         stride = context_length
     model = Counting(context_length)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(evaluation, "_BATCH_TOKENS", batch_tokens)
+        patch.setattr(evaluation, "_BATCH_TOKENS", {"cpu": batch_tokens})
         results = surprises(model, [1 + np.arange(n) for n in lengths], stride)
     assert max(model.calls, default=0) <= max(batch_tokens, context_length)
     least = context_length - (stride or context_length // 2 or 1) + 1  # in view: not the token, but the one before it
@@ -121,7 +121,7 @@ def test_sequences_are_scored_each_by_itself_in_any_batch(model, monkeypatch):
     sequences = [random_sequence(length, seed=length) for length in (0, 1, 2, 30, 5, 9, 17)]
     alone = [surprises(model, [sequence])[0] for sequence in sequences]
     for batch_tokens in (1, 24, 1 << 20):
-        monkeypatch.setattr(evaluation, "_BATCH_TOKENS", batch_tokens)
+        monkeypatch.setattr(evaluation, "_BATCH_TOKENS", {"cpu": batch_tokens})
         for one, together in zip(alone, surprises(model, sequences), strict=True):
             np.testing.assert_allclose(together, one, rtol=1e-5)
     assert [len(one) for one in alone] == [0, 0, 1, 29, 4, 8, 16]

@@ -270,8 +270,8 @@ def small_configs(bench: Bench) -> dict[str, RunConfig]:
 def small_rows(bench: Bench) -> None:
     """Small presets with CUDA graphs, and compiled without them."""
     for preset, config in small_configs(bench).items():
-        for what, bound in ((preset, wrapping.LAUNCH_BOUND), (f"{preset} without CUDA graphs", 0)):
-            with bench.attempt("small", what), patch.object(wrapping, "LAUNCH_BOUND", bound):
+        for what, room in ((preset, wrapping.ROOM), (f"{preset} without CUDA graphs", 0)):
+            with bench.attempt("small", what), patch.object(wrapping, "ROOM", room):
                 measured = train(bench, config, what, max_iterations=10 if bench.tiny else 200)[1]
                 bench.speeds[what] = measured["tokens_per_second"]
                 bench.row("small", what, **measured)

@@ -65,12 +65,19 @@ def token_losses(
     logit_softcap: float | None = None,
 ) -> Float[Tensor, " N"]:
     """-log p of each target, in nats, without gradients; 0 where it is `IGNORED`."""
-    rows = chunk_rows(len(weight), hidden.device.type)
-    losses = []
+    device = hidden.device.type
+    rows = max(1, chunk_rows(len(weight), device) // (4 if device == "cuda" else 1))  # also where memory is scarce
+    weight_cast, losses = _padded(weight.to(_product_dtype(hidden))), []
     for h, t in zip(torch.split(hidden, rows), torch.split(targets, rows), strict=True):
-        logits = softcap(F.linear(h, weight).float(), logit_softcap)
-        losses.append(F.cross_entropy(logits, t, reduction="none"))
+        logits = F.linear(h, weight_cast)[:, : len(weight)]
+        losses.append(F.cross_entropy(softcap(logits.float(), logit_softcap), t, reduction="none"))
     return torch.cat(losses)
+
+
+def _product_dtype(hidden: Tensor) -> torch.dtype:
+    """The type in which products are computed: autocast's, where it is on."""
+    device = hidden.device.type
+    return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else hidden.dtype
 
 
 class _ChunkedCrossEntropy(torch.autograd.Function):
@@ -81,8 +88,7 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor, logit_softcap: float | None) -> Tensor:
-        device = hidden.device.type
-        dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else hidden.dtype
+        device, dtype = hidden.device.type, _product_dtype(hidden)
         hidden_cast, weight_cast = hidden.to(dtype), _padded(weight.to(dtype))
         rows = chunk_rows(len(weight), device)
         loss = torch.zeros((), device=hidden.device)

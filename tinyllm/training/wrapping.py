@@ -7,28 +7,35 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from tinyllm.config import RunConfig
-from tinyllm.estimation import flops_per_token
+from tinyllm.estimation import memory_bytes
 from tinyllm.model.gpt import GPT
-from tinyllm.system.device import pick_compile
+from tinyllm.system.device import pick_compile, total_memory
 from tinyllm.system.distributed import Processes
 from tinyllm.training.micro_batches import Cut
 
-LAUNCH_BOUND = 5e11  # FLOPs of a forward and backward pass; below it, CUDA graphs made an H200 1.7 to 2.8 times as fast
+ROOM = 1 / 3  # of a GPU's memory: a step that needs more might not leave enough for a recording of itself
 
 
 def wrap(model: GPT, config: RunConfig, processes: Processes, cut: Cut) -> nn.Module:
-    """The same weights, compiled where the configuration or the device asks for it, and shared by all processes.
-
-    Where a step is so small that launching its kernels takes longer than running them, CUDA graphs launch all at once.
-    """
+    """The same weights, compiled where the configuration or the device asks for it, and shared by all processes."""
     model.recompute = config.training.recompute
     wrapped: nn.Module = model
     if pick_compile(processes.device, config.training.compile):
-        whole = cut.blocks * processes.world_size == config.training.global_batch
-        small = flops_per_token(config.model) * cut.blocks * config.model.context_length < LAUNCH_BOUND
-        main = threading.current_thread() is threading.main_thread()  # CUDA graphs of torch.compile know only this one
-        mode = "reduce-overhead" if whole and small and main and processes.device.type == "cuda" else None
+        mode = "reduce-overhead" if _recorded(config, processes, cut) else None
         wrapped = torch.compile(model, mode=mode, dynamic=False)  # type: ignore[assignment]  # of a module: a module
     if processes.world_size > 1:
         wrapped = DistributedDataParallel(wrapped)
     return wrapped
+
+
+def _recorded(config: RunConfig, processes: Processes, cut: Cut) -> bool:
+    """Whether CUDA graphs launch all kernels of a pass at once, so that Python and a slow processor hold up no GPU.
+
+    Only where one process computes a step in one pass: a second pass would overwrite the first one's gradients. And not
+    with `deterministic`, whose equal bits were measured without. Memory is counted as if all were float32, to be safe.
+    """
+    whole = processes.world_size == 1 and cut.blocks == config.training.global_batch
+    if processes.device.type != "cuda" or not whole or config.training.deterministic:
+        return False
+    main = threading.current_thread() is threading.main_thread()  # CUDA graphs of torch.compile know only this one
+    return main and memory_bytes(config, "cuda", 4, cut.blocks) < ROOM * total_memory(processes.device)
