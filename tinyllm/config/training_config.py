@@ -72,7 +72,7 @@ class TrainingConfig:
     device: str = "auto"
     """"cuda", "mps", "cpu", or "auto": the first of these that is available."""
     compile: bool | None = None
-    """Whether to use torch.compile, and CUDA graphs where memory is ample; by default on CUDA if a compiler is found."""
+    """Whether to use torch.compile; by default on CUDA where a compiler is found. With ample memory, CUDA graphs."""
     deterministic: bool = False
     """Whether a GPU computes the same bits each time, which is slower; the same CPU always does.
 
