@@ -11,20 +11,21 @@ from tinyllm.training.micro_batches import Cut
 
 
 @pytest.mark.parametrize(
-    ("device", "blocks", "processes", "deterministic", "memory", "mode"),
+    ("device", "blocks", "processes", "settings", "memory", "mode"),
     [
-        ("cuda", 8, 1, False, 16e9, "reduce-overhead"),
-        ("cuda", 4, 1, False, 16e9, None),  # the second pass would overwrite the gradients of the first
-        ("cuda", 4, 2, False, 16e9, None),
-        ("cuda", 8, 1, True, 16e9, None),
-        ("cuda", 8, 1, False, 1e5, None),  # too little memory for a recording
-        ("cpu", 8, 1, False, 16e9, None),
+        ("cuda", 8, 1, {}, 16e9, "reduce-overhead"),
+        ("cuda", 4, 1, {}, 16e9, None),  # the second pass would overwrite the gradients of the first
+        ("cuda", 4, 2, {}, 16e9, None),
+        ("cuda", 8, 1, {"deterministic": True}, 16e9, None),
+        ("cuda", 8, 1, {"recompute": True}, 16e9, None),
+        ("cuda", 8, 1, {}, 1e5, None),  # too little memory for a recording
+        ("cpu", 8, 1, {}, 16e9, None),
     ],
 )
 def test_a_step_of_one_pass_is_launched_as_a_cuda_graph(
-    monkeypatch, device, blocks, processes, deterministic, memory, mode
+    monkeypatch, device, blocks, processes, settings, memory, mode
 ):
-    config = small_run("text", "folder", compile=True, embedding_dim=16, num_heads=2, deterministic=deterministic)
+    config = small_run("text", "folder", compile=True, embedding_dim=16, num_heads=2, **settings)
     modes = []
     monkeypatch.setattr(torch, "compile", lambda model, mode, dynamic: modes.append(mode) or model)
     monkeypatch.setattr(wrapping, "DistributedDataParallel", lambda model: model)

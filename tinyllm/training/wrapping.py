@@ -31,11 +31,11 @@ def wrap(model: GPT, config: RunConfig, processes: Processes, cut: Cut) -> nn.Mo
 def _recorded(config: RunConfig, processes: Processes, cut: Cut) -> bool:
     """Whether CUDA graphs launch all kernels of a pass at once, so that Python and a slow processor hold up no GPU.
 
-    Only where one process computes a step in one pass: a second pass would overwrite the first one's gradients. And not
-    with `deterministic`, whose equal bits were measured without. Memory is counted as if all were float32, to be safe.
+    Only where one process computes a step in one pass: a second pass would overwrite the first one's gradients. Not with
+    `deterministic` and `recompute`, which were measured without. Memory is counted as if all were float32, to be safe.
     """
     whole = processes.world_size == 1 and cut.blocks == config.training.global_batch
-    if processes.device.type != "cuda" or not whole or config.training.deterministic:
+    if processes.device.type != "cuda" or not whole or config.training.deterministic or config.training.recompute:
         return False
     main = threading.current_thread() is threading.main_thread()  # CUDA graphs of torch.compile know only this one
     return main and memory_bytes(config, "cuda", 4, cut.blocks) < ROOM * total_memory(processes.device)
