@@ -123,8 +123,8 @@ def memory_bytes(
     Of the 16 bytes, AdamW's two averages take 8; Muon keeps only one average, for the matrices in the blocks. A block
     keeps about 14 C + 2 F values per token; RMSNorms add 2 C, rotary positions 3 C, QK-norm 5 C, SwiGLU's gate 2 F. On
     a CPU with dropout, attention also keeps one byte per head and pair of tokens (the causal half of them); on a GPU it
-    keeps none. Checked against measured peaks on a CPU (on an H200, compiled, they were 0.94 of it for `wikitext103` and
-    0.76 for the modern preset); the additions, against what autograd keeps on a CPU.
+    keeps none. Checked against measured peaks on a CPU (on an H200, compiled, they were 0.94 of it for `wikitext103`,
+    and 0.76 for the modern preset); the additions, against what autograd keeps on a CPU.
     """
     blocks = config.training.batch_size if micro_batch is None else micro_batch
     model, rows = config.model, blocks * config.model.context_length

@@ -22,9 +22,7 @@ from tinyllm.training.micro_batches import Cut
         ("cpu", 8, 1, {}, 16e9, None),
     ],
 )
-def test_a_step_of_one_pass_is_launched_as_a_cuda_graph(
-    monkeypatch, device, blocks, processes, settings, memory, mode
-):
+def test_a_step_of_one_pass_is_launched_as_a_cuda_graph(monkeypatch, device, blocks, processes, settings, memory, mode):
     config = small_run("text", "folder", compile=True, embedding_dim=16, num_heads=2, **settings)
     modes = []
     monkeypatch.setattr(torch, "compile", lambda model, mode, dynamic: modes.append(mode) or model)

@@ -31,8 +31,8 @@ def wrap(model: GPT, config: RunConfig, processes: Processes, cut: Cut) -> nn.Mo
 def _recorded(config: RunConfig, processes: Processes, cut: Cut) -> bool:
     """Whether CUDA graphs launch all kernels of a pass at once, so that Python and a slow processor hold up no GPU.
 
-    Only where one process computes a step in one pass: a second pass would overwrite the first one's gradients. Not with
-    `deterministic` and `recompute`, which were measured without. Memory is counted as if all were float32, to be safe.
+    Only where one process computes a step in one pass: a second pass would overwrite the first one's gradients. Not
+    with `deterministic` or `recompute`, which were measured without. Memory is counted as if all were float32.
     """
     whole = processes.world_size == 1 and cut.blocks == config.training.global_batch
     if processes.device.type != "cuda" or not whole or config.training.deterministic or config.training.recompute:
