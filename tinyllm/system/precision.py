@@ -41,24 +41,26 @@ def matrix_products(device: torch.device, deterministic: bool = False) -> Iterat
     if device.type != "cuda":
         yield
         return
-    precision, before = torch.get_float32_matmul_precision(), torch.are_deterministic_algorithms_enabled()
-    warns = torch.is_deterministic_algorithms_warn_only_enabled()
-    torch.set_float32_matmul_precision("high")
+    before, warns = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
     if deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it cuBLAS may sum in another order
         torch.use_deterministic_algorithms(True)
     try:
-        yield
+        with _float32_products("high"):
+            yield
     finally:
-        torch.set_float32_matmul_precision(precision)
         torch.use_deterministic_algorithms(before, warn_only=warns)
 
 
-@contextlib.contextmanager
-def exact_products() -> Iterator[None]:
+def exact_products() -> contextlib.AbstractContextManager[None]:
     """Full float32 in products of float32, also inside `matrix_products`."""
+    return _float32_products("highest")
+
+
+@contextlib.contextmanager
+def _float32_products(precision: str) -> Iterator[None]:
     before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("highest")
+    torch.set_float32_matmul_precision(precision)
     try:
         yield
     finally:
