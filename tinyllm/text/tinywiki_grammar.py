@@ -2,8 +2,9 @@
 
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 
 
 @dataclass(frozen=True)
@@ -19,23 +20,27 @@ class Draw:
     shift: str = ""
     unlike: tuple[str, ...] = ()
 
-    def possible(self, facts: dict[str, str]) -> list[str]:
+    def possible(self, facts: dict[str, str]) -> Sequence[str]:
         """The words that can be drawn, given the facts drawn so far."""
         if self.shift:
             return [str(int(facts[self.shift]) + int(span)) for span in self.options]
-        taken = {facts[name] for name in self.unlike}
-        return [option for option in self.options if option not in taken]
+        if self.unlike:
+            taken = {facts[name] for name in self.unlike}
+            return [option for option in self.options if option not in taken]
+        return self.options
 
-    def probabilities(self) -> list[float]:
+    @cached_property  # 16,000 articles ask for it 200,000 times
+    def probabilities(self) -> tuple[float, ...]:
         """One probability for each word of `possible`."""
         if self.weights:
-            return [weight / sum(self.weights) for weight in self.weights]
+            total = sum(self.weights)
+            return tuple(weight / total for weight in self.weights)
         remaining = len(self.options) - len(self.unlike)
-        return [1 / remaining] * remaining
+        return (1 / remaining,) * remaining
 
     def entropy(self) -> float:
         """-sum p log p, in nats."""
-        return -sum(p * math.log(p) for p in self.probabilities())
+        return -sum(p * math.log(p) for p in self.probabilities)
 
 
 @dataclass(frozen=True)
