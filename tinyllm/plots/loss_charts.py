@@ -28,7 +28,7 @@ def loss_curve(
         published: another run's validation loss to compare with, {iteration: nats per token}.
     """
     alt = "Line chart: training loss and held-out loss by iteration, in nats per token."
-    figure, axes = new_chart("", alt, height=4)
+    figure, axes = new_chart("The loss of one run.", alt, height=4)
     if published:
         axes.plot(list(published), list(published.values()), "D--", color=GREY, markersize=5, label="published")
     steps = [point for point in history if "training_loss" in point]
@@ -73,13 +73,13 @@ def ladder(
             mean, and an error bar reaches one standard deviation up and down.
         lines: horizontal lines, {label: nats per token by kind}, or one number for the panel of all tokens.
         own: single runs, as `short_run` returned them: a diamond on the bar of each model that is in `results`.
-        title: above the panels; then the alt text names every model.
+        title: above the panels, instead of one that names the last model; then the alt text names every model.
     """
     parts = [part for part in ("all", *LABELS) if all(part in result for result in results.values())]
     figure = Picture(figsize=(9, 4.1), layout="constrained")
     figure.alt = f"Bar chart{_shown(title, list(results))}, in all and by kind of token: {', '.join(parts)}."
-    if title:
-        figure.suptitle(title, x=0.01, ha="left", fontsize=12, fontweight="bold")
+    heading = title or f"The ladder, up to {list(results)[-1]}."
+    figure.suptitle(heading, x=0.01, ha="left", fontsize=12, fontweight="bold")
     widths = [1.6, 1, 1, 1, 1][: len(parts)]
     panels = figure.subplots(1, len(parts), sharey=True, squeeze=False, width_ratios=widths)[0]
     for panel, part in zip(panels, parts, strict=True):

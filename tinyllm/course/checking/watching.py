@@ -1,6 +1,7 @@
 """What a call does besides its result: arguments it alters, global settings it changes, random numbers it draws."""
 
 import io
+import pickle
 import random
 import sys
 from collections.abc import Callable, Mapping
@@ -163,8 +164,9 @@ def generator_names() -> set[str]:
 
 
 def _generators() -> Snapshot:
+    """Their states, in forms that are compared at once: an answer may be called a hundred times."""
     return {
-        "torch's random generator": torch.get_rng_state(),
-        "numpy's random generator": _frozen(np.random.get_state()),
+        "torch's random generator": torch.get_rng_state().numpy().tobytes(),
+        "numpy's random generator": pickle.dumps(np.random.get_state(legacy=False)),
         "Python's random generator": random.getstate(),
     }
