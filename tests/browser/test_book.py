@@ -130,9 +130,7 @@ def test_a_chapter_opens_in_colab_by_a_link_of_words(site):
 
 
 @pytest.mark.parametrize("page", ["light", "dark"], indirect=True)
-@pytest.mark.parametrize(
-    "name", ["index", "00_start_here", "03_attention", "glossary", "reference/tinyllm.model", "search", "genindex"]
-)
+@pytest.mark.parametrize("name", ["index", "03_attention", "glossary", "reference/tinyllm.model", "search", "genindex"])
 def test_contrast_and_labels_pass_axe(site, page, name):
     open_page(page, site / f"{name}.html")
     if name == "search":  # with something found

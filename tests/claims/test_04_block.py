@@ -45,12 +45,11 @@ def test_layer_norm_keeps_growth_slow(evidence):
 
 @pytest.mark.claim("04.block_against_attention")
 def test_block_against_attention(evidence):
-    """Over all tokens, what a block is worth shows only in a run twice as long; on choices in the chapter's own."""
+    """Over all tokens, what a block is worth shows only in a run twice as long; on choices at both lengths."""
     keep("block")
     short, long = map(steps, TIMES)
     for kind, name in {"all": "loss", "recall": "recall"}.items():
         what, differences = f"{name}: attention alone minus block, nats per token", paired("attention", "block", kind)
         evidence.alike(what, {short: differences[short]})
         evidence.larger(what, {long: differences[long]})
-    choices = paired("attention", "block", "choice")[short]
-    evidence.larger("choice: attention alone minus block, nats per token", {short: choices})
+    evidence.larger("choice: attention alone minus block, nats per token", paired("attention", "block", "choice"))

@@ -33,7 +33,7 @@ def test_each_chapter_has_its_exercises():
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_reference_is_correct_each_time(name, tries):
-    for _ in range(1 + tries):
+    for _ in range(tries):
         verdict = examine(name, EXERCISES[name].reference)
         assert verdict.kind == "correct", verdict.message
     count = len(EXERCISES[name].cases())
@@ -100,9 +100,10 @@ endless.append(endless)
 
 @pytest.mark.parametrize("name", NAMES)
 def test_no_nonsense_is_correct_or_raises(name, request, capsys):
-    """Each exercise meets a sixth of it, the next one another sixth; with --slow, all."""
-    sixth = slice(None) if request.config.getoption("--slow") else slice(NAMES.index(name) % 6, None, 6)
-    for belief, answer in list(NONSENSE.items())[sixth]:
+    """Each exercise meets one kind of it, the next one another; with --slow, all."""
+    kinds = list(NONSENSE.items())
+    some = kinds if request.config.getoption("--slow") else [kinds[NAMES.index(name) % len(kinds)]]
+    for belief, answer in some:
         verdict = examine(name, answer)
         assert verdict.kind in ("wrong", "raised", "unusable"), belief
         sentence = verdict.message.partition("\n")[0]

@@ -22,6 +22,7 @@ NOT_USED_LATER: dict[str, set[str]] = {}
 # A minute and more each; their cells run in the notebooks' own tests too.
 SLOW = {
     "ch02_data",
+    "ch03_attention",
     "ch04_block",
     "ch05_gpt",
     "ch06_training",

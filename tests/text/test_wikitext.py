@@ -174,7 +174,7 @@ def test_rows_of_something_else_than_text_are_refused(tmp_path):
     assert "Salesforce/wikitext wikitext-2-raw-v1 holds int, not text" in message
 
 
-@pytest.mark.parametrize("trouble", ["500", "cut", "a split is missing"])
+@pytest.mark.parametrize("trouble", [pytest.param("500", marks=pytest.mark.slow), "cut", "a split is missing"])
 def test_after_a_hub_in_trouble_a_second_try_works(trouble, tmp_path, texts, downloaded):
     """In the same caches, where the first try left whatever it had."""
     files = wikitext_files(NAME, {split: rows_of(text) for split, text in texts.items()})

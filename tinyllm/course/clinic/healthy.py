@@ -93,7 +93,7 @@ class Training:
         return float(losses.sum() / (targets != IGNORED).sum())
 
     def floor(self) -> float:
-        """What the draws in those articles cost their writer: no model that has not seen them does better in the mean."""
+        """What the draws in those articles cost their writer: who has not seen them does no better in the mean."""
         _, held_out = self.split()
         nats = sum(articles()[article].nats for article in held_out)
         return nats / sum(len(rows()[article]) - 1 for article in held_out)
