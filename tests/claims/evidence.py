@@ -18,6 +18,7 @@ SEEDS: Sequence[int] = COURSE_SEEDS
 TUNED_ON = (0, 6, 11, 12)  # rates and initial weights were chosen on these, so they judge nothing
 TIMES = (1, 2)  # the chapter's own run length, and twice it
 RESULTS = Path(__file__).parent / "results.md"
+NOTEBOOKS = RESULTS.parents[2] / "notebooks"
 HEAD = """\
 # What the course claims, and what was seen
 
@@ -25,8 +26,8 @@ Written by `pytest --claims`; do not edit. Each effect is a mean over seeds with
 taken seed by seed, and counts where it is larger than two errors at every length of the run. A measured number counts
 where it lies within the bounds given, two errors included.
 
-| claim | what was compared | seeds | effect ± standard error | verdict |
-|---|---|---|---|---|
+| claim | chapter | what was compared | seeds | effect ± standard error | verdict |
+|---|---|---|---|---|---|
 """
 HOLDS, NOTHING, FAILS = "holds", "no difference seen here", "DOES NOT HOLD"
 
@@ -95,7 +96,8 @@ class Evidence:
     def _judge(self, what: str, values: Mapping[str, Sequence[float]], true: bool, verdict: str) -> None:
         effects = ", ".join(f"{effect} ({length})" for length, effect in _effects(values).items())
         seeds = min(map(len, values.values()))
-        self.rows.append(f"| {self.name} | {what} | {seeds} | {effects} | {verdict if true else FAILS} |")
+        cells = (self.name, _chapter(self.name), what, seeds, effects, verdict if true else FAILS)
+        self.rows.append(f"| {' | '.join(map(str, cells))} |")
         assert seeds >= len(SEEDS), f"{self.name}: {seeds} seeds are too few"
         assert true, f"{self.name}: {what}: {effects}"
 
@@ -135,18 +137,26 @@ def name_of(row: str) -> str:
 
 def effect_of(row: str) -> str:
     """The effect at the chapter's own length, as a notebook prints it: "0.31 ± 0.02"."""
-    return row.split(" | ")[3].partition(" (")[0]
+    return row.split(" | ")[4].partition(" (")[0]
 
 
 def lengths_of(row: str) -> set[str]:
     """The lengths of the runs that were measured, or compared with each other: "400 steps" and "800 steps"."""
-    _, what, _, effects, _ = row.split(" | ")
+    _, _, what, _, effects, _ = row.split(" | ")
     measured = set(re.findall(r"± [^ ]+ \((.+?)\)(?:,|$)", effects))
     return measured | {f"{steps} steps" for pair in re.findall(r"(\d+) minus (\d+) steps", what) for steps in pair}
 
 
 def verdict_of(row: str) -> str:
-    return row.split(" | ")[4].removesuffix(" |")
+    return row.split(" | ")[5].removesuffix(" |")
+
+
+def _chapter(name: str) -> str:
+    """A link to the notebook that a claim's name begins with, under its title."""
+    (path,) = NOTEBOOKS.glob(f"{name.partition('.')[0]}_*.ipynb")
+    title = re.search(r'"# ([^"\\]+)', path.read_text(encoding="utf-8"))
+    assert title, f"{path.name} has no title"
+    return f"[{title[1]}](../../notebooks/{path.name})"
 
 
 def _effects(values: Mapping[str, Sequence[float]]) -> dict[str, Effect]:

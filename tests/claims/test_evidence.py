@@ -147,6 +147,7 @@ def test_the_table_keeps_the_rows_of_other_claims_and_their_order(tmp_path):
     table = rows(path.read_text(encoding="utf-8"))
     assert [name_of(row) for row in table] == ["01.a", "02.b"]
     assert [effect_of(row) for row in table] == ["0.302 ± 0.009"] * 2
+    assert "| 01.a | [01 Tokenization](../../notebooks/01_tokenization.ipynb) | a minus b | 5 |" in table[0]
 
 
 def test_a_tuned_rate_has_worse_neighbours_on_both_sides():
