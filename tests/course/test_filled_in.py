@@ -19,22 +19,7 @@ ROOT = Path(__file__).parents[2]
 ANSWERS = sorted(Path(__file__).with_name("filled_in").glob("ch*.py"))
 NOT_USED_LATER: dict[str, set[str]] = {}
 """By chapter, exercises that no later cell calls: what they teach is not part of the model."""
-# A minute and more each; their cells run in the notebooks' own tests too.
-SLOW = {
-    "ch02_data",
-    "ch03_attention",
-    "ch04_block",
-    "ch05_gpt",
-    "ch06_training",
-    "ch07_sampling",
-    "ch08_wikitext",
-    "ch09_modern",
-    "ch10_inside",
-    "ch11_clinic",
-    "ch12_scaling",
-    "ch13_finetuning",
-    "ch14_reinforcement",
-}
+QUICKEST = "chA2_backprop"  # the others take a minute and more each; their cells run in the notebooks' own tests too
 
 CHECK = re.compile(r"""^(\w+) = check\(\s*"(\w+\.\w+)", \1\s*\)""", re.MULTILINE)
 BEFORE = """
@@ -84,7 +69,7 @@ def verdicts(cell) -> str:
 
 @pytest.mark.parametrize(
     "answers",
-    [pytest.param(path, marks=[pytest.mark.slow] if path.stem in SLOW else [], id=path.stem) for path in ANSWERS],
+    [pytest.param(path, marks=[] if path.stem == QUICKEST else pytest.mark.slow, id=path.stem) for path in ANSWERS],
 )
 def test_a_notebook_runs_on_the_learners_answers(answers, tmp_path):
     (path,) = (ROOT / "notebooks").glob(f"{answers.stem[2:4]}_*.ipynb")
