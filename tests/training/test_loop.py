@@ -361,6 +361,18 @@ def test_without_memory_for_a_single_block_the_error_says_what_to_change(text, t
     assert tried == micro_batches.divisors(size * steps)
 
 
+@pytest.mark.parametrize(("where", "what"), [(loop, "apply_gradients"), (loop.Trainer, "measure")])
+def test_without_memory_outside_of_the_passes_one_line_says_what_to_do(text, tmp_path, monkeypatch, where, what):
+    def too_much(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory.\nTried to allocate 20.00 MiB.")
+
+    monkeypatch.setattr(where, what, too_much)
+    with pytest.raises(RuntimeError, match=r"^out of GPU memory outside of the training passes: use a smaller .*$"):
+        quietly(small_run(text, tmp_path))
+    monkeypatch.undo()
+    assert quietly(small_run(text, tmp_path)).finished
+
+
 @pytest.mark.parametrize("stop", [None, 5])
 def test_a_run_whose_last_save_fails_ends_in_an_error(text, tmp_path, monkeypatch, uninterrupted, stop):
     config = small_run(text, tmp_path, checkpoint_interval=3)

@@ -34,7 +34,7 @@ from tinyllm.training.history import History
 from tinyllm.training.initial_weights import Start
 from tinyllm.training.interruption import stop_on_signals
 from tinyllm.training.logs import check_logs
-from tinyllm.training.micro_batches import largest_cut, micro_batches, smaller_cut
+from tinyllm.training.micro_batches import advice_without_memory, largest_cut, micro_batches, smaller_cut
 from tinyllm.training.monitoring import make_monitor
 from tinyllm.training.optimizers import make_optimizer
 from tinyllm.training.reading import Clock, Reading
@@ -94,11 +94,14 @@ class Trainer:
     def run(self) -> None:
         """Train to the end, or until Ctrl-C or a watcher stops it. Saves on the way, at each new best, and at the end.
 
-        Raises what a watcher raised, once the run is saved.
+        Raises what a watcher raised, once the run is saved; RuntimeError if a GPU's memory does not suffice.
         """
         training, watchers = self.config.training, self.watchers
         numerics = matrix_products(self.processes.device, training.deterministic)
-        with self.history, watchers, stop_on_signals(watchers.stop), numerics, self.among_others():
+        with (
+            advice_without_memory(), self.history, watchers, stop_on_signals(watchers.stop), numerics,
+            self.among_others(),
+        ):  # fmt: skip
             self.begin()
             saved_at, stopped, votes = time.monotonic(), False, Votes(self.processes)
             while not (self.finished or stopped):

@@ -4,8 +4,10 @@ The global batch defines a run: the same blocks make up a step however they are 
 is the machine's business: larger forward passes keep a GPU busier, smaller ones need less memory.
 """
 
+import contextlib
 import itertools
 import math
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -74,6 +76,17 @@ def smaller_cut(cut: Cut, config: RunConfig, processes: Processes, together: boo
             "context_length or model"
         ) from None
     return cut._replace(blocks=smaller[0])
+
+
+@contextlib.contextmanager
+def advice_without_memory() -> Iterator[None]:
+    """Beside the forward passes, in the optimizer or in scoring, no smaller cut helps: RuntimeError says what may."""
+    try:
+        yield
+    except torch.OutOfMemoryError:
+        raise RuntimeError(
+            "out of GPU memory outside of the training passes: use a smaller model or context_length"
+        ) from None
 
 
 def divisors(number: int) -> list[int]:
