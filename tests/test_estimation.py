@@ -173,6 +173,24 @@ def test_memory_counts_the_averages_that_each_optimizer_really_has():
     assert sizes["adamw"] - sizes["muon"] == saved > 0
 
 
+def test_memory_with_lora_is_without_gradients_and_averages_of_what_is_frozen():
+    """The bytes of weights, gradients and averages, after a step; AdamW's step counters aside."""
+    config = RunConfig(model=ModelConfig(97, 16, 24, num_layers=2, num_heads=3, feedforward_dim=48))
+    needed, estimated = {}, {}
+    for lora in (0, 2):
+        run = config.replace(lora=lora, init_from="anything")
+        network = GPT(run.model)
+        optimizer = make_optimizer(network, run.training)
+        network(torch.zeros(1, 4, dtype=torch.long), torch.zeros(1, 4, dtype=torch.long)).backward()
+        optimizer.step()
+        tensors = [weight.detach() for weight in network.parameters()]
+        tensors += [weight.grad for weight in network.parameters() if weight.grad is not None]
+        tree_map_only(torch.Tensor, tensors.append, optimizer.state_dict())
+        needed[lora] = sum(tensor.nbytes for tensor in tensors if tensor.dim() > 0)
+        estimated[lora] = memory_bytes(run)
+    assert needed[0] - needed[2] == estimated[0] - estimated[2] > 0
+
+
 def test_memory_grows_with_the_batch_but_not_with_accumulation_or_length_of_the_run():
     config = RunConfig()
     assert memory_bytes(config.replace(batch_size=16)) > 1.5 * memory_bytes(config)

@@ -118,6 +118,8 @@ def memory_bytes(
 ) -> float:
     """Memory for a training step: 16 bytes per parameter, what forward keeps for backward, and the loss's logits.
 
+    With LoRA a frozen parameter takes 4 bytes: it has no gradient and no averages.
+
     `micro_batch`: blocks in a forward pass; `batch_size` of them unless given.
 
     Of the 16 bytes, AdamW's two averages take 8; Muon keeps only one average, for the matrices in the blocks. A block
@@ -137,11 +139,12 @@ def memory_bytes(
     per_token = model.num_layers * per_layer
     if config.training.recompute:  # each layer's input, and all of the layer that is being computed again
         per_token = model.num_layers * model.embedding_dim + per_layer
-    averages = 8 * count_parameters(model)
+    trained = model.num_layers * _corrections(model) if model.lora else count_parameters(model)
+    averages = 8 * trained
     if config.training.optimizer == "muon":
         averages -= 4 * model.num_layers * _block_matrices(model)
     loss = _loss_bytes(config, rows, device, bytes_per_activation)
-    return 8 * count_parameters(model) + averages + rows * per_token * bytes_per_activation + loss
+    return 4 * (count_parameters(model) + trained) + averages + rows * per_token * bytes_per_activation + loss
 
 
 def _loss_bytes(config: RunConfig, rows: int, device: str, bytes_per_activation: int) -> float:

@@ -48,8 +48,9 @@ class TrainedModel:
 
     def stream_answer(self, question: str | Sequence[Mapping[str, str]], **settings: Any) -> Iterator[str]:
         """What `answer` returns, piece by piece as it is drawn."""
-        messages = [{"role": "user", "content": question}] if isinstance(question, str) else question
-        return stream_answer(self.model, self.tokenizer, Dialogue(messages).messages, GenerationConfig(**settings))
+        if not isinstance(question, Dialogue):  # a string as well: its template, filled in
+            question = Dialogue([{"role": "user", "content": question}] if isinstance(question, str) else question)
+        return stream_answer(self.model, self.tokenizer, question.messages, GenerationConfig(**settings))
 
     def evaluate(
         self,

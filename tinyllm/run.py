@@ -117,7 +117,7 @@ class Run(TrainedModel):
 
         Raises ValueError for a choice that neither GPT-2 nor Llama has there, OSError if the folder is not empty.
         """
-        return export_model(self.model, self.tokenizer, Path(folder).expanduser(), self._facts())
+        return export_model(self.model, self.tokenizer, user_path(folder), self._facts())
 
     def save_adapter(self, path: str | Path) -> None:
         """Write what LoRA learned as one small file, which `load_pretrained(model, adapter=path)` puts back.
@@ -139,6 +139,7 @@ class Run(TrainedModel):
             tokens=self.iteration * training.global_batch * self.config.model.context_length,
             held_out_loss=measured.get(self.iteration),
             init_from=training.init_from,
+            answers=self.config.dataset.dialogues,
         )
 
     def diagnose(self) -> Report:

@@ -10,7 +10,7 @@ from tinyllm.course.circuits import logit_attribution, ov_writes, qk_scores
 from tinyllm.course.interpretability import attention_weights, residual_stream
 
 CHOICES = [
-    {}, {"positions": "rotary"}, {"num_kv_heads": 2}, {"qk_norm": True}, {"bias": False},
+    {}, {"positions": "rotary"}, {"num_kv_heads": 2}, {"qk_norm": True}, {"bias": False}, {"lora": 3},
     {"positions": "rotary", "num_kv_heads": 1, "qk_norm": True, "bias": False, "norm": "rmsnorm"},
 ]  # fmt: skip
 

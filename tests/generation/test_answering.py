@@ -55,6 +55,12 @@ def test_write_answers_what_is_typed(answerer, monkeypatch, capsys):
     assert json.loads(capsys.readouterr().out) == {"texts": [" eats fish", " sleeps"]}
 
 
+def test_a_question_that_cannot_be_read_has_no_answer(answerer, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "stdin", io.StringIO("caf\udce9 ?\nwhat of a cat ?\n"))
+    assert main(["write", str(answerer.folder), "--temperature", "0", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"texts": ["", " sleeps"]}
+
+
 def test_answers_are_right_to_the_letter_or_wrong(answerer):
     dialogues = [dialogue(who, answer) for who, answer in ANSWERS.items()]
     dialogues += [dialogue("a cat", " sleep"), dialogue("a cat", " sleeps "), dialogue("my aunt", " sings")]
@@ -64,6 +70,15 @@ def test_answers_are_right_to_the_letter_or_wrong(answerer):
     assert exact_matches(answerer.model, answerer.tokenizer, []) == []
 
 
+def test_an_answer_that_goes_on_is_wrong_however_early_one_looks_away(answerer):
+    ids = answerer.tokenizer.encode(ANSWERS["my aunt"])
+    assert len(ids) > 1
+    for length in range(len(ids) + 2):
+        begun = dialogue("my aunt", answerer.tokenizer.decode(ids[:length]))
+        found = exact_matches(answerer.model, answerer.tokenizer, [begun], maximum_length=length)
+        assert found == [length >= len(ids)]
+
+
 def test_what_has_no_answer_to_compare_with_is_refused(answerer):
     asked = Dialogue([{"role": "user", "content": "what of a cat ?"}])
     with pytest.raises(ValueError, match="dialogue 2 of 2 does not end with an answer"):
@@ -71,8 +86,11 @@ def test_what_has_no_answer_to_compare_with_is_refused(answerer):
 
 
 def test_what_is_answered_already_is_not_answered_again(answerer):
-    with pytest.raises(ValueError, match="the last message is an answer already"):
-        answerer.answer([message._asdict() for message in dialogue("a cat", " sleeps").messages])
+    """Also where a Dialogue is given, which is a string: it is asked as its messages, not as its template."""
+    answered = dialogue("a cat", " sleeps")
+    for question in ([message._asdict() for message in answered.messages], answered):
+        with pytest.raises(ValueError, match="the last message is an answer already"):
+            answerer.answer(question)
 
 
 def test_a_model_without_roles_says_what_to_do(uninterrupted):
@@ -116,12 +134,13 @@ def test_muon_does_not_move_corrections(tmp_path):
         small_run(tmp_path / "a.txt", tmp_path / "run", lora=4, init_from="x", optimizer="muon")
 
 
-def test_the_card_of_what_is_exported_counts_no_corrections(answerer, uninterrupted, tmp_path):
+def test_the_card_counts_no_corrections_and_says_whose_loss_it_gives(answerer, uninterrupted, tmp_path):
     settings = {"dialogues": True, "init_from": str(uninterrupted), "lora": 4, "max_iterations": 2}
     run = quietly(small_run(answerer.config.dataset.data, tmp_path / "run", **settings))
     card = (run.export(tmp_path / "theirs") / "README.md").read_text()
     parameters = sum(parameter.numel() for parameter in load_pretrained(tmp_path / "theirs").model.parameters())
     assert f"| parameters | {parameters:,} |" in card
+    assert "| held-out loss of answers | " in card
 
 
 def test_text_without_dialogues_is_no_text_with_dialogues(text, uninterrupted, tmp_path):

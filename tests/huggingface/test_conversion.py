@@ -9,6 +9,7 @@ from transformers import GPT2Config, GPT2Model, LlamaConfig, LlamaModel
 
 from tinyllm import GPT, KVCache, ModelConfig
 from tinyllm.huggingface import from_huggingface, to_huggingface
+from tinyllm.model.weights import adapt_model
 
 ACTIVATIONS = [("gelu", "gelu"), ("gelu_tanh", "gelu_new"), ("gelu_tanh", "gelu_pytorch_tanh")]
 
@@ -44,6 +45,18 @@ def test_our_model_gives_the_same_logits_as_their_gpt2(ids, activation, theirs):
     assert again.config == config
     for (name, one), other in zip(model.state_dict().items(), again.state_dict().values(), strict=True):
         assert torch.equal(one, other), name
+
+
+@torch.no_grad()
+def test_what_lora_learned_is_there_too(ids):
+    base = GPT(ModelConfig(89, 24, 30, num_layers=3, num_heads=5, feedforward_dim=50, dropout=0.0, activation="gelu"))
+    model = adapt_model(base, lora=3).eval()
+    perturb(model)
+    settings, weights = to_huggingface(model)
+    theirs = GPT2Model(GPT2Config(**settings)).eval()
+    assert not theirs.load_state_dict(weights, strict=False).unexpected_keys
+    assert_same(model(ids), theirs(ids).last_hidden_state @ theirs.wte.weight.T)
+    assert model.config.lora == 3, "the model itself keeps its corrections apart"
 
 
 def test_gradients_are_theirs(ids):

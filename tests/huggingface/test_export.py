@@ -16,7 +16,9 @@ from tinyllm.huggingface.model_card import Facts
 
 LLAMA = {"activation": "swiglu", "norm": "rmsnorm", "positions": "rotary", "bias": False, "num_kv_heads": 1}
 GPT2 = {"activation": "gelu_tanh"}
-FACTS = Facts(parameters=1, data="words.txt", iterations=1, tokens=1, held_out_loss=None, init_from=None)
+FACTS = Facts(
+    parameters=1, data="words.txt", iterations=1, tokens=1, held_out_loss=None, init_from=None, answers=False
+)  # fmt: skip
 ODD = [
     "", "a cat", " ", "\n\n  a\t", "caf\u00e9 e\u0301", "日本語 🐈\u200d⬛", "\u202e\ufeff\x00\x7f", "don't 1234567 !!",
     "<|endoftext|>", "<|endoftext|", "\ud7ff\uffff",

@@ -18,6 +18,7 @@ def card(**facts) -> str:
         "tokens": 0,
         "held_out_loss": None,
         "init_from": None,
+        "answers": False,
     }
     return model_card("my model", CONFIG, Facts(**known | facts))
 
@@ -47,3 +48,6 @@ def test_what_was_not_measured_is_left_out_and_what_is_infinite_is_written():
     assert "perplexity" not in card()
     assert "| held-out loss | 1000.0000 nats per token |" in card(held_out_loss=1000.0)
     assert "| started from | random weights |" in card()
+    answers = card(held_out_loss=0.0, answers=True)
+    assert "| held-out loss of answers | 0.0000 nats per token |" in answers
+    assert "| perplexity per token of answers | 1 |" in answers

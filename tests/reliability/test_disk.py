@@ -1,5 +1,7 @@
 """A disk that fails: at any step of a save, for the history, for the cache. What was good stays good."""
 
+import contextlib
+import dataclasses
 import errno
 import itertools
 import os
@@ -9,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from disk import Disk, assert_all_whole, steps_of
-from saved_checkpoints import contents, names
+from saved_checkpoints import contents, model_and_optimizer, names
 from small_runs import assert_same_end, quietly, small_run, written
 
 from tinyllm.__main__ import main
@@ -17,7 +19,7 @@ from tinyllm.config import DataConfig
 from tinyllm.course import check
 from tinyllm.text.prepared import prepare
 from tinyllm.training import checkpoint
-from tinyllm.training.checkpoint import find_checkpoint
+from tinyllm.training.checkpoint import find_checkpoint, save_checkpoint
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EACCES], ids=["ENOSPC", "EACCES"])
@@ -59,6 +61,20 @@ def test_a_save_that_has_no_room_does_not_begin(saved, monkeypatch):
         with pytest.raises(OSError, match="MB free"):
             saved(4, 1.0)
     assert contents(saved.folder) == before
+
+
+def test_with_lora_a_save_asks_for_no_more_room_than_it_takes(tmp_path, tiny_config, tokenizer, monkeypatch):
+    """Of what is frozen there are no averages to save."""
+    model, optimizer = model_and_optimizer(dataclasses.replace(tiny_config, vocab_size=5000, lora=1))
+    config = small_run(Path("text.txt"), tmp_path / "run", init_from="anything", lora=1)
+    state = {"optimizer": optimizer.state_dict()}
+    folder = save_checkpoint(1, None, config, model, tokenizer, state)
+    taken = sum((folder / name).stat().st_size for name in ("model.safetensors", "training_state.pt"))
+    for share, enough in ((1.1, True), (0.9, False)):
+        usage = namedtuple("usage", "total used free")(10**9, 0, int(share * taken))
+        monkeypatch.setattr(shutil, "disk_usage", lambda _, usage=usage: usage)
+        with contextlib.nullcontext() if enough else pytest.raises(OSError, match="MB free"):
+            save_checkpoint(2, None, config, model, tokenizer, state)
 
 
 def test_an_old_checkpoint_that_cannot_be_removed_is_no_reason_to_stop(saved, monkeypatch, caplog):

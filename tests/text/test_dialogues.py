@@ -1,6 +1,8 @@
 """Dialogues: their ids, which targets are learned, and rows that hold them."""
 
+import copy
 import json
+import pickle
 
 import pytest
 
@@ -43,6 +45,14 @@ def test_a_dialogue_reads_as_its_template_filled_in():
 def test_what_is_no_dialogue_is_refused_with_its_message(messages, fault):
     with pytest.raises(ValueError, match=fault):
         Dialogue(messages)
+
+
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, lambda value: pickle.loads(pickle.dumps(value))])
+def test_a_copy_of_a_dialogue_is_one(copied):
+    dialogue = Dialogue([QUESTION, ANSWER])
+    same = copied(dialogue)
+    assert type(same) is Dialogue
+    assert (same, same.messages) == (dialogue, dialogue.messages)
 
 
 def test_roles_come_after_a_vocabulary_and_leave_it_as_it_is(tokenizer, tmp_path):
@@ -138,12 +148,16 @@ def test_a_row_with_one_message_that_is_none_is_named(tmp_path):
         list(load_corpus(str(tmp_path / "talk.jsonl"), "messages").documents("train"))
 
 
-def test_a_dialogue_too_long_to_hold_out_is_passed_over(tmp_path):
+@pytest.mark.parametrize("named", [True, False])
+def test_a_dialogue_too_long_to_hold_out_is_passed_over(tmp_path, tokenizer, named):
+    """Also where only the tokenizer, that of a model which answers, says that there are dialogues."""
+    settings = {"dialogues": True, "tokenizer": "bpe"} if named else {"text_field": "messages"}
     long = json.dumps({"messages": [QUESTION, ANSWER | {"content": "my aunt . " * 3000}]}) + "\n"
     for seed in range(4):
         (tmp_path / "talk.jsonl").write_text(rows(5) + long * 3)
-        config = DataConfig(data=str(tmp_path / "talk.jsonl"), tokenizer="bpe", dialogues=True, split_seed=seed)
-        assert len(prepare(config, 270, progress=False).splits["train"].starts) >= 3
+        config = DataConfig(data=str(tmp_path / "talk.jsonl"), split_seed=seed, **settings)
+        data = prepare(config, 270, progress=False, tokenizer=None if named else tokenizer)
+        assert len(data.splits["train"].starts) >= 3
 
 
 def test_a_row_without_messages_is_named(tmp_path):

@@ -1,5 +1,6 @@
 """The held-out split: a seeded share of the text by size, never none and never all."""
 
+import json
 import random
 from collections import Counter
 from pathlib import Path
@@ -159,11 +160,53 @@ def test_a_text_of_five_words_is_refused_in_one_line(tmp_path, home, capsys):
     assert error.count("\n") == 1
 
 
-def test_a_document_that_may_not_be_cut_is_passed_over_unless_all_are_too_long():
+def test_a_dialogue_is_not_cut_but_passed_over_unless_all_are_too_long():
     sizes = [100] * 30 + [90_000] * 3
     for seed in range(20):
-        chosen = hold_out(sizes, 0.01, seed, cuttable=False)
+        chosen = hold_out(sizes, 0.01, seed, [1] * 33)
         assert chosen.cut is None
         assert chosen.whole and max(chosen.whole) < 30
     assert any(hold_out(sizes, 0.01, seed).cut is not None for seed in range(20))
-    assert hold_out([90_000] * 3, 0.01, 0, cuttable=False).cut is not None
+    assert hold_out([90_000] * 3, 0.01, 0, [1] * 3).cut is not None
+
+
+@pytest.mark.parametrize("texts", [[219_000], [17_000], [90_000] * 2, [500] * 7 + [400_000] * 2])
+@pytest.mark.parametrize("count", [20, 250, 2000])
+def test_dialogues_beside_a_book_give_their_own_share_and_the_book_gives_its_end(texts, count):
+    sizes, kinds = texts + [47] * count, [0] * len(texts) + [1] * count
+    for seed in range(20):
+        chosen = hold_out(sizes, 0.01, seed, kinds)
+        dialogues = sum(kinds[index] for index in chosen.whole)
+        assert 0.009 * count <= dialogues <= max(0.026 * count, min(0.25 * count, 2000 / 47))
+        assert chosen.cut is None or not kinds[chosen.cut]
+        assert 0.0039 <= share(sizes, chosen) <= max(0.025, 2 * 2000 / sum(sizes))
+
+
+def test_where_all_dialogues_are_too_long_the_books_beside_them_are_held_out_alone():
+    for seed in range(20):
+        chosen = hold_out([90_000] * 4, 0.01, seed, [0, 0, 1, 1])
+        assert (chosen.whole, chosen.cut in (0, 1)) == (frozenset(), True)
+        assert share([90_000] * 4, chosen) * 360_000 == pytest.approx(2000)
+
+
+@given(st.lists(st.tuples(st.integers(1, 1_000_000), st.booleans()), min_size=1, max_size=100), st.integers(0, 1000))
+def test_no_dialogue_is_cut_beside_a_text(documents, seed):
+    sizes, dialogues = zip(*documents, strict=True)
+    chosen = hold_out(sizes, 0.01, seed, dialogues)
+    assert chosen.whole or chosen.cut is not None
+    assert chosen.whole != set(range(len(sizes))) or len(sizes) == 1
+    assert chosen.cut is None or not dialogues[chosen.cut] or all(dialogues)
+
+
+@pytest.mark.parametrize("tokenizer", ["gpt2", "bpe"])
+def test_a_book_beside_dialogues_does_not_hold_them_out(tmp_path, home, tokenizer):
+    """Read once with GPT-2's vocabulary, twice where one is learned."""
+    messages = [{"role": "user", "content": "a cat ?"}, {"role": "assistant", "content": "my aunt ."}]
+    rows = ["a cat sleeps and my aunt sings .\n" * 2000, *[messages] * 50]
+    (tmp_path / "talk.jsonl").write_text("".join(json.dumps({"messages": row}) + "\n" for row in rows))
+    config = DataConfig(data=str(tmp_path / "talk.jsonl"), tokenizer=tokenizer, dialogues=True)
+    data = prepare(config, 300, progress=False)
+    answers = {split: int((data.splits[split].tokens == data.turns.assistant).sum()) for split in data.splits}
+    assert answers["train"] + answers[HELD_OUT] == 50
+    assert 1 <= answers[HELD_OUT] <= 12
+    assert 2000 < data.splits[HELD_OUT].size < 2500

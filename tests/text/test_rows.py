@@ -4,6 +4,7 @@ import pytest
 from hub_server import rows_of
 from local_texts import lines_of
 
+from tinyllm.text.dialogues import Dialogue
 from tinyllm.text.documents import split_articles
 from tinyllm.text.rows import row_documents, row_lines, row_texts
 
@@ -37,6 +38,12 @@ def test_wikitexts_rows_are_lines_of_articles(sample_text):
     assert list(row_documents(rows_of(text))) == list(split_articles(lines_of(text)))
     middle = rows_of(text)[3:]  # a part of a set may begin within an article
     assert "".join(row_documents(middle)) == "".join(row_lines(middle))
+
+
+def test_dialogues_beside_wikitexts_rows_stay_dialogues():
+    dialogue = Dialogue([{"role": "user", "content": "who sings ?"}])
+    *_, last = row_documents(["", " = Title = \n", "", " words\n", dialogue])
+    assert last is dialogue
 
 
 def test_rows_are_read_only_as_far_as_wikitext_would_show():

@@ -216,7 +216,9 @@ def test_a_file_of_a_model_of_hugging_faces_is_answered_with_its_folder(parent, 
     assert f"give its folder, {exported}" in refused(exported / "model.safetensors")
 
 
-@pytest.mark.parametrize("name", ["{}/nowhere", "~/nowhere-at-all", "./mine", "../mine", "a/b/c", "mine.safetensors"])
+@pytest.mark.parametrize(
+    "name", ["{}/nowhere", "~/nowhere", "~nobody-of-this-name/x", "./mine", "../mine", "a/b/c", "mine.safetensors"]
+)
 def test_a_path_that_is_not_there_is_not_looked_for_on_the_hub(tmp_path, name, monkeypatch):
     monkeypatch.setattr("tinyllm.training.initial_weights.fetch_model", lambda *_: pytest.fail("asked the Hub"))
     assert "there is no model at" in refused(name.format(tmp_path), FileNotFoundError)

@@ -40,7 +40,7 @@ def _continue(model: TrainedModel, line: str, settings: GenerationConfig) -> str
         pieces = go_on(line, **dataclasses.asdict(settings))
     except ValueError as error:  # such as a letter that a character vocabulary lacks: the next line may be better
         print(error, file=sys.stderr)
-        return line
+        return begun
     text = begun
     print(text, end="", flush=True)
     with contextlib.suppress(KeyboardInterrupt):

@@ -22,7 +22,8 @@ class DataConfig:
     """GPT-2's vocabulary, or one learned from this text: byte-pair encoding, all its characters, or its words."""
     dialogues: bool = False
     """Whether rows hold dialogues, lists of messages with a role and content, of which the answers are learned. Their
-    column is "messages" unless text_field says otherwise; a row of plain text in it stays a document."""
+    column is "messages" unless text_field names another one, which cannot be "text"; a row of plain text in it stays a
+    document."""
     block_begin: Literal["anywhere", "document"] = "anywhere"
     """Where training blocks begin: anywhere in the stream, or each at the start of a document that fits the context."""
     validation_fraction: float = 0.01

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from tinyllm.course.interpretability import run_with_hooks
 from tinyllm.model.gpt import GPT, TransformerBlock
+from tinyllm.model.lora import LoRALinear
 from tinyllm.model.norm import NORM_EPS
 
 
@@ -91,7 +92,8 @@ def _writes(model: GPT, token_ids: Int[Tensor, " T"]) -> dict[str, Float[Tensor,
 
 def _outputs(block: TransformerBlock) -> Float[Tensor, "H C D"]:
     """Each head's columns of the projection."""
-    weight = block.attention.projection.weight
+    projection = block.attention.projection
+    weight = projection.merged() if isinstance(projection, LoRALinear) else projection.weight
     return weight.view(weight.shape[0], block.attention.num_heads, -1).transpose(0, 1)
 
 

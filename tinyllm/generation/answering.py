@@ -38,9 +38,10 @@ def exact_matches(
 ) -> list[bool]:
     """Whether the most likely answer, token by token, is the last message of each dialogue, to the letter.
 
-    Raises ValueError if a dialogue does not end with an answer, or the tokenizer has no tokens for roles.
+    One that has not ended after `maximum_length` tokens is wrong. Raises ValueError if a dialogue does not end with an
+    answer, or the tokenizer has no tokens for roles.
     """
-    config = GenerationConfig(maximum_length=maximum_length, temperature=0.0)
+    config = GenerationConfig(maximum_length=maximum_length + 1, temperature=0.0)  # and the mark that ends it
     by_length: defaultdict[int, list[tuple[int, list[int]]]] = defaultdict(list)
     for index, dialogue in enumerate(dialogues):
         if dialogue.messages[-1].role != "assistant":
@@ -48,14 +49,14 @@ def exact_matches(
         prompt, turns = _prompt(dialogue.messages[:-1], tokenizer)
         by_length[len(prompt)].append((index, prompt))
         config = dataclasses.replace(config, stop_tokens=tuple(turns))
-    found: dict[int, str] = {}
+    found: dict[int, str | None] = {}
     for same in by_length.values():  # of one length, so that no padding is needed
         for first in range(0, len(same), _TOGETHER):
             indices, prompts = zip(*same[first : first + _TOGETHER], strict=True)
             steps = [tokens.tolist() for tokens in generate(model, torch.tensor(prompts), config)]
             for index, ids in zip(indices, zip(*steps, strict=True), strict=True):
                 end = next((place for place, token in enumerate(ids) if token in (config.stop_tokens or ())), None)
-                found[index] = tokenizer.decode(ids[:end])
+                found[index] = None if end is None else tokenizer.decode(ids[:end])
     return [found[index] == dialogue.messages[-1].content for index, dialogue in enumerate(dialogues)]
 
 

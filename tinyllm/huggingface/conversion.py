@@ -11,15 +11,16 @@ from tinyllm.huggingface.layouts import ACTIVATIONS, LAYOUTS, ROPE, Layout, para
 from tinyllm.model.attention import qkv_sizes
 from tinyllm.model.gpt import GPT
 from tinyllm.model.norm import NORM_EPS
-from tinyllm.model.weights import build_model
+from tinyllm.model.weights import adapt_model, build_model
 
 
 def to_huggingface(model: GPT) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Convert our model to (settings for `transformers.GPT2Config`, weights for `transformers.GPT2Model`).
 
-    With rotary positions they are for `LlamaConfig` and `LlamaModel`. Raises ValueError for choices that neither
-    supports.
+    With rotary positions they are for `LlamaConfig` and `LlamaModel`. What LoRA learned is merged into the matrices.
+    Raises ValueError for choices that neither supports.
     """
+    model = adapt_model(model) if model.config.lora else model
     config = model.config
     kind = "llama" if config.positions == "rotary" else "gpt2"
     layout = LAYOUTS[kind]

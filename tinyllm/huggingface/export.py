@@ -12,7 +12,6 @@ from tinyllm.huggingface.layouts import LAYOUTS
 from tinyllm.huggingface.model_card import Facts, model_card
 from tinyllm.huggingface.model_files import SETTINGS, WEIGHTS
 from tinyllm.model.gpt import GPT
-from tinyllm.model.weights import adapt_model
 from tinyllm.system.files import new_folder, read_json, write_json
 from tinyllm.text.subword_tokenizer import SubWordTokenizer
 from tinyllm.text.tokenizer import END_OF_TEXT, Tokenizer
@@ -34,7 +33,7 @@ def export_model(model: GPT, tokenizer: Tokenizer, target: Path, facts: Facts) -
     if not isinstance(tokenizer, SubWordTokenizer):
         raise ValueError(f"tokenizer {tokenizer.kind!r} cannot be exported, only byte-level BPE ('gpt2', 'bpe')")
     tokenizer.check_vocabulary(model.config.vocab_size)
-    settings, weights = to_huggingface(adapt_model(model) if model.config.lora else model)
+    settings, weights = to_huggingface(model)
     kind, end = settings["model_type"], tokenizer.end_of_text_id
     ends = {"bos_token_id": end, "eos_token_id": end}
     settings |= {"architectures": [_ARCHITECTURES[kind]], "dtype": "float32", **ends}

@@ -23,6 +23,8 @@ class Facts:
     """Nats per token at this iteration, if it was measured."""
     init_from: str | None
     """The weights it started from."""
+    answers: bool
+    """Whether what was held out are dialogues, whose loss is that of the answers."""
 
 
 def model_card(name: str, config: ModelConfig, facts: Facts) -> str:
@@ -37,8 +39,9 @@ def model_card(name: str, config: ModelConfig, facts: Facts) -> str:
         "context": f"{config.context_length:,} tokens",
     }
     if facts.held_out_loss is not None:
-        rows["held-out loss"] = f"{facts.held_out_loss:.4f} nats per token"
-        rows["perplexity per token"] = f"{math.exp(min(facts.held_out_loss, 700)):.4g}"
+        of = " of answers" if facts.answers else ""
+        rows[f"held-out loss{of}"] = f"{facts.held_out_loss:.4f} nats per token"
+        rows[f"perplexity per token{of}"] = f"{math.exp(min(facts.held_out_loss, 700)):.4g}"
     table = "\n".join(f"| {what} | {value} |" for what, value in rows.items())
     return _CARD.format(title=_plain(name), folder=json.dumps(name), table=table)
 

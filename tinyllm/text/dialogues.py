@@ -36,6 +36,10 @@ class Dialogue(str):
         dialogue.messages = turns
         return dialogue
 
+    def __getnewargs__(self) -> tuple[tuple[Message, ...]]:  # type: ignore[override]
+        """What a copy is made from, also by pickle: the messages, not the filled-in template."""
+        return (self.messages,)
+
 
 def _message(number: int, message: Message | Mapping[str, Any]) -> Message:
     if isinstance(message, Mapping):

@@ -34,14 +34,15 @@ class HoldOut:
                 yield document
 
 
-def hold_out(sizes: Sequence[int], fraction: float, seed: int, cuttable: bool = True) -> HoldOut:
+def hold_out(sizes: Sequence[int], fraction: float, seed: int, dialogues: Sequence[int] = ()) -> HoldOut:
     """Hold out about `fraction` of the text whose documents have these sizes in bytes.
 
     Of a short text it is more, so that there is something to score: 2,000 bytes, but not above a tenth. First choice is
     a seeded sample of `fraction` of the documents. Where that is too far from the wanted size, because documents are
     few, or of very different sizes, they are drawn one after another until there are enough. One that is too long for
-    what is still missing is cut, and its end held out. Where documents are not `cuttable` it is passed over, unless all
-    are too long.
+    what is still missing is cut, and its end held out. A dialogue, for which `dialogues` holds a 1, is never cut: it is
+    passed over, unless all are too long. Dialogues and other documents are then drawn apart, and each kind gives its
+    own share: together, most dialogues would be held out before there is as much as a book beside them asks for.
     """
     count, total = len(sizes), sum(sizes)
     wanted = max(total * fraction, min(_ENOUGH, total / 10))
@@ -51,6 +52,8 @@ def hold_out(sizes: Sequence[int], fraction: float, seed: int, cuttable: bool = 
     sample = random.Random(seed).sample(range(count), max(1, round(count * fraction)))
     if least <= sum(sizes[index] for index in sample) <= most:
         return HoldOut(frozenset(sample))
+    if any(dialogues) and not all(dialogues):
+        return _of_both_kinds(sizes, fraction, seed, dialogues)
     whole, size = set(), 0
     for index in random.Random(seed).sample(range(count), count):
         if size + sizes[index] <= most:
@@ -58,11 +61,21 @@ def hold_out(sizes: Sequence[int], fraction: float, seed: int, cuttable: bool = 
             size += sizes[index]
         elif size >= least:
             break
-        elif cuttable:
+        elif not any(dialogues):
             return HoldOut(frozenset(whole), index, (wanted - size) / sizes[index])
         if size >= wanted:
             break
     return HoldOut(frozenset(whole)) if whole else HoldOut(cut=index, share=wanted / sizes[index])
+
+
+def _of_both_kinds(sizes: Sequence[int], fraction: float, seed: int, dialogues: Sequence[int]) -> HoldOut:
+    """A share of the dialogues, none where all are too long, and a share of the other documents."""
+    texts = [index for index, is_dialogue in enumerate(dialogues) if not is_dialogue]
+    talks = [index for index, is_dialogue in enumerate(dialogues) if is_dialogue]
+    text = hold_out([sizes[index] for index in texts], fraction, seed)
+    talk = hold_out([sizes[index] for index in talks], fraction, seed, [1] * len(talks))
+    whole = {texts[place] for place in text.whole} | {talks[place] for place in talk.whole}
+    return HoldOut(frozenset(whole), None if text.cut is None else texts[text.cut], text.share)
 
 
 def document_size(document: str) -> int:

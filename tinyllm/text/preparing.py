@@ -12,7 +12,7 @@ from jaxtyping import Int
 from tinyllm.config import DataConfig
 from tinyllm.system.bars import Bar
 from tinyllm.text.corpus import Corpus
-from tinyllm.text.dialogues import ROLES
+from tinyllm.text.dialogues import ROLES, Dialogue
 from tinyllm.text.holdout import HELD_OUT, HoldOut, document_size, hold_out
 from tinyllm.text.subword_tokenizer import SubWordTokenizer
 from tinyllm.text.tokenized import id_dtype, text_size, tokenized_batches
@@ -20,6 +20,17 @@ from tinyllm.text.tokenizer import END_OF_TEXT, CharacterTokenizer, Tokenizer, W
 
 Counts = dict[str, dict[str, int]]
 """For each split, how many "documents", "tokens", "words" and "bytes" it has."""
+
+
+class Sizes:
+    """How large each document is, in bytes, and whether it is a dialogue, which is never cut."""
+
+    def __init__(self) -> None:
+        self.bytes, self.dialogues = array("q"), bytearray()
+
+    def add(self, document: str) -> None:
+        self.bytes.append(document_size(document))
+        self.dialogues.append(isinstance(document, Dialogue))
 
 
 def write_splits(
@@ -35,7 +46,7 @@ def write_splits(
     if tokenizer is None and config.tokenizer == "gpt2":
         tokenizer = SubWordTokenizer("gpt2").with_roles() if config.dialogues else SubWordTokenizer("gpt2")
     counts: Counts | None = None
-    sizes = array("q")
+    sizes = Sizes()
     if tokenizer is None:
         tokenizer = _learn(corpus, config, vocab_size, _choose(corpus, config, sizes))
     elif documents > 1 and corpus.watched_by is None:
@@ -51,13 +62,14 @@ def write_splits(
     return tokenizer, counts
 
 
-def _choose(corpus: Corpus, config: DataConfig, sizes: "array[int]") -> HoldOut:
+def _choose(corpus: Corpus, config: DataConfig, sizes: Sizes) -> HoldOut:
     """What to hold out of the training text. Reads it if the sizes of its documents are not known yet."""
     if corpus.watched_by:
         return HoldOut()
-    if not sizes:
-        sizes.extend(map(document_size, corpus.documents("train")))
-    return hold_out(sizes, config.validation_fraction, config.split_seed, cuttable=not config.dialogues)
+    if not sizes.bytes:
+        for document in corpus.documents("train"):
+            sizes.add(document)
+    return hold_out(sizes.bytes, config.validation_fraction, config.split_seed, sizes.dialogues)
 
 
 def _learn(corpus: Corpus, config: DataConfig, vocab_size: int, held_out: HoldOut) -> Tokenizer:
@@ -78,7 +90,7 @@ def _learn(corpus: Corpus, config: DataConfig, vocab_size: int, held_out: HoldOu
 
 
 def _in_one_reading(
-    folder: Path, corpus: Corpus, config: DataConfig, tokenizer: Tokenizer, sizes: "array[int]", progress: bool
+    folder: Path, corpus: Corpus, config: DataConfig, tokenizer: Tokenizer, sizes: Sizes, progress: bool
 ) -> Counts | None:
     """Write all documents as "train", then move the held-out ones; None where one of them has to be cut.
 
@@ -87,12 +99,12 @@ def _in_one_reading(
 
     def measured() -> Iterator[str]:
         for document in corpus.documents("train"):
-            sizes.append(document_size(document))
+            sizes.add(document)
             yield document
 
     together = _write_split(folder, "train", measured(), tokenizer, progress)
     held_out = _choose(corpus, config, sizes)
-    return _move(folder, together, held_out.whole, sizes, tokenizer) if held_out.cut is None else None
+    return _move(folder, together, held_out.whole, sizes.bytes, tokenizer) if held_out.cut is None else None
 
 
 def _move(

@@ -53,7 +53,7 @@ def row_documents(rows: Iterable[str]) -> Iterator[str]:
         if size > _LOOKED_AT:
             break
     rows = chain(first, rows)
-    if has_titles(row_lines(first)):
+    if not any(isinstance(row, Dialogue) for row in first) and has_titles(row_lines(first)):
         yield from split_articles(row_lines(rows))
         return
     for row in rows:

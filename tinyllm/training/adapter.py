@@ -62,15 +62,17 @@ def apply_adapter(model: GPT, tokenizer: Tokenizer, path: str | Path) -> tuple[G
     context_length = min(context_length, model.config.context_length)  # training may have made it shorter
     adapted = adapt_model(model, context_length, vocab_size=tokenizer.vocab_size, lora=rank)
     own = dict(_corrections(adapted))
-    shapes = {name: weight.shape for name, weight in weights.items() if name != _ROWS}
-    fits = shapes == {name: weight.shape for name, weight in own.items()}
+    shapes = {name: weight.shape for name, weight in own.items()}
+    if turns is not None:
+        shapes[_ROWS] = adapted.token_embedding.weight[list(turns[1:])].shape
+    fits = shapes == {name: weight.shape for name, weight in weights.items()}
     if not fits or _fingerprint(adapted, turns) != base:
         raise ValueError(f"{path} belongs to another model: load the one that it was trained on")
     with torch.no_grad():
         for name, weight in own.items():
             weight.copy_(weights[name])
         if turns is not None:
-            adapted.token_embedding.weight[list(turns[1:])] = weights[_ROWS]
+            adapted.token_embedding.weight[list(turns[1:])] = weights[_ROWS].float()
     return adapt_model(adapted).eval(), tokenizer
 
 

@@ -64,7 +64,7 @@ def save_checkpoint(
     run_folder.mkdir(parents=True, exist_ok=True)
     for unfinished in run_folder.glob(".step-*"):
         shutil.rmtree(unfinished, ignore_errors=True)  # a process was killed while writing it
-    needed = 4 * 3 * sum(parameter.numel() for parameter in model.parameters())  # weights and AdamW's two averages
+    needed = _bytes(model)
     free = shutil.disk_usage(run_folder).free
     if free < 1.05 * needed:
         raise OSError(f"a checkpoint needs {needed / 1e6:.0f} MB, but {run_folder} has {free / 1e6:.0f} MB free")
@@ -83,6 +83,11 @@ def save_checkpoint(
         raise OSError(f"{target} cannot be written: {error}") from error
     _prune(run_folder)
     return target
+
+
+def _bytes(model: GPT) -> int:
+    """About what a checkpoint takes: the weights in float32, and AdamW's two averages of each weight that learns."""
+    return sum((12 if weight.requires_grad else 4) * weight.numel() for weight in model.parameters())
 
 
 def read_checkpoint(folder: Path) -> Checkpoint:

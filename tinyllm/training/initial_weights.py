@@ -17,6 +17,7 @@ from tinyllm.huggingface.loading import read_model_folder, read_tokenizer_folder
 from tinyllm.huggingface.model_files import PICKLES, is_huggingface, pickle_refused
 from tinyllm.model.gpt import GPT
 from tinyllm.model.weights import adapt_model, read_model
+from tinyllm.system.paths import user_path
 from tinyllm.text.subword_tokenizer import SubWordTokenizer
 from tinyllm.text.tokenizer import Tokenizer, load_tokenizer
 from tinyllm.training.checkpoint import Checkpoint, load_checkpoint_tokenizer, load_model, resolve_checkpoint
@@ -46,7 +47,7 @@ def read_weights(source: str) -> tuple[GPT, Tokenizer]:
     it, a folder in Hugging Face's layout, or a name on the Hub. Raises FileNotFoundError, ConnectionError or ValueError
     in one line for anything else.
     """
-    path = Path(source).expanduser()
+    path = user_path(source)
     if path.is_file():
         model, tokenizer = _read_file(path)
     elif path.is_dir() and not is_huggingface(path):
