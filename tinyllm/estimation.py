@@ -23,6 +23,7 @@ LAUNCHING = 0.004
 # Elsewhere: the speed of a whole training step as a share of the speed of its matrix products. On two CPU cores it was
 # 0.6 to 0.8 for three presets, measured once with an earlier version; on other GPUs it is a guess.
 STEP_SHARE = 0.7
+MEASURED_ROWS = 1 << 14  # of a timed product, at most: more would only take memory and time
 
 
 @dataclass(frozen=True)
@@ -92,11 +93,13 @@ def flops_per_token(config: ModelConfig) -> float:
     """Multiplications and additions for one token: forward, and twice as much backward.
 
     Each weight of a matrix product costs 2; attention's two products cost 2 C for each position of the context (the
-    masked half is computed too). Source: Kaplan et al., "Scaling Laws" (2020), section 2.1.
+    masked half is computed too). A matrix that LoRA froze has no gradient of its own, which is a third of its work.
+    Source: Kaplan et al., "Scaling Laws" (2020), section 2.1.
     """
     matrices = config.num_layers * _block_matrices(config) + config.vocab_size * config.embedding_dim
     attention = config.num_layers * 2 * config.embedding_dim * config.context_length
-    return 3 * 2 * (matrices + attention)
+    corrections = config.num_layers * _corrections(config)
+    return 2 * ((2 if config.lora else 3) * matrices + 3 * (attention + corrections))
 
 
 def optimizer_flops(config: RunConfig) -> float:
@@ -118,6 +121,8 @@ def memory_bytes(
 ) -> float:
     """Memory for a training step: 16 bytes per parameter, what forward keeps for backward, and the loss's logits.
 
+    With LoRA a frozen parameter takes 4 bytes: it has no gradient and no averages.
+
     `micro_batch`: blocks in a forward pass; `batch_size` of them unless given.
 
     Of the 16 bytes, AdamW's two averages take 8; Muon keeps only one average, for the matrices in the blocks. A block
@@ -137,11 +142,12 @@ def memory_bytes(
     per_token = model.num_layers * per_layer
     if config.training.recompute:  # each layer's input, and all of the layer that is being computed again
         per_token = model.num_layers * model.embedding_dim + per_layer
-    averages = 8 * count_parameters(model)
+    trained = model.num_layers * _corrections(model) if model.lora else count_parameters(model)
+    averages = 8 * trained
     if config.training.optimizer == "muon":
         averages -= 4 * model.num_layers * _block_matrices(model)
     loss = _loss_bytes(config, rows, device, bytes_per_activation)
-    return 8 * count_parameters(model) + averages + rows * per_token * bytes_per_activation + loss
+    return 4 * (count_parameters(model) + trained) + averages + rows * per_token * bytes_per_activation + loss
 
 
 def _loss_bytes(config: RunConfig, rows: int, device: str, bytes_per_activation: int) -> float:
@@ -200,8 +206,11 @@ def _step_seconds(device: str, flops: float, product_speed: float) -> tuple[floa
 def measure_flops(
     config: ModelConfig, batch_size: int, device: torch.device, precision: torch.dtype, seconds: float = 0.5
 ) -> float:
-    """Time the feed-forward layer's two products for one batch, for `seconds`; returns FLOP/s."""
-    rows = batch_size * config.context_length
+    """Time the feed-forward layer's two products for one batch, for `seconds`; returns FLOP/s.
+
+    Of a large batch, for `MEASURED_ROWS` tokens.
+    """
+    rows = min(batch_size * config.context_length, MEASURED_ROWS)
     x = torch.randn(rows, config.embedding_dim, device=device)
     up = torch.randn(config.embedding_dim, config.feedforward_dim, device=device)
     down = torch.randn(config.feedforward_dim, config.embedding_dim, device=device)
