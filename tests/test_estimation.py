@@ -14,6 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from tinyllm import GPT, PRESETS, ModelConfig, RunConfig, TrainingConfig, estimation
 from tinyllm.config import Activation, Norm, Positions
 from tinyllm.estimation import count_parameters, estimate, flops_per_token, measure_flops, memory_bytes, optimizer_flops
+from tinyllm.model.attention import qkv_sizes
 from tinyllm.training.optimizers import make_optimizer
 
 sizes = st.integers(1, 40)
@@ -85,6 +86,18 @@ def test_flops_are_three_times_the_forward_pass_that_torch_counts(context_length
     with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
         model(ids)
     assert flops_per_token(config) * ids.numel() == 3 * counter.get_total_flops()
+
+
+@pytest.mark.parametrize("chosen", SOME_CHOICES)
+def test_with_lora_the_flops_are_those_that_torch_counts_forward_and_backward(chosen):
+    """But for the first layer's input, which needs no gradient: its queries, keys and values cost less by a product."""
+    sizes = {"embedding_dim": 32, "num_layers": 3, "num_heads": 4, "feedforward_dim": 80}
+    config = ModelConfig(vocab_size=321, context_length=16, lora=2, **sizes, **chosen)
+    model, ids = GPT(config).eval(), torch.zeros(2, 16, dtype=torch.long)
+    with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+        model(ids, ids).backward()
+    of_the_first = 2 * 32 * (sum(qkv_sizes(config)) + 2)
+    assert (flops_per_token(config) - of_the_first) * ids.numel() == counter.get_total_flops()
 
 
 @pytest.mark.parametrize("chosen", SOME_CHOICES)
@@ -255,6 +268,11 @@ def test_the_measured_speed_is_that_of_a_matrix_product():
     config = ModelConfig(context_length=64, embedding_dim=64, feedforward_dim=256)
     speed = measure_flops(config, 4, torch.device("cpu"), torch.float32, seconds=0.1)
     assert 1e7 < speed < 1e15
+
+
+def test_the_speed_with_a_batch_larger_than_any_memory_is_measured_with_a_part_of_it():
+    config = ModelConfig(context_length=64, embedding_dim=64, feedforward_dim=256)
+    assert measure_flops(config, 10**12, torch.device("cpu"), torch.float32, seconds=0.1) > 1e7
 
 
 @pytest.mark.parametrize(

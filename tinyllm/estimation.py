@@ -23,6 +23,7 @@ LAUNCHING = 0.004
 # Elsewhere: the speed of a whole training step as a share of the speed of its matrix products. On two CPU cores it was
 # 0.6 to 0.8 for three presets, measured once with an earlier version; on other GPUs it is a guess.
 STEP_SHARE = 0.7
+MEASURED_ROWS = 1 << 14  # of a timed product, at most: more would only take memory and time
 
 
 @dataclass(frozen=True)
@@ -92,11 +93,13 @@ def flops_per_token(config: ModelConfig) -> float:
     """Multiplications and additions for one token: forward, and twice as much backward.
 
     Each weight of a matrix product costs 2; attention's two products cost 2 C for each position of the context (the
-    masked half is computed too). Source: Kaplan et al., "Scaling Laws" (2020), section 2.1.
+    masked half is computed too). A matrix that LoRA froze has no gradient of its own, which is a third of its work.
+    Source: Kaplan et al., "Scaling Laws" (2020), section 2.1.
     """
     matrices = config.num_layers * _block_matrices(config) + config.vocab_size * config.embedding_dim
     attention = config.num_layers * 2 * config.embedding_dim * config.context_length
-    return 3 * 2 * (matrices + attention)
+    corrections = config.num_layers * _corrections(config)
+    return 2 * ((2 if config.lora else 3) * matrices + 3 * (attention + corrections))
 
 
 def optimizer_flops(config: RunConfig) -> float:
@@ -203,8 +206,11 @@ def _step_seconds(device: str, flops: float, product_speed: float) -> tuple[floa
 def measure_flops(
     config: ModelConfig, batch_size: int, device: torch.device, precision: torch.dtype, seconds: float = 0.5
 ) -> float:
-    """Time the feed-forward layer's two products for one batch, for `seconds`; returns FLOP/s."""
-    rows = batch_size * config.context_length
+    """Time the feed-forward layer's two products for one batch, for `seconds`; returns FLOP/s.
+
+    Of a large batch, for `MEASURED_ROWS` tokens.
+    """
+    rows = min(batch_size * config.context_length, MEASURED_ROWS)
     x = torch.randn(rows, config.embedding_dim, device=device)
     up = torch.randn(config.embedding_dim, config.feedforward_dim, device=device)
     down = torch.randn(config.feedforward_dim, config.embedding_dim, device=device)

@@ -137,7 +137,6 @@ def evaluate(
     tokenizer: Tokenizer,
     corpus: Corpus,
     split: str = "validation",
-    stride: int | None = None,
     precision: torch.dtype = torch.float32,
 ) -> Evaluation:
     """Score every token of a corpus's split once, in exact float32 or in a faster `precision`.
@@ -149,14 +148,12 @@ def evaluate(
     if articles and isinstance(tokenizer, SubWordTokenizer):
         return evaluate_articles(model, tokenizer, articles, precision)
     tokenizer.check_vocabulary(model.config.vocab_size)
-    return evaluate_split(model, tokenize(corpus.documents(split), tokenizer), stride, precision)
+    return evaluate_split(model, tokenize(corpus.documents(split), tokenizer), precision)
 
 
-def evaluate_split(
-    model: GPT, split: TokenizedSplit, stride: int | None = None, precision: torch.dtype = torch.float32
-) -> Evaluation:
+def evaluate_split(model: GPT, split: TokenizedSplit, precision: torch.dtype = torch.float32) -> Evaluation:
     """Score a split as one stream; only its first separator, which has nothing before it, is left out."""
-    nats = surprises(model, [split.tokens], stride, precision)[0].sum(dtype=np.float64)
+    nats = surprises(model, [split.tokens], precision=precision)[0].sum(dtype=np.float64)
     return Evaluation(float(nats), len(split.tokens) - 1, split.words, split.size)
 
 

@@ -64,7 +64,7 @@ class TrainedModel:
         Of a table, the column `text_field` is scored, by default "text".
 
         Text of known entropy gives a `FloorEvaluation`. Products are exact float32; with `precision` "auto" they are
-        what training uses, which is faster on a GPU. Raises ValueError for an unknown split, or without a text.
+        what training uses by default, faster on a GPU. Raises ValueError for an unknown split, or without a text.
         """
         if data is None:
             raise ValueError("this model comes without a text: name one with data= (--data)")

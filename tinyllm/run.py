@@ -85,8 +85,8 @@ class Run(TrainedModel):
 
         Text of known entropy gives a `FloorEvaluation`. `data` names another text to score: a corpus, or a file, all
         of which is scored; of a table, the column `text_field`, by default that of the run's own text. Products are
-        exact float32; with `precision` "auto" they are what training uses, which is faster on a GPU. Of dialogues every
-        token is scored, questions too, while the held-out loss in the history is that of the answers.
+        exact float32; with `precision` "auto" they are what training uses by default, faster on a GPU. Of dialogues
+        every token is scored, questions too, while the held-out loss in the history is that of the answers.
 
         Raises ValueError for an unknown split.
         """

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -134,6 +135,16 @@ def test_a_run_that_was_stopped_ends_with_130_and_one_line(command, monkeypatch,
     printed = capsys.readouterr()
     assert printed.out == ""
     assert printed.err.splitlines()[-1] == "stopped; the same command goes on from the last checkpoint"
+
+
+@pytest.mark.parametrize("command", [["train", "laptop"], ["quickstart"]])
+def test_a_finished_run_whose_history_is_lost_ends_with_one_line(command, monkeypatch, capsys):
+    finished = SimpleNamespace(finished=True, iteration=2, history=[], folder=Path("mine"))
+    monkeypatch.setattr("tinyllm.commands.cli.train", lambda config: finished)
+    monkeypatch.setattr("tinyllm.commands.quickstart.train", lambda config: finished)
+    assert main(command) == 1
+    said = "tinyllm: mine is finished, but its history.jsonl is missing or damaged: evaluate scores its model\n"
+    assert capsys.readouterr().err == said
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import importlib.metadata
 import os
 import shutil
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -28,8 +29,9 @@ def raising(error: Exception):
     return function
 
 
-def memory(monkeypatch, free_pages: int) -> doctor.Check:
+def memory(monkeypatch, free_pages: int, meminfo: Path = Path("nowhere")) -> doctor.Check:
     pages = {"SC_PAGE_SIZE": 4096, "SC_AVPHYS_PAGES": free_pages, "SC_PHYS_PAGES": 4_000_000}
+    monkeypatch.setattr(doctor, "MEMINFO", meminfo)
     monkeypatch.setattr(os, "sysconf_names", dict.fromkeys(pages, 0))
     monkeypatch.setattr(os, "sysconf", pages.get)
     return doctor._memory(torch.device("cpu"))
@@ -65,6 +67,14 @@ def test_little_free_memory_has_a_remedy(monkeypatch):
     assert little.remedy == "close other programs: training needs about 2 GB"
 
 
+def test_memory_that_caches_files_counts_as_free(monkeypatch, tmp_path):
+    meminfo = tmp_path / "meminfo"
+    meminfo.write_text("MemTotal:       16000000 kB\nMemFree:         1600000 kB\nMemAvailable:    3000000 kB\n")
+    assert memory(monkeypatch, 400_000, meminfo) == doctor.Check("memory", "3.1 of 16.4 GB free")
+    meminfo.write_text("MemTotal:       16000000 kB\n")  # as old kernels write it
+    assert memory(monkeypatch, 400_000, meminfo).found == "1.6 of 16.4 GB free"
+
+
 def test_a_system_that_does_not_tell_its_memory_is_no_problem(monkeypatch):
     monkeypatch.setattr(os, "sysconf_names", {})
     silent = doctor._memory(torch.device("cpu"))
@@ -88,6 +98,14 @@ def test_a_folder_that_cannot_be_written_has_a_remedy(subject, remedy, monkeypat
     found = check(subject)
     assert found.found == f"{tmp_path} cannot be written"  # the nearest folder that exists
     assert found.remedy == f"{remedy} {'to a folder ' if subject == 'cache' else ''}you can write to"
+
+
+@pytest.mark.parametrize("home", ["file", "file/below"])
+def test_a_cache_that_would_be_in_a_file_has_a_remedy(home, monkeypatch, tmp_path):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("TINYLLM_HOME", str(tmp_path / home))
+    remedy = "set TINYLLM_HOME to a folder you can write to"
+    assert check("cache") == doctor.Check("cache", f"{tmp_path / 'file'} cannot be written", remedy)
 
 
 @pytest.mark.parametrize("subject", ["run folders", "cache"])

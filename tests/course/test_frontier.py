@@ -40,6 +40,18 @@ def test_the_best_policy_is_on_it(temperature):
     assert most_reward(base, rewards, best.kl) == pytest.approx(best.reward)
 
 
+@pytest.mark.parametrize("unit", [1e-6, 1e-3, 1e3, 1e6])
+@pytest.mark.parametrize("kl", [0.0, 0.5, 2.0])
+def test_the_unit_of_the_rewards_does_not_matter(unit, kl):
+    base, rewards = case()
+    assert most_reward(base, unit * rewards, kl) / unit == pytest.approx(most_reward(base, rewards, kl), abs=1e-5)
+
+
+def test_rewards_that_are_all_the_same_are_what_every_policy_has():
+    base, _ = case()
+    assert most_reward(base, torch.full_like(base, 0.7), 1.0) == pytest.approx(0.7)
+
+
 def test_it_leads_from_the_base_to_the_best_outcome():
     base, rewards = case()
     places = [place(best_policy(base, rewards, b), base, rewards) for b in TEMPERATURES]

@@ -91,6 +91,12 @@ def test_another_kind_is_refused():
         ask("riddle", "test", 1)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_another_split_is_refused(kind):
+    with pytest.raises(ValueError, match="split must be one of train, validation, test, not 'exam'"):
+        ask(kind, "exam", 1)
+
+
 @pytest.mark.parametrize(("kind", "fact"), [("article", "shoe"), ("world", "town")])
 def test_another_fact_is_refused(kind, fact):
     with pytest.raises(ValueError, match="fact must be one of town"):

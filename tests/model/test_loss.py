@@ -269,6 +269,25 @@ def test_without_gradients_no_work_is_done_for_them(chunked):
     assert watch.products == -(-ROWS // CHUNK)  # the logits, a chunk at a time, and nothing else
 
 
+@pytest.mark.parametrize("bound", [None, 3.0])
+@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
+def test_of_a_frozen_head_no_gradient_is_computed_or_kept(chunked, bound, precision):
+    hidden, weight, targets = make_inputs()
+    kept = []
+    autocast = torch.autocast("cpu", precision, enabled=precision != torch.float32)
+    keeping = torch.autograd.graph.saved_tensors_hooks(
+        lambda tensor: kept.append(tensor.numel()) or tensor, lambda t: t
+    )
+    with autocast, keeping, Largest() as watch:
+        found = cross_entropy(hidden, weight.detach(), targets, bound)
+    with autocast:
+        expected = value_and_gradients(lambda *inputs: cross_entropy(*inputs, bound), (hidden, weight, targets))
+    assert watch.products == 2 * -(-ROWS // CHUNK)  # a chunk's logits and the gradient of its rows
+    assert set(kept) == {hidden.numel(), 1}  # and how many targets count
+    assert torch.equal(found, expected[0])
+    assert torch.equal(torch.autograd.grad(found, hidden)[0], expected[1])
+
+
 def test_the_threshold_is_a_count_of_logits(monkeypatch):
     """Just below it the loss uses one matrix; from there on, chunks."""
     monkeypatch.setattr(loss, "chunk_rows", lambda *_: CHUNK)
@@ -298,6 +317,9 @@ def check_compiled() -> None:
     for ours, theirs in zip(found, value_and_gradients(plain, inputs), strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-7)
     assert_equal_under_bfloat16(torch.compile(ours_capped, fullgraph=True), capped, inputs)
+    hidden, weight, targets = inputs
+    frozen = torch.compile(cross_entropy, fullgraph=True)(hidden, weight.detach(), targets)
+    torch.testing.assert_close(torch.autograd.grad(frozen, hidden)[0], found[1], rtol=1e-5, atol=1e-7)
 
 
 @torch.no_grad()
@@ -305,7 +327,7 @@ def test_gradients_of_the_loss_stay_on_the_inputs_device(monkeypatch):
     """Called past autograd, which a CPU build cannot run on fake CUDA tensors. The last chunk is not full."""
     monkeypatch.setattr(loss, "chunk_rows", lambda *_: 5)
     saved = []
-    context = SimpleNamespace(save_for_backward=lambda *tensors: saved.extend(tensors))
+    context = SimpleNamespace(save_for_backward=lambda *tensors: saved.extend(tensors), needs_input_grad=[True] * 2)
     with PlainIndexing(), FakeTensorMode():
         hidden, weight = torch.empty(8, 16, device="cuda"), torch.empty(97, 16, device="cuda")
         targets = torch.empty(8, dtype=torch.long, device="cuda")

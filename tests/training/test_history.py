@@ -68,10 +68,23 @@ def test_what_could_not_be_written_is_written_once_it_can_be(tmp_path, capsys):
     assert capsys.readouterr().out.count("could not be written") == 1
 
 
-@pytest.mark.parametrize("end", ['{"iteration": 2, "trai', "[1]\n", '{"loss": 1}\n', '{"iteration": "2"}\n', "\x00\n"])
+NO_POINTS = [
+    '{"iteration": 2, "trai', "[1]\n", '{"loss": 1}\n', '{"iteration": "2"}\n', "\x00\n",
+    '{"iteration": 2, "validation_loss": null}\n', '{"iteration": 2, "validation_loss": "x"}\n',
+    '{"iteration": 2, "training_loss": [1.5]}\n',
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("end", NO_POINTS)
 def test_reading_ends_before_the_first_line_that_is_no_point(tmp_path, end):
     write(tmp_path, POINTS[:3], end + json.dumps(step(2)))
     assert read_history(tmp_path) == POINTS[:3]
+
+
+def test_a_loss_that_is_not_finite_or_is_a_whole_number_is_a_loss(tmp_path):
+    points = [{"iteration": 1, "validation_loss": math.inf}, {"iteration": 1, "training_loss": 2}]
+    write(tmp_path, points)
+    assert read_history(tmp_path) == points
 
 
 def test_without_a_file_there_are_no_points(tmp_path):

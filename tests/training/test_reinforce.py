@@ -11,6 +11,7 @@ from torch import Tensor
 
 from tinyllm.model.weights import adapt_model
 from tinyllm.training.reinforce import (
+    Judge,
     Reinforcement,
     Samples,
     best_policy,
@@ -237,11 +238,11 @@ REWARDS = torch.tensor([vowels("ah", Letters().decode(word)) for word in WORDS],
 HOW = Reinforcement(stop_tokens=(), maximum_length=2, steps=30, samples=64, learning_rate=6e-3)
 
 
-def trained(how: Reinforcement) -> tuple[Tensor, Tensor, list]:
+def trained(how: Reinforcement, judge: Judge = vowels) -> tuple[Tensor, Tensor, list]:
     """log p of all outcomes after training, that of the base, and what was seen on the way."""
     base = small_model()
     model = adapt_model(base).double()
-    seen = list(reinforce(model, base, Letters(), ["ah"], vowels, how))
+    seen = list(reinforce(model, base, Letters(), ["ah"], judge, how))
     with torch.no_grad():
         return log_probabilities(model, ALL), log_probabilities(base, ALL), seen
 
@@ -279,6 +280,14 @@ def test_the_same_seed_trains_the_same_model_and_the_base_stays():
     assert first.equal(again)
     assert base.equal(same)
     assert not first.equal(other)
+
+
+@pytest.mark.parametrize("number", [int, bool])
+def test_a_judge_may_return_a_whole_number_or_a_truth(number):
+    how = dataclasses.replace(HOW, steps=3)
+    found, expected = (trained(how, lambda _, text, kind=kind: kind("a" in text)) for kind in (number, float))
+    assert found[2] == expected[2]
+    assert found[0].equal(expected[0])
 
 
 def test_dpo_learns_the_reward_behind_the_preferences():

@@ -21,7 +21,7 @@ from tinyllm.commands.cli_options import (
 )
 from tinyllm.commands.continuation import continue_lines
 from tinyllm.commands.printing import any_terminal, as_json, perplexity
-from tinyllm.commands.quickstart import quickstart
+from tinyllm.commands.quickstart import measured_losses, quickstart
 from tinyllm.config import RunConfig
 from tinyllm.estimation import LAUNCHING, MEASURED, UTILISATION, estimate
 from tinyllm.evaluation import Evaluation, FloorEvaluation
@@ -32,7 +32,6 @@ from tinyllm.system.distributed import is_first_process
 from tinyllm.system.paths import shell_word, shown, shown_name, user_path
 from tinyllm.system.validation import near_names
 from tinyllm.text.prepared import prepare
-from tinyllm.training.early_stopping import measurements
 from tinyllm.training.initial_weights import Start, starting_point
 
 Result = dict[str, Any] | None
@@ -50,7 +49,7 @@ def _train(arguments: list[str]) -> Result:
         return None
     if not is_first_process():
         return {}  # under torchrun one process speaks for all
-    measured = [(point["validation_loss"], point["iteration"]) for point in measurements(run.history, run.iteration)]
+    measured = [(point["validation_loss"], point["iteration"]) for point in measured_losses(run)]
     (loss, _), (lowest, at) = measured[-1], min(measured)
     saved, folder = shown_name(run.folder), shell_word(run.folder)
     print(f"done: {run.iteration} iterations, held-out loss {loss:.4f} nats per token; saved in {saved}")

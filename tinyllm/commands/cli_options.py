@@ -50,7 +50,7 @@ class EvaluateOptions(JsonOptions):
     text_field: str | None = None
     """The column of text, where that text is in tables; by default the one that the run was trained on."""
     precision: Precision = "float32"
-    """Number format of matrix products: float32 is exact; "auto" is what the run was trained in, faster on a GPU."""
+    """Number format of matrix products: float32 is exact; "auto" is training's default, faster on a GPU."""
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 import importlib.metadata
 import os
 import platform
+import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,8 @@ from tinyllm.text.gpt2_vocabulary import fetch_gpt2_vocabulary
 from tinyllm.text.hub_datasets import WAYS_OUT
 from tinyllm.text.sources import load_corpus
 from tinyllm.text.wikitext import HUB_CORPORA, HUB_NAME
+
+MEMINFO = Path("/proc/meminfo")
 
 
 @dataclass(frozen=True)
@@ -66,13 +69,17 @@ def _memory(device: torch.device) -> Check:
     if not hasattr(os, "sysconf") or "SC_AVPHYS_PAGES" not in os.sysconf_names:
         return Check("memory", "this system does not say how much is free")
     page, free, total = (os.sysconf(key) for key in ("SC_PAGE_SIZE", "SC_AVPHYS_PAGES", "SC_PHYS_PAGES"))
-    remedy = "" if page * free > 2e9 else "close other programs: training needs about 2 GB"
-    return Check("memory", f"{page * free / 1e9:.1f} of {page * total / 1e9:.1f} GB free", remedy)
+    free *= page
+    if MEMINFO.exists():  # Linux caches files in what is free, but gives that memory back to whoever needs it
+        available = re.search(r"^MemAvailable: +(\d+) kB", MEMINFO.read_text(), re.MULTILINE)
+        free = 1024 * int(available[1]) if available else free
+    remedy = "" if free > 2e9 else "close other programs: training needs about 2 GB"
+    return Check("memory", f"{free / 1e9:.1f} of {page * total / 1e9:.1f} GB free", remedy)
 
 
 def _writable(subject: str, folder: Path, remedy: str) -> Check:
     existing = next(parent for parent in (folder, *folder.parents) if parent.exists())
-    if not os.access(existing, os.W_OK):
+    if not (existing.is_dir() and os.access(existing, os.W_OK)):
         return Check(subject, f"{existing} cannot be written", remedy)
     free = shutil.disk_usage(existing).free
     remedy = "" if free > 3e9 else "free some disk space: the full run's checkpoints take about 2 GB"

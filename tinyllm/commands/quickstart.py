@@ -10,10 +10,11 @@ from tinyllm.config import GenerationConfig, RunConfig
 from tinyllm.evaluation import FloorEvaluation
 from tinyllm.generation.writing import generate_texts
 from tinyllm.run import Run, train
-from tinyllm.system.paths import shell_word, shown
+from tinyllm.system.paths import shell_word, shown, shown_name
 from tinyllm.text import tinywiki
 from tinyllm.text.articles import Article
 from tinyllm.text.sources import load_corpus
+from tinyllm.training.early_stopping import measurements
 
 SAMPLES = 32
 SAMPLING = GenerationConfig(temperature=0.8, seed=1)
@@ -29,7 +30,7 @@ def quickstart(config: RunConfig) -> dict[str, Any] | None:
     """Train on TinyWiki, compare with its exact entropy, draw the loss curve, sample.
 
     Returns the figures for --json, or None if the run was stopped before its end. Raises ValueError for a corpus of
-    unknown entropy, which is what `train` is for.
+    unknown entropy, which is what `train` is for, or for a finished run whose history was lost.
     """
     articles = _articles(config.dataset.data)
     if config.dataset.tokenizer in ("character", "word"):
@@ -40,6 +41,7 @@ def quickstart(config: RunConfig) -> dict[str, Any] | None:
     run = train(config)
     if not run.finished:
         return None
+    measured_losses(run)  # without a history there is no curve to draw
     result = run.evaluate("test")
     assert isinstance(result, FloorEvaluation)
     report(result)
@@ -113,6 +115,14 @@ def judge(samples: list[str]) -> tuple[int, int, int]:
             continue
         parsed, unchanged, recalled = parsed + 1, unchanged + same, recalled + again
     return parsed, unchanged, recalled
+
+
+def measured_losses(run: Run) -> list[dict[str, Any]]:
+    """The measurements of a run that has finished. Raises ValueError if it has none, because its history was lost."""
+    measured, name = measurements(run.history, run.iteration), shown_name(run.folder)
+    if not measured:
+        raise ValueError(f"{name} is finished, but its history.jsonl is missing or damaged: evaluate scores its model")
+    return measured
 
 
 def _tokens_per_second(run: Run) -> float:

@@ -37,7 +37,8 @@ def place(log_probs: Float[Tensor, " N"], base_log_probs: Float[Tensor, " N"], r
 
 def most_reward(base_log_probs: Float[Tensor, " N"], rewards: Float[Tensor, " N"], kl: float) -> float:
     """The largest expected reward of any policy at this distance from the base, by halving the temperature's range."""
-    low, high = TEMPERATURES[-1] / 10, 1e6
+    unit = (rewards.max() - rewards.min()).item() or 1.0  # a temperature is in the rewards' unit
+    low, high = unit * TEMPERATURES[-1] / 10, unit * 1e6
     for _ in range(60):
         middle = (low * high) ** 0.5
         if place(best_policy(base_log_probs, rewards, middle), base_log_probs, rewards).kl > kl:

@@ -67,10 +67,12 @@ def ask(kind: str, split: str, number: int, seed: int = 0, fact: str | None = No
     """So many dialogues, each a question of this kind and its answer, in an order that the seed decides.
 
     `split` is TinyWiki's "train", "validation" or "test"; of articles all questions can be for one of `FACTS`. Raises
-    ValueError for another kind or fact.
+    ValueError for another kind, split or fact.
     """
     if kind not in KINDS:
         raise ValueError(f"kind must be one of {', '.join(KINDS)}, not {kind!r}")
+    if split not in tinywiki.SPLITS:
+        raise ValueError(f"split must be one of {', '.join(tinywiki.SPLITS)}, not {split!r}")
     if fact is not None and (fact not in FACTS or kind == "world"):
         raise ValueError(f"fact must be one of {', '.join(FACTS)}, of an article, not {fact!r}")
     draw = random.Random(f"{kind}, {split}, {seed}")

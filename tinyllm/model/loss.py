@@ -93,27 +93,32 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
         hidden_cast, weight_cast = hidden.to(dtype), _padded(weight.to(dtype))
         rows = chunk_rows(len(weight), device)
         loss = torch.zeros((), device=hidden.device)
-        grads_hidden, grad_weight = [], torch.zeros_like(weight_cast, dtype=weight.dtype)
+        learns = ctx.needs_input_grad[1]  # with LoRA the head is frozen
+        grads_hidden, grad_weight = [], torch.zeros_like(weight_cast, dtype=weight.dtype) if learns else None
         with torch.autocast(device, enabled=False):
             for h, t in zip(torch.split(hidden_cast, rows), torch.split(targets, rows), strict=True):
                 logits = h @ weight_cast.T
                 chunk_loss, grad = _loss_and_gradient(logits, t, len(weight), logit_softcap, fused=logits.is_cuda)
                 loss += chunk_loss
                 grads_hidden.append((grad @ weight_cast).to(hidden.dtype))
+                if grad_weight is None:
+                    continue
                 if dtype == grad_weight.dtype:
                     grad_weight.addmm_(grad.T, h)  # a tenth faster than a product, then a sum
                 else:
                     grad_weight += grad.T @ h
         # Only backward divides by the count: in float16 the small quotients would vanish here.
         count = counted(targets)
-        ctx.save_for_backward(torch.cat(grads_hidden), grad_weight[: len(weight)], count)
+        if grad_weight is not None:
+            grad_weight = grad_weight[: len(weight)]
+        ctx.save_for_backward(torch.cat(grads_hidden), grad_weight, count)
         return loss / count
 
     @staticmethod
-    def backward(ctx: Any, grad_loss: Tensor) -> tuple[Tensor, Tensor, None, None]:
+    def backward(ctx: Any, grad_loss: Tensor) -> tuple[Tensor, Tensor | None, None, None]:
         grad_hidden, grad_weight, count = ctx.saved_tensors
         scale = grad_loss / count
-        return grad_hidden * scale, grad_weight * scale, None, None
+        return grad_hidden * scale, None if grad_weight is None else grad_weight * scale, None, None
 
 
 def _padded(weight: Float[Tensor, "V C"]) -> Float[Tensor, "P C"]:

@@ -30,6 +30,8 @@ def read_history(folder: Path) -> list[dict[str, Any]]:
             break
         if not (isinstance(point, dict) and isinstance(point.get("iteration"), int)):
             break
+        if not all(isinstance(point.get(loss, 0.0), int | float) for loss in ("training_loss", "validation_loss")):
+            break
         points.append(point)
     return points
 

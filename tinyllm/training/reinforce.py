@@ -228,7 +228,7 @@ def _judged(
     ids = [tokenizer.end_of_text_id, *tokenizer.encode(prompt)]
     samples = draw_samples(model, ids, how.samples, how.stop_tokens, how.maximum_length, seed)
     old = log_probabilities(model, samples)
-    rewards = torch.tensor([judge(prompt, tokenizer.decode(new)) for new in samples.continuations()])
+    rewards = torch.tensor([float(judge(prompt, tokenizer.decode(new))) for new in samples.continuations()])
     distance = torch.zeros_like(old)
     if how.kl_weight:
         distance, _ = kl_estimates(old, log_probabilities(base, samples))
