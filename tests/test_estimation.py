@@ -201,6 +201,7 @@ def test_memory_with_lora_is_without_gradients_and_averages_of_what_is_frozen():
         tree_map_only(torch.Tensor, tensors.append, optimizer.state_dict())
         needed[lora] = sum(tensor.nbytes for tensor in tensors if tensor.dim() > 0)
         estimated[lora] = memory_bytes(run)
+    needed[0] += 4 * 97 * 24  # the head's gradient, while the loss is computed and it is not added to the other
     assert needed[0] - needed[2] == estimated[0] - estimated[2] > 0
 
 

@@ -153,6 +153,7 @@ def memory_bytes(
 def _loss_bytes(config: RunConfig, rows: int, device: str, bytes_per_activation: int) -> float:
     """What the loss of so many rows keeps at once: a chunk's logits, and the gradient of the head's float32 weights.
 
+    With LoRA the head is frozen and has no gradient.
     Float32 logits are there three times, with a soft cap four times. Compiled on CUDA, a chunk keeps only its logits
     and their gradient, in the format of the activations: two copies (see `tinyllm.model.loss`).
     """
@@ -162,7 +163,8 @@ def _loss_bytes(config: RunConfig, rows: int, device: str, bytes_per_activation:
     copies = 4 * (3 if model.logit_softcap is None else 4)
     if chunked and device == "cuda" and pick_compile(torch.device(device), config.training.compile):
         copies = 2 * bytes_per_activation
-    return copies * logits + 4 * model.vocab_size * model.embedding_dim
+    gradient = 0 if model.lora else 4 * model.vocab_size * model.embedding_dim
+    return copies * logits + gradient
 
 
 def estimate(config: RunConfig) -> Estimate:
