@@ -176,7 +176,7 @@ class _Writer:
             self.spans.append(Span(value, "world"))
 
     def _draw(self, name: str, distribution: Draw) -> None:
-        options, probabilities = distribution.possible(self.choices), distribution.probabilities
+        options, probabilities = distribution.possible(self.choices), distribution.probabilities()
         index = self.choose(name, options, probabilities)
         self.choices[name], self.costs[name] = options[index], -math.log(probabilities[index])
         self.spans.append(Span(options[index], "choice", self.costs[name]))
@@ -187,4 +187,4 @@ def _derived_probability(name: str, value: str) -> float:
     """How likely the rule `name` is to give `value` when the field it follows from is drawn again."""
     source, rule = WORLD[name]
     draw = FIELDS[source]
-    return sum(p for option, p in zip(draw.options, draw.probabilities, strict=True) if rule[option] == value)
+    return sum(p for option, p in zip(draw.options, draw.probabilities(), strict=True) if rule[option] == value)

@@ -29,9 +29,12 @@ class Draw:
             return [option for option in self.options if option not in taken]
         return self.options
 
-    @cached_property  # 16,000 articles ask for it 200,000 times
     def probabilities(self) -> tuple[float, ...]:
         """One probability for each word of `possible`."""
+        return self._probabilities
+
+    @cached_property  # 16,000 articles ask for them 200,000 times
+    def _probabilities(self) -> tuple[float, ...]:
         if self.weights:
             total = sum(self.weights)
             return tuple(weight / total for weight in self.weights)
@@ -40,7 +43,7 @@ class Draw:
 
     def entropy(self) -> float:
         """-sum p log p, in nats."""
-        return -sum(p * math.log(p) for p in self.probabilities)
+        return -sum(p * math.log(p) for p in self.probabilities())
 
 
 @dataclass(frozen=True)

@@ -166,7 +166,7 @@ def commonest_town() -> float:
     """How often would TinyWiki's commonest town be drawn at temperature 0.5?"""
     from tinyllm.course.exercises.ch07_sampling import temperature
 
-    return float(temperature(torch.tensor(FIELDS["town"].probabilities).log(), 0.5).max())
+    return float(temperature(torch.tensor(FIELDS["town"].probabilities()).log(), 0.5).max())
 
 
 @prediction("07.unspoilt", "a share of 1")
