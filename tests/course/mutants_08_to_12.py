@@ -97,8 +97,11 @@ MUTANTS = {
             "_block_matrices(config) + config.vocab_size * config.embedding_dim\n",
             "_block_matrices(config)\n",
         ),
-        "attention's products are left out": ("3 * 2 * (matrices + attention)", "3 * 2 * matrices"),
-        "backward costs as much as forward": ("3 * 2 * (matrices + attention)", "2 * 2 * (matrices + attention)"),
+        "attention's products are left out": ("3 * (attention + corrections)", "3 * corrections"),
+        "backward costs as much as forward": (
+            "2 * ((2 if config.lora else 3) * matrices + 3 * (attention + corrections))",
+            "2 * (2 * matrices + 2 * (attention + corrections))",
+        ),
     },
     ("12_scaling", "course/scaling_laws"): {
         "a curve without its floor": ("predicted = floors + np.exp", "predicted = 0 * floors + np.exp"),
