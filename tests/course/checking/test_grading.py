@@ -3,6 +3,7 @@
 import json
 
 import nbformat
+import psutil
 import pytest
 
 from tinyllm.__main__ import main
@@ -98,7 +99,9 @@ def test_a_cell_that_ends_python_or_does_not_end_costs_its_own_exercises_only(tm
     content = nbformat.read(path, as_version=4)
     content.metadata.kernelspec = {"name": "my-own-kernel", "display_name": "My own", "language": "python"}
     nbformat.write(content, path)
+    before = psutil.Process().children()
     assert main(["grade", str(path), "--json", "--cell-seconds", "4"]) == 0
+    assert [child for child in psutil.Process().children() if child not in before] == []  # no cell runs on
     found = json.loads(capsys.readouterr().out)
     assert {name.partition(".")[2]: one["verdict"] for name, one in found["exercises"].items()} == {
         "causal_mask": "correct",

@@ -105,7 +105,7 @@ def _run_once(
 
     client = client_of(content, folder)
     environment = os.environ | {"TINYLLM_HOME": str(scratch), "PYTHONDONTWRITEBYTECODE": "1"}
-    with client.setup_kernel(env=environment):
+    with client.setup_kernel(env=environment, cleanup_kc=True):  # an endless cell would go on
         _execute(client, _BEFORE)
         for cell in cells:
             if cell.skipped:
